@@ -1,0 +1,155 @@
+"""Configuration: one frozen dataclass a concern, read strictly from `codeflow.toml`.
+
+Every value that can change a published byte is in here, and `stage_hash` turns it into the stage's
+identity. Workers, addresses and displays are not configuration of the data and stay out.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from codeflow.errors import UsageError
+from codeflow.records import SCHEMA_VERSION
+
+WINDOW_BY = ("commits", "time", "changes")
+
+
+@dataclass(frozen=True)
+class Projection:
+    """Which files of a repository are seen at all: regular text files and symlinks."""
+
+    max_file_bytes: int = 1 << 20
+
+    @property
+    def identity(self) -> str:
+        """The part of a triple's id that says how it was projected."""
+        return f"text-1:{self.max_file_bytes}"
+
+
+@dataclass(frozen=True)
+class Window:
+    """The mature part of a project's life, half-open, in positions from 0 to 1 (REFERENCE 1)."""
+
+    start: float = 0.4
+    stop: float = 0.8
+    by: str = "commits"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.start < self.stop <= 1:
+            raise UsageError(
+                f"window {self.start}:{self.stop}: need 0 <= start < stop <= 1, as in 0.4:0.8"
+            )
+        if self.by not in WINDOW_BY:
+            raise UsageError(f"window by {self.by!r}: choose one of {', '.join(WINDOW_BY)}")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds on one repository or triple; what exceeds one is quarantined with its reason."""
+
+    min_commits: int = 20
+    max_commits: int = 2_000_000
+    max_tree_files: int = 500_000
+    max_triple_files: int = 5_000
+    max_patch_bytes: int = 8 << 20
+    rename_candidates: int = 100
+    unit_seconds: float = 3600.0
+
+
+@dataclass(frozen=True)
+class MineConfig:
+    """Everything that decides what mining publishes, apart from the repositories themselves."""
+
+    kinds: tuple[str, ...] = ("span", "commit")
+    window: Window = field(default_factory=Window)
+    projection: Projection = field(default_factory=Projection)
+    limits: Limits = field(default_factory=Limits)
+    miners: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Parameters of each kind of miner, as in `[mine.miners.span]`."""
+
+
+T = TypeVar("T")
+
+
+def from_mapping(cls: type[T], values: Mapping[str, Any], where: str) -> T:
+    """Builds a configuration dataclass; unknown keys and wrong types are errors that help.
+
+    Raises:
+        UsageError: names the key, where it stands, and the nearest known one.
+    """
+    fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    arguments: dict[str, Any] = {}
+    for key, value in values.items():
+        if key not in fields:
+            near = difflib.get_close_matches(key, fields, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(fields)}"
+            raise UsageError(f"{where}: unknown key {key!r}{hint}")
+        default = fields[key].default
+        factory = fields[key].default_factory
+        if default is dataclasses.MISSING and factory is not dataclasses.MISSING:
+            default = factory()
+        arguments[key] = _coerce(value, default, f"{where}.{key}")
+    return cls(**arguments)
+
+
+def _coerce(value: Any, default: Any, where: str) -> Any:
+    if dataclasses.is_dataclass(default) and not isinstance(default, type):
+        if not isinstance(value, Mapping):
+            raise UsageError(f"{where}: expected a table, got {value!r}")
+        return from_mapping(type(default), value, where)
+    if isinstance(default, tuple):
+        if not isinstance(value, (list, tuple)):
+            raise UsageError(f"{where}: expected a list, got {value!r}")
+        return tuple(value)
+    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(default, Mapping):
+        if not isinstance(value, Mapping):
+            raise UsageError(f"{where}: expected a table, got {value!r}")
+        return value
+    if default is not dataclasses.MISSING and type(value) is not type(default):
+        expected = type(default).__name__
+        raise UsageError(f"{where}: expected {expected}, got {value!r}")
+    return value
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Reads a TOML file. Raises UsageError with the line for anything wrong with it."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"{path}: no such configuration file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: {error}") from None
+
+
+def as_mapping(config: object) -> dict[str, Any]:
+    """The configuration as plain JSON values, the form that is stored and compared."""
+    mapping: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))  # type: ignore[call-overload]
+    return mapping
+
+
+def stage_hash(config: Mapping[str, Any], parent: str = "") -> str:
+    """Identity of a stage's output: its own keys, the schema version, and its parent's hash."""
+    text = json.dumps([SCHEMA_VERSION, parent, config], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def differing_keys(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Dotted names of the keys whose values differ between two stored configurations."""
+    names: list[str] = []
+    for key in sorted(old.keys() | new.keys()):
+        a, b = old.get(key), new.get(key)
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            names += differing_keys(a, b, f"{prefix}{key}.")
+        elif a != b:
+            names.append(prefix + key)
+    return names

@@ -1,0 +1,164 @@
+"""The records that cross a boundary, each beside the Arrow schema that stores it.
+
+Nothing else in the project names the columns of a published table. Ids are lower-case hex
+strings, paths are UTF-8 strings with `/`, modes are Git's canonical octal strings, times are UTC.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final, NamedTuple
+
+import pyarrow as pa
+
+SCHEMA_VERSION: Final = 1
+
+FILE_MODE: Final = "100644"
+EXECUTABLE_MODE: Final = "100755"
+SYMLINK_MODE: Final = "120000"
+TREE_MODE: Final = "40000"
+
+
+class FileChange(NamedTuple):
+    """One file of a triple: its two sides and what lies between them.
+
+    `status` is Git's letter: A added, D deleted, M modified (content or mode), R renamed (with or
+    without an edit), T type changed between file and symlink. The side that does not exist has
+    `None` for path, mode and blob. `additions` and `deletions` are in lines.
+    """
+
+    status: str
+    old_path: str | None
+    new_path: str | None
+    old_mode: str | None
+    new_mode: str | None
+    old_blob: str | None
+    new_blob: str | None
+    additions: int
+    deletions: int
+    language: str | None
+    generated: bool
+    vendored: bool
+
+    @property
+    def path(self) -> str:
+        """The path after the change; for a deleted file the path it had."""
+        path = self.new_path if self.new_path is not None else self.old_path
+        assert path is not None
+        return path
+
+
+FILE_CHANGE = pa.struct(
+    [
+        pa.field("status", pa.string(), nullable=False),
+        pa.field("old_path", pa.string()),
+        pa.field("new_path", pa.string()),
+        pa.field("old_mode", pa.string()),
+        pa.field("new_mode", pa.string()),
+        pa.field("old_blob", pa.string()),
+        pa.field("new_blob", pa.string()),
+        pa.field("additions", pa.int32(), nullable=False),
+        pa.field("deletions", pa.int32(), nullable=False),
+        pa.field("language", pa.string()),
+        pa.field("generated", pa.bool_(), nullable=False),
+        pa.field("vendored", pa.bool_(), nullable=False),
+    ]
+)
+
+TIMESTAMP = pa.timestamp("s", tz="UTC")
+
+TRIPLES = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("repo", pa.string(), nullable=False),
+        pa.field("repo_url", pa.string(), nullable=False),
+        pa.field("kind", pa.string(), nullable=False),
+        pa.field("old_commit", pa.string(), nullable=False),
+        pa.field("new_commit", pa.string(), nullable=False),
+        pa.field("commits", pa.list_(pa.string()), nullable=False),
+        pa.field("messages", pa.list_(pa.list_(pa.string())), nullable=False),
+        pa.field("old_tree", pa.string(), nullable=False),
+        pa.field("new_tree", pa.string(), nullable=False),
+        pa.field("patch", pa.large_string(), nullable=False),
+        pa.field("files", pa.list_(FILE_CHANGE), nullable=False),
+        pa.field("language", pa.string()),
+        pa.field("additions", pa.int32(), nullable=False),
+        pa.field("deletions", pa.int32(), nullable=False),
+        pa.field("position", pa.float64(), nullable=False),
+        pa.field("window_by", pa.string(), nullable=False),
+        pa.field("old_committed_at", TIMESTAMP, nullable=False),
+        pa.field("committed_at", TIMESTAMP, nullable=False),
+        pa.field("author_kind", pa.string(), nullable=False),
+        pa.field("license", pa.string()),
+        pa.field("scores", pa.map_(pa.string(), pa.float32()), nullable=False),
+        pa.field("cluster", pa.string()),
+        pa.field("weight", pa.float32(), nullable=False),
+    ]
+)
+
+BLOBS = pa.schema(
+    [
+        pa.field("repo", pa.string(), nullable=False),
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("size_bytes", pa.int32(), nullable=False),
+        pa.field("content", pa.large_string(), nullable=False),
+    ]
+)
+
+TREE_ENTRY = pa.struct(
+    [
+        pa.field("mode", pa.string(), nullable=False),
+        pa.field("name", pa.string(), nullable=False),
+        pa.field("id", pa.string(), nullable=False),
+    ]
+)
+
+TREES = pa.schema(
+    [
+        pa.field("repo", pa.string(), nullable=False),
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("entries", pa.list_(TREE_ENTRY), nullable=False),
+    ]
+)
+
+
+class LedgerRow(NamedTuple):
+    """One thing that was rejected, left out or failed, and why.
+
+    `rule` is a short stable name to count by, `reason` one line for people, `detail` whatever
+    identifies the thing further (a path, a blob id, a traceback).
+    """
+
+    stage: str
+    rule: str
+    reason: str
+    repo: str
+    old_commit: str | None = None
+    new_commit: str | None = None
+    detail: str | None = None
+
+
+LEDGER = pa.schema(
+    [
+        pa.field("stage", pa.string(), nullable=False),
+        pa.field("rule", pa.string(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("repo", pa.string(), nullable=False),
+        pa.field("old_commit", pa.string()),
+        pa.field("new_commit", pa.string()),
+        pa.field("detail", pa.large_string()),
+    ]
+)
+
+
+def triple_id(repo: str, old_commit: str, new_commit: str, kind: str, projection: str) -> str:
+    """The id of a triple: 32 hex characters that depend on nothing but what the triple is.
+
+    Args:
+        repo: the repository's identity, the `repo` column.
+        old_commit, new_commit: full commit ids.
+        kind: name of the miner that chose the pair.
+        projection: `Projection.identity` of the configuration.
+    """
+    text = "\0".join((repo, old_commit, new_commit, kind, projection))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -1,0 +1,1 @@
+"""Quality filters for mined triples. The filter stage is not built yet; mining keeps everything."""
