@@ -24,7 +24,7 @@ def _any(*patterns: str) -> str:
     return "(?:" + "|".join(patterns) + ")"
 
 
-# Matched against "/" + folder + "/": a file is vendored wherever its folder lies below one of these.
+# Matched against "/" + folder + "/": what lies below one of these is vendored.
 _FOLDERS: Final = re.compile(
     _any(
         r"^/(?:[Dd]ependencies|deps|debian)/",
@@ -52,19 +52,20 @@ _FOLDERS: Final = re.compile(
     re.DOTALL,
 )  # fmt: skip
 
-_NAMES: Final = frozenset(
-    """configure config.guess config.sub _esy run.n dotnet-install.ps1 dotnet-install.sh fabfile.py
-    waf .osx .gitattributes .gitignore .gitmodules gradlew gradlew.bat mvnw mvnw.cmd Vagrantfile
-    activator activator.bat proguard.pro proguard-rules.pro Jenkinsfile
-    .gitpod.Dockerfile""".split()
-)
-_NAME_STARTS: Final = tuple(
-    """aclocal.m4 libtool.m4 ltoptions.m4 ltsugar.m4 ltversion.m4 lt~obsolete.m4 cpplint.py
-    erlang.mk .indent.pro .sublime-project .sublime-workspace jquery.fn.gantt.js jquery.fancybox.js
-    jquery.fancybox.css fuelux.js jquery.dataTables.js bootbox.js pdf.worker.js
-    leaflet.draw-src.js leaflet.draw.css Control.FullScreen.css Control.FullScreen.js
-    leaflet.spin.js wicket-leaflet.js octicons.css sprockets-octicons.scss""".split()
-)
+_NAMES: Final = frozenset({
+    "configure", "config.guess", "config.sub", "_esy", "run.n", "dotnet-install.ps1",
+    "dotnet-install.sh", "fabfile.py", "waf", ".osx", ".gitattributes", ".gitignore", ".gitmodules",
+    "gradlew", "gradlew.bat", "mvnw", "mvnw.cmd", "Vagrantfile", "activator", "activator.bat",
+    "proguard.pro", "proguard-rules.pro", "Jenkinsfile", ".gitpod.Dockerfile",
+})  # fmt: skip
+_NAME_STARTS: Final = (
+    "aclocal.m4", "libtool.m4", "ltoptions.m4", "ltsugar.m4", "ltversion.m4", "lt~obsolete.m4",
+    "cpplint.py", "erlang.mk", ".indent.pro", ".sublime-project", ".sublime-workspace",
+    "jquery.fn.gantt.js", "jquery.fancybox.js", "jquery.fancybox.css", "fuelux.js",
+    "jquery.dataTables.js", "bootbox.js", "pdf.worker.js", "leaflet.draw-src.js",
+    "leaflet.draw.css", "Control.FullScreen.css", "Control.FullScreen.js", "leaflet.spin.js",
+    "wicket-leaflet.js", "octicons.css", "sprockets-octicons.scss",
+)  # fmt: skip
 
 _STYLES: Final = r"\.(?:css|less|scss|styl)"
 # Well-known libraries checked in as they are, by whole path; tried only on what has such an ending.
@@ -286,7 +287,7 @@ def _net_documentation(data: bytes, head: bytes) -> bool:
     )
 
 
-_FONT: Final = re.compile(rb"^\s*(?:currentfile eexec\s+|/sfnts\s+\[\s<)", re.MULTILINE)
+_FONT: Final = re.compile(rb"^[ \t]*(?:currentfile eexec\s+|/sfnts\s+\[\s<)", re.MULTILINE)
 _CREATOR: Final = re.compile(
     rb"[0-9]|draw|mpage|ImageMagick|inkscape|MATLAB|PCBNEW|pnmtops|\(Unknown\)|Serif Affinity"
     rb"|Filterimage -tops"
