@@ -35,7 +35,8 @@ _TRANSIENT = re.compile(
     r"could ?n[o']t resolve host|temporary failure in name resolution|failed to connect"
     r"|connection (?:was )?(?:refused|reset|closed|timed out)|operation timed out|timed? ?out"
     r"|unexpected disconnect|early eof|hung up unexpectedly|rpc failed|operation too slow"
-    r"|network is unreachable|no route to host|error: (?:429|5\d\d)|gnutls|ssl_(?:read|connect|err)",
+    r"|network is unreachable|no route to host|error: (?:429|5\d\d)|gnutls"
+    r"|ssl_(?:read|connect|err)",
     re.IGNORECASE,
 )
 _NO_ACCESS = re.compile(
@@ -84,11 +85,17 @@ def acquire(
     entry = cache_dir / folder_name(source.url, source.location)
     with _locked(entry.with_suffix(".lock"), timeout_s) as lock:
         remote = _Remote(source, timeout_s, lock)
+        if pinned and _has_commit(entry, pinned):
+            return entry
         if entry.is_dir():
-            if not (pinned and _has_commit(entry, pinned)):
+            try:
                 _persist(lambda: _update(remote, entry), retries, source)
-        else:
-            _persist(lambda: _clone(remote, entry), retries, source)
+                return entry
+            except RepositoryError as error:
+                if error.rule != "clone-failed":
+                    raise
+                # no fault of the remote: the clone itself is damaged, so it is made anew
+        _persist(lambda: _clone(remote, entry), retries, source)
     return entry
 
 
@@ -131,6 +138,7 @@ def _clone(remote: _Remote, entry: Path) -> None:
     shutil.rmtree(part, ignore_errors=True)  # of a run that was killed: we hold the lock
     try:
         remote.git("clone", "--bare", "--quiet", "--template=", "--", remote.url, str(part))
+        shutil.rmtree(entry, ignore_errors=True)
         os.replace(part, entry)
     finally:
         shutil.rmtree(part, ignore_errors=True)
@@ -149,7 +157,7 @@ def _update(remote: _Remote, entry: Path) -> None:
     detached = "id" in head and "ref:" not in head
     # `HEAD` alone brings the commit of a detached HEAD, which no branch may reach
     wanted = [*_REFS, *(["HEAD"] if detached else [])]
-    fetch = ("fetch", "--quiet", "--prune", "--no-tags", "--update-head-ok")
+    fetch = ("fetch", "--quiet", "--prune", "--no-tags")
     remote.git(*fetch, "--", remote.url, *wanted, git_dir=entry)
     if detached:
         remote.git("update-ref", "--no-deref", "HEAD", head["id"], git_dir=entry)
@@ -173,9 +181,6 @@ def _persist(action: Callable[[], None], retries: int, source: Source) -> None:
         except GitFailedError as error:
             if attempt == retries or not _is_transient(error):
                 raise _explained(error, source) from None
-        except LimitExceededError:
-            if attempt == retries:
-                raise
         time.sleep(_BACK_OFF_S * 2**attempt * random.uniform(0.5, 1.5))
     return None
 

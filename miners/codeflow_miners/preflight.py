@@ -200,7 +200,8 @@ def _config(path: Path) -> dict[str, str]:
     try:
         listing = run_git(["config", "--file", str(path), "--no-includes", "--null", "--list"])
     except GitFailedError as error:
-        raise RepositoryError("damaged", f"its config cannot be read: {error.reason}") from None
+        reason = error.reason.replace(str(path), "config")
+        raise RepositoryError("damaged", f"its configuration cannot be read: {reason}") from None
     items = (item.partition("\n") for item in listing.decode("utf-8", "replace").split("\0"))
     return {key: value for key, _, value in items if key}
 

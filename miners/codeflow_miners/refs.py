@@ -114,10 +114,10 @@ def _rev_parse(git_dir: Path, name: str, timeout_s: float) -> str | None:
 
 
 def _not_a_commit(git_dir: Path, name: str, target: str, timeout_s: float) -> RepositoryError:
+    """Why something that has a name and an id leads to no commit."""
     try:
-        kind = run_git(["cat-file", "-t", target], git_dir=git_dir, timeout_s=timeout_s)
+        kind = run_git(["cat-file", "-t", f"{target}^{{}}"], git_dir=git_dir, timeout_s=timeout_s)
     except GitFailedError:
-        return RepositoryError("damaged", f"object {target}, which {name} names, is not there")
-    if kind.strip() in (b"commit", b"tag"):
-        return RepositoryError("damaged", f"{name} leads to an object that cannot be read")
+        reason = f"{name} names {target}, and that object is missing or cannot be read"
+        return RepositoryError("damaged", reason)
     return RepositoryError("not-a-commit", f"{name} is a {kind.decode().strip()}, not a commit")
