@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
+from urllib.parse import unquote
 
 from codeflow.errors import LimitExceededError, RepositoryError
 from codeflow_miners.git import GitFailedError, run_git
@@ -41,12 +42,12 @@ _TRANSIENT = re.compile(
 )
 _NO_ACCESS = re.compile(
     r"could not read (?:username|password)|authentication failed|permission denied"
-    r"|error: 40[13]|access denied|host key verification",
+    r"|error: 40[13]|host key verification",
     re.IGNORECASE,
 )
 _MISSING = re.compile(
     r"repository .*not found|does not (?:exist|appear to be a git repository)|error: 404"
-    r"|access denied or repository not exported|not a git repository",
+    r"|access denied or repository not exported",
     re.IGNORECASE,
 )
 # a helper that knows one login for one host, whatever a redirect may lead to
@@ -80,7 +81,16 @@ def acquire(
         raise RepositoryError("forbidden-url", source.problem)
     if source.is_path:
         return Path(source.location)
-    cache_dir = cache_dir.absolute()
+    try:
+        return _acquire_clone(source, cache_dir.absolute(), timeout_s, retries, pinned)
+    except OSError as error:
+        reason = f"the cache cannot be used: {error.strerror}"
+        raise RepositoryError("clone-failed", reason) from error
+
+
+def _acquire_clone(
+    source: Source, cache_dir: Path, timeout_s: float, retries: int, pinned: str | None
+) -> Path:
     cache_dir.mkdir(parents=True, exist_ok=True)
     entry = cache_dir / folder_name(source.url, source.location)
     with _locked(entry.with_suffix(".lock"), timeout_s) as lock:
@@ -191,7 +201,10 @@ def _is_transient(error: GitFailedError) -> bool:
 
 
 def _explained(error: GitFailedError, source: Source) -> RepositoryError:
+    """The error as a rule and a reason that may be stored: no secrets, no paths of this machine."""
     reason = error.reason.replace(source.location, source.url)
+    if source.location.startswith("file://"):
+        reason = reason.replace(unquote(source.location.removeprefix("file://")), source.url)
     if _NO_ACCESS.search(error.stderr):
         return RepositoryError("no-access", f"it does not exist or needs a login ({reason})")
     if _MISSING.search(error.stderr):

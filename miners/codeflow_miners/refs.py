@@ -58,7 +58,8 @@ def resolve_head(found: GitDir, ref: str | None, timeout_s: float = 60.0) -> str
             commit = _rev_parse(git_dir, f"{name}^{{commit}}", timeout_s)
             if commit:
                 return commit
-            if target := _rev_parse(git_dir, name, timeout_s):
+            target = _rev_parse(git_dir, name, timeout_s)
+            if target and not (target == ref and not _exists(git_dir, target, timeout_s)):
                 raise _not_a_commit(git_dir, name, target, timeout_s)
         if ref:
             raise RepositoryError("missing-ref", f"it has no branch, tag or commit {ref!r}")
@@ -111,6 +112,14 @@ def _rev_parse(git_dir: Path, name: str, timeout_s: float) -> str | None:
         return None
     text = answer.decode("utf-8", "replace").strip()
     return text if _ID.fullmatch(text) else None
+
+
+def _exists(git_dir: Path, target: str, timeout_s: float) -> bool:
+    try:
+        run_git(["cat-file", "-e", target], git_dir=git_dir, timeout_s=timeout_s)
+    except GitFailedError:
+        return False
+    return True
 
 
 def _not_a_commit(git_dir: Path, name: str, target: str, timeout_s: float) -> RepositoryError:

@@ -1,6 +1,9 @@
-"""Cloning into the cache: updates, kills, locks, retries, secrets; remotes are folders and a daemon."""
+"""Cloning into the cache: updates, kills, locks, retries, secrets; all on this machine."""
 
+import base64
+import fcntl
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -8,8 +11,11 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -29,7 +35,8 @@ pytestmark = pytest.mark.timeout(120)
 @pytest.fixture(autouse=True)
 def _no_user_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    for name in ("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "XDG_CONFIG_HOME"):
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    for name in ("GIT_CONFIG_GLOBAL", "XDG_CONFIG_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(clone, "_BACK_OFF_S", 0.01)
 
@@ -99,7 +106,7 @@ def test_a_pinned_commit_needs_no_remote(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_run_left_is_no_obstacle(tmp_path: Path) -> None:
-    remote, ids = history(tmp_path / "r")
+    remote, _ = history(tmp_path / "r")
     url = source(f"file://{remote.path}")
     cached = acquire(url, tmp_path / "cache")
     part = cached.with_suffix(".part")
@@ -112,26 +119,64 @@ def test_what_a_killed_run_left_is_no_obstacle(tmp_path: Path) -> None:
         (cached / lock).touch()
     acquire(url, tmp_path / "cache")
     assert refs_of(cached) == refs_of(remote.git_dir)
-    for pack in cached.glob("objects/pack/*"):  # the cached clone itself is damaged
-        pack.unlink()
+    assert git(f"--git-dir={cached}", "fsck", "--no-dangling") == b""
+
+
+@pytest.mark.parametrize("harmed", ["HEAD", "packed-refs", "config"])
+def test_a_damaged_clone_is_made_anew(harmed: str, tmp_path: Path) -> None:
+    remote, _ = history(tmp_path / "r")
+    url = source(f"file://{remote.path}")
+    cached = acquire(url, tmp_path / "cache")
+    (cached / harmed).write_bytes(b"\0garbage\n")
     remote.commit({"newer.py": "x\n"})
     acquire(url, tmp_path / "cache")
     assert refs_of(cached) == refs_of(remote.git_dir)
     assert git(f"--git-dir={cached}", "fsck", "--no-dangling") == b""
 
 
-def test_a_run_killed_while_cloning(tmp_path: Path) -> None:
-    """SIGKILL of the process at arbitrary points; git's orphan keeps the lock until it is done."""
-    remote, _ = history(tmp_path / "r", {"big.txt": os.urandom(3 << 20)})
+def acquire_in_a_process(url: str, cache: Path) -> subprocess.Popen[bytes]:
     program = (
         "import sys; from pathlib import Path; from codeflow_miners.clone import acquire;"
         "from codeflow_miners.repositories import parse_sources;"
         "acquire(parse_sources([sys.argv[1]], Path('/'))[0], Path(sys.argv[2]))"
     )
-    url, cache = f"file://{remote.path}", tmp_path / "cache"
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    return subprocess.Popen([sys.executable, "-c", program, url, str(cache)], env=env)
+
+
+def test_an_orphan_of_a_killed_run_keeps_the_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started, go, ssh = (tmp_path / name for name in ("started", "go", "ssh"))
+    ssh.write_text(f"#!/bin/sh\ntouch {started}\nuntil test -e {go}; do sleep 0.02; done\nexit 1\n")
+    ssh.chmod(0o755)
+    monkeypatch.setenv("GIT_SSH_COMMAND", str(ssh))
+    child = acquire_in_a_process("ssh://h.org/r", tmp_path / "cache")
+    while not started.exists():
+        time.sleep(0.01)
+    child.kill()
+    child.wait()
+    url = source("ssh://h.org/r")
+    with pytest.raises(LimitExceededError, match="busy"):
+        acquire(url, tmp_path / "cache", timeout_s=0.3)
+    go.touch()  # the orphan goes on and ends
+    with pytest.raises(RepositoryError) as caught:
+        acquire(url, tmp_path / "cache", timeout_s=30, retries=0)
+    assert caught.value.rule == "clone-failed"
+
+
+def test_a_cache_that_cannot_be_written_is_a_reason(tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("a file")
+    with pytest.raises(RepositoryError, match="clone-failed: the cache"):
+        acquire(source(f"file://{tmp_path}/r"), tmp_path / "cache")
+
+
+def test_a_run_killed_while_cloning(tmp_path: Path) -> None:
+    """SIGKILL of the process at arbitrary points; git's orphan keeps the lock until it is done."""
+    remote, _ = history(tmp_path / "r", {"big.txt": os.urandom(3 << 20)})
+    url, cache = f"file://{remote.path}", tmp_path / "cache"
     for delay in (0.15, 0.2, 0.25, 0.3):
-        child = subprocess.Popen([sys.executable, "-c", program, url, str(cache)], env=env)
+        child = acquire_in_a_process(url, cache)
         time.sleep(delay)
         child.send_signal(signal.SIGKILL)
         child.wait()
@@ -165,16 +210,11 @@ def test_a_lock_that_is_never_released_is_a_reason(tmp_path: Path) -> None:
     remote, _ = history(tmp_path / "r")
     url = source(f"file://{remote.path}")
     lock = acquire(url, tmp_path / "cache").with_suffix(".lock")
-    holder = subprocess.Popen(["flock", str(lock), "sleep", "60"], start_new_session=True)
-    try:
-        while subprocess.run(["flock", "-n", str(lock), "true"]).returncode == 0:
-            time.sleep(0.01)
+    with open(lock, "wb") as other_run:
+        fcntl.flock(other_run, fcntl.LOCK_EX)
         with pytest.raises(LimitExceededError) as caught:
             acquire(url, tmp_path / "cache", timeout_s=0.2)
-        assert (caught.value.rule, caught.value.deterministic) == ("busy", False)
-    finally:
-        os.killpg(holder.pid, signal.SIGKILL)
-        holder.wait()
+    assert (caught.value.rule, caught.value.deterministic) == ("busy", False)
 
 
 @pytest.fixture
@@ -188,9 +228,13 @@ def free_port() -> int:
 @pytest.fixture
 def daemon(tmp_path: Path, free_port: int) -> Iterator[str]:
     """git's own server for everything below `tmp_path`."""
+    if not (Path(git("--exec-path").decode().strip()) / "git-daemon").exists():
+        pytest.skip("this git comes without its daemon")
     server = subprocess.Popen(
-        ["git", "daemon", "--export-all", "--reuseaddr", "--listen=127.0.0.1"]
-        + [f"--port={free_port}", f"--base-path={tmp_path}", str(tmp_path)],
+        [
+            *("git", "daemon", "--export-all", "--reuseaddr", "--listen=127.0.0.1"),
+            *(f"--port={free_port}", f"--base-path={tmp_path}", str(tmp_path)),
+        ],
         env=ENV,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
@@ -222,7 +266,8 @@ def test_an_error_that_may_pass_is_tried_again(
     tmp_path: Path, free_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pauses: list[float] = []
-    monkeypatch.setattr(time, "sleep", pauses.append)
+    fake = SimpleNamespace(sleep=pauses.append, monotonic=time.monotonic)
+    monkeypatch.setattr(clone, "time", fake)
     with pytest.raises(RepositoryError) as caught:
         acquire(source(f"git://127.0.0.1:{free_port}/r"), tmp_path / "cache", retries=3)
     assert caught.value.rule == "unreachable"
@@ -239,7 +284,7 @@ def test_an_error_that_may_pass_is_tried_again(
     ("stderr", "rule", "again"),
     [
         ("fatal: unable to access 'U': Could not resolve host: h.org", "unreachable", True),
-        ("error: RPC failed; HTTP 503 curl 22 ... error: 503\nfatal: early EOF", "unreachable", True),
+        ("error: RPC failed; HTTP 503 error: 503\nfatal: early EOF", "unreachable", True),
         ("fatal: unable to access 'U': The requested URL returned error: 429", "unreachable", True),
         ("ssh: connect to host h port 22: Connection timed out\nfatal: Could not read from remote "
          "repository.\n\nPlease make sure you have the correct access rights\n"
@@ -269,15 +314,30 @@ def test_what_git_says_is_understood(
     assert "make sure" not in caught.value.reason
 
 
-class _Https(BaseHTTPRequestHandler):
-    """Plain HTTP under an https URL would need a certificate: the test lets git speak http."""
+class _Web(ThreadingHTTPServer):
+    """Asks for a login and then knows nothing; or sends everybody to another server."""
 
-    seen: list[str]
+    def __init__(self, elsewhere: str = "") -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.elsewhere = elsewhere
+        self.logins: list[str] = []
+        self.url = f"http://127.0.0.1:{self.server_port}"
+        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Web
 
     def do_GET(self) -> None:
-        type(self).seen.append(self.headers.get("Authorization", ""))
-        self.send_response(401)
-        self.send_header("WWW-Authenticate", 'Basic realm="x"')
+        login = self.headers.get("Authorization", "")
+        self.server.logins.append(login)
+        if self.server.elsewhere:
+            self.send_response(302)
+            self.send_header("Location", self.server.elsewhere + self.path)
+        else:
+            self.send_response(404 if login else 401)
+            self.send_header("WWW-Authenticate", 'Basic realm="x"')
+        self.send_header("Content-Length", "0")
         self.end_headers()
 
     def log_message(self, *args: object) -> None:
@@ -285,51 +345,70 @@ class _Https(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def locked_server() -> Iterator[str]:
-    _Https.seen = []
-    server = HTTPServer(("127.0.0.1", 0), _Https)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+def web(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[_Web, _Web]]:
+    """A server, and another that redirects to it; plain http, for want of certificates."""
+    monkeypatch.setattr("codeflow_miners.git.PROTOCOLS", "http")
+    for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    first = _Web()
+    second = _Web(elsewhere=first.url)
+    yield first, second
+    for server in (first, second):
+        server.shutdown()
+        server.server_close()
 
 
-@pytest.mark.parametrize("login", ["", "me:SECRET%2F1@"])
+def over_http(line: str, url: str) -> Source:
+    parsed = source(line)
+    return replace(parsed, location=f"{url}/a/b", url=f"{url}/a/b", problem="")
+
+
 def test_a_login_reaches_its_host_and_nothing_else(
-    login: str, locked_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    web: tuple[_Web, _Web], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No question is asked, and the password is not in the reason, an argument, or the cache."""
-    commands: list[list[str]] = []
+    commands: list[object] = []
     popen = subprocess.Popen
 
-    def spy(command: list[str], **options: object) -> object:
+    def spy(command: Any, **options: Any) -> object:
         commands.append(command)
-        return popen(command, **options)  # type: ignore[call-overload]
+        return popen(command, **options)
 
+    monkeypatch.setattr(subprocess, "Popen", spy)
+    server, redirect = web
+    for target, rule, sent in ((server, "missing", True), (redirect, "no-access", False)):
+        server.logins.clear()
+        parsed = over_http("https://me:SECRET%2F1@h.org/a/b", target.url)
+        with pytest.raises(RepositoryError) as caught:
+            acquire(parsed, tmp_path / "cache", retries=0)
+        assert caught.value.rule == rule
+        expected = "Basic " + base64.b64encode(b"me:SECRET/1").decode()
+        assert (expected in server.logins) is sent
+        shown = repr(commands) + repr(caught.value) + repr(parsed)
+        for path in (tmp_path / "cache").rglob("*"):
+            shown += path.read_text(errors="replace") if path.is_file() else path.name
+        assert "SECRET" not in shown
+
+
+def test_without_a_login_nothing_is_asked(web: tuple[_Web, _Web], tmp_path: Path) -> None:
+    with pytest.raises(RepositoryError) as caught:
+        acquire(over_http("https://h.org/a/b", web[0].url), tmp_path / "cache", retries=2)
+    assert caught.value.rule == "no-access"
+    assert web[0].logins == [""]
+
+
+def test_of_the_users_settings_only_the_way_to_a_host_is_read(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
-    # the user's own http settings count, as a proxy would; here they turn TLS off
-    secure = f"https://{locked_server}/"
     (home / ".gitconfig").write_text(
-        f'[http]\n\tproxy = ""\n[url "http://{locked_server}/"]\n\tinsteadOf = {secure}\n'
+        "[include]\n\tpath = more\n[user]\n\tname = Ada\n[credential]\n\thelper = store\n"
+        '[credential "https://h.org"]\n\tusername = ada\n[core]\n\tautocrlf = true\n'
     )
-    monkeypatch.setattr(subprocess, "Popen", spy)
-    settings = clone._user_settings("http|url")
-    monkeypatch.setattr(clone, "_user_settings", lambda _: settings)
-    monkeypatch.setattr("codeflow_miners.git.PROTOCOLS", "http")
-    parsed = source(f"https://{login}{locked_server}/a/b")
-    if parsed.login:  # the helper is bound to the host of the URL, which the test rewrites
-        monkeypatch.setattr(clone, "_LOGIN_HELPER", clone._LOGIN_HELPER)
-    with pytest.raises(RepositoryError) as caught:
-        acquire(parsed, tmp_path / "cache", retries=0)
-    assert caught.value.rule == "no-access"
-    shown = repr(commands) + repr(caught.value) + repr(parsed)
-    for path in (tmp_path / "cache").rglob("*"):
-        shown += path.read_text(errors="replace") if path.is_file() else path.name
-    assert "SECRET" not in shown
-    assert _Https.seen[0] == ""
+    (home / "more").write_text("[http]\n\tproxy = http://proxy.example:3128\n")
+    assert clone._user_settings("http|credential") == [
+        ("http.proxy", "http://proxy.example:3128"),
+        ("credential.helper", "store"),
+        ("credential.https://h.org.username", "ada"),
+    ]
 
 
 def test_a_hostile_remote_folder_runs_nothing_and_cannot_hold_us(tmp_path: Path) -> None:
@@ -361,20 +440,15 @@ def test_a_remote_that_cannot_be_mined_says_why(name: str, tmp_path: Path) -> No
         assert caught.value.rule in case.expect
 
 
-def test_a_timeout_kills_everything_that_git_started(tmp_path: Path) -> None:
-    pid = tmp_path / "pid"
+def test_a_timeout_kills_everything_that_git_started() -> None:
+    reader, writer = os.pipe()
+    hang = "alias.hang=!sleep 60 & sleep 60"
     with pytest.raises(LimitExceededError):
-        run_git(
-            ["-c", f"alias.hang=!sleep 60 & echo $! > {pid}; wait", "hang"],
-            timeout_s=1,
-        )
-    for _ in range(100):
-        state = subprocess.run(["ps", "-o", "stat=", "-p", pid.read_text()], capture_output=True)
-        if state.stdout.strip()[:1] in (b"", b"Z"):
-            break
-        time.sleep(0.02)
-    else:
-        pytest.fail("a child of git outlived the timeout")
+        run_git(["-c", hang, "hang"], timeout_s=1, pass_fds=[writer])
+    os.close(writer)
+    ended, _, _ = select.select([reader], [], [], 30)
+    assert ended  # the pipe ends with the last process that holds it
+    os.close(reader)
 
 
 def test_only_allowed_transports_start(tmp_path: Path) -> None:

@@ -137,21 +137,10 @@ def test_refs_are_resolved_as_git_does(packed: bool, tmp_path: Path) -> None:
     for commit in (ids[8], ids[8][:10], nested):
         expected = repo.git("rev-parse", f"{commit}^{{commit}}").decode().strip()
         assert resolve_head(found, commit) == expected
-    for bad in (
-        "nope",
-        "--all",
-        "-h",
-        "^main",
-        "main..light",
-        "main light",
-        "",
-        "f" * 40,
-        "main^9",
-    ):
-        if bad:
-            with pytest.raises(RepositoryError) as caught:
-                resolve_head(found, bad)
-            assert caught.value.rule in ("missing-ref", "damaged"), bad
+    for bad in ("nope", "--all", "-h", "^main", "main..light", "main light", "f" * 40, "main^9"):
+        with pytest.raises(RepositoryError) as caught:
+            resolve_head(found, bad)
+        assert caught.value.rule == "missing-ref", bad
     with pytest.raises(RepositoryError) as caught:
         resolve_head(found, f"{ids[8]}^{{tree}}")
     assert caught.value.rule == "not-a-commit"

@@ -192,7 +192,7 @@ _raw_tree("folder-as-blob", lambda r, b: [("100644", "f.py", r.raw_tree([("10064
 def _octopus(path: Path) -> HostileCase:
     repo, ids = history(path)
     arms = [repo.commit({f"arm{n}.py": "x\n"}, parents=[ids[-1]]) for n in range(8)]
-    merged = {f"arm{n}.py": "x\n" for n in range(8)}
+    merged: dict[Path_, Content | None] = {f"arm{n}.py": "x\n" for n in range(8)}
     repo.commit(merged, parents=[ids[-1], *arms], message="Merge eight branches")
     return HostileCase(str(path))
 
@@ -311,6 +311,7 @@ def _truncated_pack(path: Path) -> HostileCase:
 # -- what would be executed
 
 
+_HOOKS: Final = ("post-checkout", "pre-commit", "reference-transaction", "post-index-change")
 _PROGRAMS: Final = (
     "core.fsmonitor",
     "core.sshCommand",
@@ -370,13 +371,7 @@ def _executable_config(path: Path) -> HostileCase:
         path.parent / f"{path.name}-bait" / "included",
         f'[core]\n\tfsmonitor = {bait("included")}\n[alias]\n\tlog = "!{bait("alias")}"\n',
     )
-    for name in [
-        "post-checkout",
-        "pre-commit",
-        "reference-transaction",
-        "post-index-change",
-        "fsmonitor",
-    ]:
+    for name in _HOOKS:
         hook = repo.git_dir / "hooks" / name
         hook.parent.mkdir(exist_ok=True)
         shutil.copy(bait(f"hook-{name}"), hook)
@@ -489,6 +484,16 @@ def _no_repository(path: Path) -> None:
     _write(path / "notes.txt", "nothing here\n")
 
 
+def _fifo_for_git_dir(path: Path) -> None:
+    path.mkdir(parents=True)
+    os.mkfifo(path / ".git")
+
+
+def _git_dir_loop(path: Path) -> None:
+    path.mkdir(parents=True)
+    (path / ".git").symlink_to(".git")
+
+
 def _a_file(path: Path) -> None:
     _write(path, "# not a repository\n")
 
@@ -535,6 +540,8 @@ _refused("empty", "empty", _empty)
 _refused("unborn-head", "unborn-head", _unborn)
 _refused("missing", "missing", lambda path: None)
 _refused("no-repository", "not-a-repository", _no_repository)
+_refused("fifo-dot-git", "special-file", _fifo_for_git_dir)
+_refused("dot-git-loop", "unreadable", _git_dir_loop)
 _refused("plain-file", "not-a-repository", _a_file)
 _refused("missing-ref", "missing-ref", _missing_ref)
 _refused("tag-of-a-blob", "not-a-commit", _tag_of_a_blob)
