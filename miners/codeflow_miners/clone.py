@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
+from urllib.parse import unquote
 
 from codeflow.errors import LimitExceededError, RepositoryError
 from codeflow_miners.git import GitFailedError, run_git
@@ -35,17 +36,18 @@ _TRANSIENT = re.compile(
     r"could ?n[o']t resolve host|temporary failure in name resolution|failed to connect"
     r"|connection (?:was )?(?:refused|reset|closed|timed out)|operation timed out|timed? ?out"
     r"|unexpected disconnect|early eof|hung up unexpectedly|rpc failed|operation too slow"
-    r"|network is unreachable|no route to host|error: (?:429|5\d\d)|gnutls|ssl_(?:read|connect|err)",
+    r"|network is unreachable|no route to host|error: (?:429|5\d\d)|gnutls"
+    r"|ssl_(?:read|connect|err)",
     re.IGNORECASE,
 )
 _NO_ACCESS = re.compile(
     r"could not read (?:username|password)|authentication failed|permission denied"
-    r"|error: 40[13]|access denied|host key verification",
+    r"|error: 40[13]|host key verification",
     re.IGNORECASE,
 )
 _MISSING = re.compile(
     r"repository .*not found|does not (?:exist|appear to be a git repository)|error: 404"
-    r"|access denied or repository not exported|not a git repository",
+    r"|access denied or repository not exported",
     re.IGNORECASE,
 )
 # a helper that knows one login for one host, whatever a redirect may lead to
@@ -79,16 +81,31 @@ def acquire(
         raise RepositoryError("forbidden-url", source.problem)
     if source.is_path:
         return Path(source.location)
-    cache_dir = cache_dir.absolute()
+    try:
+        return _acquire_clone(source, cache_dir.absolute(), timeout_s, retries, pinned)
+    except OSError as error:
+        reason = f"the cache cannot be used: {error.strerror}"
+        raise RepositoryError("clone-failed", reason) from error
+
+
+def _acquire_clone(
+    source: Source, cache_dir: Path, timeout_s: float, retries: int, pinned: str | None
+) -> Path:
     cache_dir.mkdir(parents=True, exist_ok=True)
     entry = cache_dir / folder_name(source.url, source.location)
     with _locked(entry.with_suffix(".lock"), timeout_s) as lock:
         remote = _Remote(source, timeout_s, lock)
+        if pinned and _has_commit(entry, pinned):
+            return entry
         if entry.is_dir():
-            if not (pinned and _has_commit(entry, pinned)):
+            try:
                 _persist(lambda: _update(remote, entry), retries, source)
-        else:
-            _persist(lambda: _clone(remote, entry), retries, source)
+                return entry
+            except RepositoryError as error:
+                if error.rule != "clone-failed":
+                    raise
+                # no fault of the remote: the clone itself is damaged, so it is made anew
+        _persist(lambda: _clone(remote, entry), retries, source)
     return entry
 
 
@@ -131,6 +148,7 @@ def _clone(remote: _Remote, entry: Path) -> None:
     shutil.rmtree(part, ignore_errors=True)  # of a run that was killed: we hold the lock
     try:
         remote.git("clone", "--bare", "--quiet", "--template=", "--", remote.url, str(part))
+        shutil.rmtree(entry, ignore_errors=True)
         os.replace(part, entry)
     finally:
         shutil.rmtree(part, ignore_errors=True)
@@ -149,7 +167,7 @@ def _update(remote: _Remote, entry: Path) -> None:
     detached = "id" in head and "ref:" not in head
     # `HEAD` alone brings the commit of a detached HEAD, which no branch may reach
     wanted = [*_REFS, *(["HEAD"] if detached else [])]
-    fetch = ("fetch", "--quiet", "--prune", "--no-tags", "--update-head-ok")
+    fetch = ("fetch", "--quiet", "--prune", "--no-tags")
     remote.git(*fetch, "--", remote.url, *wanted, git_dir=entry)
     if detached:
         remote.git("update-ref", "--no-deref", "HEAD", head["id"], git_dir=entry)
@@ -173,9 +191,6 @@ def _persist(action: Callable[[], None], retries: int, source: Source) -> None:
         except GitFailedError as error:
             if attempt == retries or not _is_transient(error):
                 raise _explained(error, source) from None
-        except LimitExceededError:
-            if attempt == retries:
-                raise
         time.sleep(_BACK_OFF_S * 2**attempt * random.uniform(0.5, 1.5))
     return None
 
@@ -186,7 +201,10 @@ def _is_transient(error: GitFailedError) -> bool:
 
 
 def _explained(error: GitFailedError, source: Source) -> RepositoryError:
+    """The error as a rule and a reason that may be stored: no secrets, no paths of this machine."""
     reason = error.reason.replace(source.location, source.url)
+    if source.location.startswith("file://"):
+        reason = reason.replace(unquote(source.location.removeprefix("file://")), source.url)
     if _NO_ACCESS.search(error.stderr):
         return RepositoryError("no-access", f"it does not exist or needs a login ({reason})")
     if _MISSING.search(error.stderr):

@@ -20,6 +20,7 @@ from codeflow_miners.git import GitFailedError, run_git
 
 _SMALL_FILE_BYTES: Final = 1 << 16
 _MAX_ALTERNATES: Final = 16
+_FALSE: Final = ("false", "no", "off", "0")
 _KINDS: Final = {
     stat.S_IFIFO: "a FIFO",
     stat.S_IFSOCK: "a socket",
@@ -79,7 +80,7 @@ def _find(path: Path) -> Path:
     try:
         inside = path / ".git"
         mode = os.stat(path).st_mode
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise RepositoryError("missing", "there is nothing at this path") from None
     if not stat.S_ISDIR(mode):
         raise RepositoryError("not-a-repository", "it is not a folder")
@@ -175,18 +176,19 @@ def _require_regular(path: Path, top: Path | None = None) -> None:
 
 def _require_complete(found: GitDir) -> None:
     """Every object is there, in a format that is understood."""
-    if os.path.lexists(found.common / "shallow"):
+    shallow = found.common / "shallow"
+    if os.path.exists(shallow) and os.stat(shallow).st_size:
         reason = "its history is cut off; complete it with `git fetch --unshallow`"
         raise RepositoryError("shallow", reason)
     config = _config(found.common / "config")
-    if config.get("extensions.objectformat", "sha1") != "sha1":
+    if config.get("extensions.objectformat", "sha1").lower() != "sha1":
         raise RepositoryError("sha256", "its objects are named by SHA-256; only SHA-1 is supported")
     if config.get("extensions.refstorage", "files") != "files":
         reason = "its refs are not stored as files; run `git refs migrate --ref-format=files`"
         raise RepositoryError("unsupported-refs", reason)
     promised = "extensions.partialclone" in config or any(
-        key.startswith("remote.") and key.endswith((".promisor", ".partialclonefilter"))
-        for key in config
+        key.startswith("remote.") and key.endswith(".promisor") and value.lower() not in _FALSE
+        for key, value in config.items()
     )
     if promised:
         reason = "it is a partial clone and lacks files; clone it again without --filter"
@@ -200,7 +202,8 @@ def _config(path: Path) -> dict[str, str]:
     try:
         listing = run_git(["config", "--file", str(path), "--no-includes", "--null", "--list"])
     except GitFailedError as error:
-        raise RepositoryError("damaged", f"its config cannot be read: {error.reason}") from None
+        reason = error.reason.replace(str(path), "config")
+        raise RepositoryError("damaged", f"its configuration cannot be read: {reason}") from None
     items = (item.partition("\n") for item in listing.decode("utf-8", "replace").split("\0"))
     return {key: value for key, _, value in items if key}
 

@@ -58,7 +58,8 @@ def resolve_head(found: GitDir, ref: str | None, timeout_s: float = 60.0) -> str
             commit = _rev_parse(git_dir, f"{name}^{{commit}}", timeout_s)
             if commit:
                 return commit
-            if target := _rev_parse(git_dir, name, timeout_s):
+            target = _rev_parse(git_dir, name, timeout_s)
+            if target and not (target == ref and not _exists(git_dir, target, timeout_s)):
                 raise _not_a_commit(git_dir, name, target, timeout_s)
         if ref:
             raise RepositoryError("missing-ref", f"it has no branch, tag or commit {ref!r}")
@@ -113,11 +114,19 @@ def _rev_parse(git_dir: Path, name: str, timeout_s: float) -> str | None:
     return text if _ID.fullmatch(text) else None
 
 
-def _not_a_commit(git_dir: Path, name: str, target: str, timeout_s: float) -> RepositoryError:
+def _exists(git_dir: Path, target: str, timeout_s: float) -> bool:
     try:
-        kind = run_git(["cat-file", "-t", target], git_dir=git_dir, timeout_s=timeout_s)
+        run_git(["cat-file", "-e", target], git_dir=git_dir, timeout_s=timeout_s)
     except GitFailedError:
-        return RepositoryError("damaged", f"object {target}, which {name} names, is not there")
-    if kind.strip() in (b"commit", b"tag"):
-        return RepositoryError("damaged", f"{name} leads to an object that cannot be read")
+        return False
+    return True
+
+
+def _not_a_commit(git_dir: Path, name: str, target: str, timeout_s: float) -> RepositoryError:
+    """Why something that has a name and an id leads to no commit."""
+    try:
+        kind = run_git(["cat-file", "-t", f"{target}^{{}}"], git_dir=git_dir, timeout_s=timeout_s)
+    except GitFailedError:
+        reason = f"{name} names {target}, and that object is missing or cannot be read"
+        return RepositoryError("damaged", reason)
     return RepositoryError("not-a-commit", f"{name} is a {kind.decode().strip()}, not a commit")

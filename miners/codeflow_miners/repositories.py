@@ -26,6 +26,7 @@ _COMMENT = re.compile(r"(?:^|\s)#.*")
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/]*)(/.*)?", re.DOTALL)
 _HELPER = re.compile(r"[A-Za-z0-9+.-]+::")  # ext::sh -c ..., fd::3: git runs a program for it
 _SCP = re.compile(r"(?:([^/@:]*)@)?(\[[^\]/]*\]|[^/:\[\]]+):(.+)", re.DOTALL)
+_HOST = re.compile(r"(?:[\w.-]+|\[[0-9a-fA-F:.]+\])(?::\d*)?")
 # a ref starts at an @ that follows a name: `/@user/name` holds none
 _PATH_AND_REF = re.compile(r"(.*?\.git/?|.*?[^/@])@(.*)", re.DOTALL)
 
@@ -61,10 +62,15 @@ class Source:
         return self.location.startswith("/")
 
     @property
+    def target(self) -> str:
+        """Location and ref in one string: what makes two sources the same."""
+        return f"{self.location}@{self.ref or ''}"
+
+    @property
     def key(self) -> str:
         """A short folder name of its own, such as `flask-1a2b3c4d5e`."""
         plain = re.sub(r"~[0-9a-f]{8}$", "", self.repo)
-        return folder_name(plain, f"{self.location}@{self.ref or ''}")
+        return folder_name(plain, self.target)
 
 
 def folder_name(name: str, unique: str) -> str:
@@ -86,7 +92,7 @@ def read_list(path: Path) -> list[Source]:
     except UnicodeDecodeError:
         raise UsageError(f"{path}: the list is not UTF-8 text") from None
     try:
-        return parse_sources(text.splitlines(), path.absolute().parent)
+        return parse_sources(text.split("\n"), path.absolute().parent)
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from None
 
@@ -115,9 +121,7 @@ def parse_sources(lines: Iterable[str], base: Path) -> list[Source]:
         raise UsageError("no repository in the list: write one URL or path a line")
     shared = Counter(source.repo for source in sources.values())
     return [
-        replace(s, repo=f"{s.repo}~{_hash(f'{s.location}@{s.ref or ""}', 8)}")
-        if shared[s.repo] > 1
-        else s
+        replace(s, repo=f"{s.repo}~{_hash(s.target, 8)}") if shared[s.repo] > 1 else s
         for s in sources.values()
     ]
 
@@ -148,6 +152,8 @@ def _parse_url(line: int, scheme: str, authority: str, rest: str | None) -> Sour
     scheme = scheme.lower()
     userinfo, _, host = authority.rpartition("@")
     user, _, password = userinfo.partition(":")
+    if scheme != "file" and not _HOST.fullmatch(host):  # perhaps a part of a password: not shown
+        return _bad(line, "the URL has no valid host; write / in a password as %2F")
     path, ref = _split_ref(rest or "")
     public_path = re.split(r"[?#]", path)[0]
     problem = "the ref after @ is empty" if ref == "" else ""
