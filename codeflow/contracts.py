@@ -8,9 +8,10 @@ Plug-ins import this module, `codeflow.records` and `codeflow.errors`, and nothi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import pyarrow as pa
 
@@ -104,3 +105,54 @@ class Miner(Protocol):
     def pairs(self, history: History) -> Iterable[Pair]:
         """Yields pairs with `old` in `history.starts` and `old < new < len(history.commits)`."""
         ...
+
+
+class TableWriter(Protocol):
+    """An open table of a unit's output."""
+
+    def write(self, batch: pa.RecordBatch | pa.Table) -> None:
+        """Appends rows; one call is one row group."""
+        ...
+
+
+class Sink(Protocol):
+    """Where a unit of work puts what it makes. Nothing is visible until the unit is done."""
+
+    def table(self, name: str, schema: pa.Schema) -> AbstractContextManager[TableWriter]:
+        """An intermediate table, for later units of the same run to read."""
+        ...
+
+    def mined(self, name: str, schema: pa.Schema) -> AbstractContextManager[TableWriter]:
+        """A table that stays, in `mined/`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A piece of work that can run anywhere and again: `function(arguments, sink)`.
+
+    Attributes:
+        key: unique in the run, `repository/name-NNNN`; names its marker and its files.
+        function: module-level; returns JSON values and writes tables to the sink.
+        arguments: picklable.
+        waits: true when it spends its time waiting for other processes (cloning).
+    """
+
+    key: str
+    function: Callable[[Any, Sink], dict[str, Any]]
+    arguments: Any
+    waits: bool = False
+
+
+@dataclass(frozen=True)
+class UnitResult:
+    """What a unit gave: its value, and the files of its tables by name."""
+
+    value: Mapping[str, Any]
+    tables: Mapping[str, str]
+    mined: Mapping[str, str]
+
+
+Flow: TypeAlias = Generator[list[Unit], list[UnitResult], dict[str, Any]]
+"""The work on one repository: yields units that may run side by side, is sent their results in the
+same order, and returns JSON values. A unit that fails is thrown into it as a RepositoryError."""

@@ -27,7 +27,9 @@ _PROBE_STEPS = (256, 768, 2048, 6144, 16384)
 _PROBE_REACH = 16384
 _RUN_BYTES = 1024
 _FUNCTION_CHUNK_BYTES = 4096
-_DEFINITION_STARTS = frozenset(bytes([c]) for c in b"_$" + bytes(range(65, 91)) + bytes(range(97, 123)))
+_DEFINITION_STARTS = frozenset(
+    bytes([c]) for c in b"_$" + bytes(range(65, 91)) + bytes(range(97, 123))
+)
 _FUNCTION_BYTES = 80  # git cuts the function context of a header here
 
 _FLAGS = int(DiffOption.FORCE_TEXT | DiffOption.INDENT_HEURISTIC)

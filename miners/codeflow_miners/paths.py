@@ -16,7 +16,9 @@ MAX_PATH_BYTES = 4096
 # code points that HFS+ ignores in names (Git's utf8.c, next_hfs_char)
 _HFS_IGNORED = re.compile("[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]")
 _DOT_GIT = re.compile(r"(?i)(?:\.git|git~1)[ .]*(?:[:\\].*)?", re.S)
-_DOT_GITMODULES = re.compile(r"(?i)(?:\.gitmodules|gitmod~\d|gi7eba~\d|gi7eb~\d+)[ .]*(?::.*)?", re.S)
+_DOT_GITMODULES = re.compile(
+    r"(?i)(?:\.gitmodules|gitmod~\d|gi7eba~\d|gi7eb~\d+)[ .]*(?::.*)?", re.S
+)
 
 
 def refused(path: bytes, symlink: bool = False) -> str | None:

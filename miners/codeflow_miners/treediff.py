@@ -52,7 +52,12 @@ class TreeDiffer:
         yield from self.changes(None, tree)
 
     def _compare(
-        self, old: bytes | None, new: bytes | None, prefix: bytes, found: list[PathChange], depth: int
+        self,
+        old: bytes | None,
+        new: bytes | None,
+        prefix: bytes,
+        found: list[PathChange],
+        depth: int,
     ) -> None:
         if depth > MAX_DEPTH:
             return  # such paths are outside the projection on both sides

@@ -1,0 +1,7 @@
+"""`python -m codeflow`."""
+
+import sys
+
+from codeflow.cli import main
+
+sys.exit(main())

@@ -1,0 +1,205 @@
+"""Publishing: from mined files to the shards of the dataset folder.
+
+Mined tables come as one file a unit. Large ones are published as they are (a link, no copy); small
+ones are gathered, so that a dataset has hundreds of files and not one a repository. Triples are
+sorted by id over all shards. Each shard is a unit of work, so publishing runs on the pool and goes
+on after a kill. The manifest is written last: a folder with a manifest is complete.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from codeflow import files
+from codeflow.contracts import Sink, Unit
+from codeflow.units import PARTS
+from codeflow.records import BLOBS, LEDGER, TREES, TRIPLES
+
+_MIN_SHARD_BYTES = 1 << 20
+_MAX_SHARD_BYTES = 256 << 20
+_SHARDS_WANTED = 1000
+_TRIPLES_SHARD_BYTES = 32 << 20
+_TRIPLES_PER_GROUP = 512
+_GATHER_FILES = 256
+_GATHER_BYTES = 64 << 20
+SCHEMAS: Mapping[str, pa.Schema] = {
+    "triples": TRIPLES,
+    "blobs": BLOBS,
+    "trees": TREES,
+    "ledger": LEDGER,
+}
+
+
+class MinedFile(NamedTuple):
+    """One mined file, relative to the folder, and ids in it that nothing published reaches."""
+
+    path: str
+    bytes: int
+    unreached: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ShardArguments:
+    """Mined files to publish as one shard, in order."""
+
+    folder: str
+    table: str
+    inputs: tuple[MinedFile, ...]
+    target: str
+
+
+def plan_shards(folder: Path, table: str, inputs: Sequence[MinedFile], stamp: str) -> list[Unit]:
+    """Units that publish the mined files of one table, but for triples.
+
+    The least size of a shard grows with the whole, so that there are about a thousand at most.
+    """
+    total = sum(file.bytes for file in inputs)
+    least = min(max(total // _SHARDS_WANTED, _MIN_SHARD_BYTES), _MAX_SHARD_BYTES)
+    groups: list[list[MinedFile]] = []
+    size = least
+    for file in inputs:
+        if size >= least or size + file.bytes > _MAX_SHARD_BYTES:
+            groups.append([])
+            size = 0
+        groups[-1].append(file)
+        size += file.bytes
+    units = []
+    for number, group in enumerate(groups):
+        name = f"{table}/{table}-{number:05d}-of-{len(groups):05d}.parquet"
+        arguments = ShardArguments(str(folder), table, tuple(group), name)
+        units.append(Unit(f"publish-{stamp}/{table}-{number:05d}", publish_shard, arguments))
+    return units
+
+
+def publish_shard(arguments: ShardArguments, sink: Sink) -> dict[str, Any]:
+    """Writes one shard: a link to the mined file where nothing has to change."""
+    folder = Path(arguments.folder)
+    target = folder / arguments.target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if len(arguments.inputs) == 1 and not arguments.inputs[0].unreached:
+        files.link(folder / arguments.inputs[0].path, target)
+    else:
+        with files.parquet(target, SCHEMAS[arguments.table]) as writer:
+            for group in _regrouped(folder, arguments.inputs):
+                writer.write(group)
+    return describe(folder, arguments.target)
+
+
+def _regrouped(folder: Path, inputs: Iterable[MinedFile]) -> Iterator[pa.Table]:
+    """Row groups of some files without what is unreached, small ones joined."""
+    held: list[pa.Table] = []
+    rows = size = 0
+    for file in inputs:
+        source = pq.ParquetFile(folder / file.path)
+        unreached = pa.array(file.unreached, pa.string())
+        for number in range(source.num_row_groups):
+            table = source.read_row_group(number, use_threads=False)
+            if file.unreached:
+                table = table.filter(pc.invert(pc.is_in(table.column("id"), unreached)))
+            if held and (rows + len(table) > 256 or size + table.nbytes > 16 << 20):
+                yield pa.concat_tables(held)
+                held, rows, size = [], 0, 0
+            if len(table):
+                held.append(table)
+                rows, size = rows + len(table), size + table.nbytes
+    if held:
+        yield pa.concat_tables(held)
+
+
+@dataclass(frozen=True)
+class TriplesArguments:
+    """Files of triples sorted by id; `target` takes the ids in [low, high) (hex prefixes)."""
+
+    folder: str
+    inputs: tuple[str, ...]
+    low: str
+    high: str
+    target: str
+
+
+def gather_units(folder: Path, inputs: Sequence[MinedFile], stamp: str, level: int) -> list[Unit]:
+    """Units that each merge some files of triples into one; none when there are few enough."""
+    if len(inputs) <= _GATHER_FILES:
+        return []
+    groups: list[list[str]] = []
+    size = _GATHER_BYTES
+    for file in inputs:
+        if size + file.bytes > _GATHER_BYTES or len(groups[-1]) >= _GATHER_FILES:
+            groups.append([])
+            size = 0
+        groups[-1].append(file.path)
+        size += file.bytes
+    if len(groups) > len(inputs) // 2:
+        return []  # already as large as they may be
+    return [
+        Unit(
+            f"publish-{stamp}/gather-{level}-{number:05d}",
+            publish_triples,
+            TriplesArguments(
+                str(folder), tuple(group), "0", "g", f"{PARTS}/publish/{level}-{number:05d}.parquet"
+            ),
+        )
+        for number, group in enumerate(groups)
+    ]
+
+
+def triples_units(folder: Path, inputs: Sequence[MinedFile], stamp: str, split: str) -> list[Unit]:
+    """Units that publish the triples of a split, each a range of ids."""
+    total = sum(file.bytes for file in inputs)
+    if not total:
+        return []
+    shards = -(-total // _TRIPLES_SHARD_BYTES)
+    bounds = [f"{(k << 32) // shards:08x}" for k in range(shards)] + ["g"]
+    paths = tuple(file.path for file in inputs)
+    units = []
+    for k in range(shards):
+        name = f"triples/{split}-{k:05d}-of-{shards:05d}.parquet"
+        arguments = TriplesArguments(str(folder), paths, bounds[k], bounds[k + 1], name)
+        units.append(Unit(f"publish-{stamp}/{split}-{k:05d}", publish_triples, arguments))
+    return units
+
+
+def publish_triples(arguments: TriplesArguments, sink: Sink) -> dict[str, Any]:
+    """Writes the triples of a range of ids from all inputs, sorted by id."""
+    folder = Path(arguments.folder)
+    whole = arguments.low.strip("0") == "" and arguments.high == "g"
+    if whole and len(arguments.inputs) == 1:
+        files.link(folder / arguments.inputs[0], folder / arguments.target)
+        return describe(folder, arguments.target)
+    parts = [TRIPLES.empty_table()]
+    for path in arguments.inputs:
+        source = pq.ParquetFile(folder / path)
+        for number in range(source.num_row_groups):
+            statistics = source.metadata.row_group(number).column(0).statistics
+            if statistics.max < arguments.low or statistics.min >= arguments.high:
+                continue
+            table = source.read_row_group(number, use_threads=False)
+            ids = table.column("id")
+            inside = pc.and_(pc.greater_equal(ids, arguments.low), pc.less(ids, arguments.high))
+            parts.append(table.filter(inside))
+    rows = pa.concat_tables(parts)
+    rows = rows.take(pc.sort_indices(rows.column("id")))
+    with files.parquet(folder / arguments.target, TRIPLES) as writer:
+        for first in range(0, len(rows), _TRIPLES_PER_GROUP):
+            writer.write(rows.slice(first, _TRIPLES_PER_GROUP))
+    return describe(folder, arguments.target)
+
+
+def describe(folder: Path, name: str) -> dict[str, Any]:
+    """The manifest's line for a published file."""
+    path = folder / name
+    line: dict[str, Any] = {
+        "path": name,
+        "bytes": path.stat().st_size,
+        "sha256": files.sha256(path),
+    }
+    if path.suffix == ".parquet":
+        line["rows"] = pq.read_metadata(path).num_rows
+    return line

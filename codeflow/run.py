@@ -1,0 +1,475 @@
+"""The mining run: list in, dataset folder out.
+
+Histories of all repositories are read first, because forks are settled by ids before any content is
+read; then every repository is mined on its own; then what came of it is published. Each step leaves
+markers, so that the same command goes on where a run stopped. The driver holds ids and counts.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from codeflow import __version__, card, files, manifest, workdir
+from codeflow.config import MineConfig, as_mapping, stage_hash
+from codeflow.contracts import Flow, Unit, UnitResult
+from codeflow.drive import Outcome, drive
+from codeflow.errors import CodeflowError
+from codeflow.plugins import load_miners
+from codeflow.pools import Pool, make_pool
+from codeflow.progress import Progress
+from codeflow.publish import (
+    MinedFile,
+    describe,
+    gather_units,
+    plan_shards,
+    triples_units,
+)
+from codeflow.records import LEDGER, SCHEMA_VERSION, LedgerRow
+from codeflow.summary import Failure as FailedRepository
+from codeflow.summary import LeftOut, Summary
+from codeflow.units import DONE, MINED, PARTS, Failure
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How a run is carried out; nothing in here changes a published byte."""
+
+    workers: int = 1
+    ray_address: str | None = None
+    cache: Path = Path("~/.cache/codeflow/repositories")
+    fresh: bool = False
+
+
+def run(
+    sources: Sequence[Any], out: Path, config: MineConfig, execution: Execution, progress: Progress
+) -> Summary:
+    """Mines sources into `out`, or goes on with it, and publishes.
+
+    Raises:
+        UsageError: the folder belongs to another run or question; Ray does not answer.
+        CodeflowError: the disk is full. KeyboardInterrupt: stopped; the folder can be resumed.
+    """
+    started = time.monotonic()
+    miners = load_miners(config.kinds, config.miners)
+    from codeflow_miners.flow import MiningContext
+
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CodeflowError(f"{out}: {error.strerror}; give another --out") from None
+    with workdir.locked(out):
+        settings = as_mapping(config)
+        listed = [{"repo": s.repo, "location": s.location, "ref": s.ref} for s in sources]
+        workdir.begin(out, settings, listed, execution.fresh)
+        summary = files.read_json(out / workdir.SUMMARY)
+        if summary is not None and (out / manifest.NAME).exists():
+            progress.note(f"{out} is complete; nothing to do (--fresh mines again)")
+            return _stored_summary(summary)
+        _remove_leftovers(out)
+        cache = str(execution.cache.expanduser().absolute())
+        context = MiningContext(config, cache, miners)
+        with _pool(out, execution, progress) as pool:
+            job = _Run(sources, out, context, pool, progress)
+            opened = job.open_all()
+            starts = job.divide(opened)
+            outcomes = job.mine_all(opened, starts)
+            return job.publish(opened, outcomes, settings, started)
+
+
+@contextmanager
+def _pool(out: Path, execution: Execution, progress: Progress) -> Iterator[Pool]:
+    if execution.workers > 1 or execution.ray_address:
+        begun = time.monotonic()
+        pool = make_pool(out.absolute(), execution.workers, execution.ray_address)
+        progress.note(f"Ray is up after {time.monotonic() - begun:.1f} s")
+    else:
+        pool = make_pool(out.absolute(), 1, None)
+
+    def stop(signum: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield pool
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        pool.close()
+
+
+class _Run:
+    """One run's steps; each takes what the one before gave."""
+
+    def __init__(
+        self, sources: Sequence[Any], out: Path, context: Any, pool: Pool, progress: Progress
+    ) -> None:
+        self._sources = {source.key: source for source in sources}
+        self._out = out.absolute()
+        self._context = context
+        self._pool = pool
+        self._progress = progress
+
+    def _drive(self, flows: Iterator[tuple[str, Flow]]) -> Iterator[tuple[str, Outcome]]:
+        return drive(flows, self._pool, self._out, self._on_unit)
+
+    def _on_unit(self, unit: Unit, result: UnitResult | Failure) -> None:
+        if isinstance(result, UnitResult):
+            value = result.value
+            self._progress.add(
+                units=1,
+                commits=value.get("steps", 0),
+                triples=sum(value.get("kinds", {}).values()),
+                bytes=value.get("bytes", 0),
+            )
+
+    def open_all(self) -> dict[str, dict[str, Any]]:
+        """Acquires and reads the history of every source; failures have the key `failure`.
+
+        Heads are pinned by the markers of their units. Until all histories are in, what failed is
+        tried again by the next run; afterwards it has no part in this folder.
+        """
+        from codeflow_miners.flow import open_repository
+
+        known: dict[str, dict[str, Any]] | None = files.read_json(self._out / workdir.OPENED)
+        if known is None:
+            self._forget_failures()
+            total = len(self._sources)
+            self._progress.stage("histories", 2 * total)
+            self._progress.add(repositories=total)
+            flows = (
+                (key, open_repository(source, self._context))
+                for key, source in self._sources.items()
+            )
+            found = dict(self._drive(flows))
+            known = {
+                key: {"failure": o._asdict()} if isinstance(o, Failure) else o
+                for key, o in sorted(found.items())
+            }
+            files.write_json(self._out / workdir.OPENED, known)
+        for key, value in known.items():
+            if "failure" in value:
+                failure = value["failure"]
+                self._progress.add(repositories_failed=1)
+                self._progress.note(
+                    f"{self._sources[key].repo}: {failure['rule']}: {failure['reason']}"
+                )
+        return known
+
+    def _forget_failures(self) -> None:
+        for key in self._sources:
+            for unit in ("acquire", "history"):
+                marker = self._out / DONE / key / f"{unit}.json"
+                if "failure" in (files.read_json(marker) or {}):
+                    marker.unlink()
+
+    def divide(self, opened: Mapping[str, dict[str, Any]]) -> dict[str, Sequence[int]]:
+        """The steps that each opened repository keeps within its family of forks."""
+        from codeflow_miners.families import FamilyArguments, Member, divide, families
+
+        good = {key: value for key, value in opened.items() if "failure" not in value}
+        starts: dict[str, Sequence[int]] = {
+            key: range(value["starts"]) for key, value in good.items()
+        }
+        groups = [
+            group
+            for group in families({key: value["roots"] for key, value in good.items()})
+            if len(group) > 1
+        ]
+
+        def flow(members: tuple[Member, ...], name: str) -> Flow:
+            [result] = yield [Unit(f"families/{name}", divide, FamilyArguments(members))]
+            return dict(result.value["starts"])
+
+        flows = []
+        for group in groups:
+            members = tuple(
+                Member(
+                    key,
+                    self._sources[key].repo,
+                    good[key]["length"],
+                    self._path(good[key]["commits"]),
+                    tuple(range(good[key]["starts"])),
+                )
+                for key in group
+            )
+            flows.append((group[0], flow(members, group[0])))
+        for name, outcome in self._drive(iter(flows)):
+            if isinstance(outcome, Failure):
+                raise CodeflowError(f"family of {name}: {outcome.rule}: {outcome.reason}")
+            starts.update(outcome)
+        return starts
+
+    def _path(self, name: str) -> str:
+        return str(self._out / name)
+
+    def mine_all(
+        self, opened: Mapping[str, dict[str, Any]], starts: Mapping[str, Sequence[int]]
+    ) -> dict[str, Outcome]:
+        """Mines every opened repository; the parts of one that is done are removed."""
+        from codeflow_miners.flow import mine_repository
+
+        index = self._out / workdir.MINED_INDEX
+        stored = files.read_json(index)
+        if stored is not None:
+            return {
+                key: Failure(**value["failure"]) if "failure" in value else value
+                for key, value in stored.items()
+            }
+        self._progress.stage("content", None)
+        outcomes: dict[str, Outcome] = {}
+        todo: list[tuple[str, Flow]] = []
+        for key, value in opened.items():
+            if "failure" in value:
+                outcomes[key] = Failure(**value["failure"])
+                continue
+            done = files.read_json(self._out / DONE / key / "outcome.json")
+            if done is not None:
+                outcomes[key] = Failure(**done["failure"]) if "failure" in done else done
+                continue
+            here = {**value, "commits": self._path(value["commits"])}
+            todo.append(
+                (key, mine_repository(self._sources[key], here, starts[key], self._context))
+            )
+        for key, outcome in self._drive(iter(todo)):
+            if isinstance(outcome, Failure):
+                self._progress.add(repositories_failed=1)
+                repo = self._sources[key].repo
+                self._progress.note(f"{repo}: {outcome.rule}: {outcome.reason}")
+                shutil.rmtree(self._out / MINED / key, ignore_errors=True)
+            else:
+                self._progress.add(repositories_done=1)
+            record = {"failure": outcome._asdict()} if isinstance(outcome, Failure) else outcome
+            files.write_json(self._out / DONE / key / "outcome.json", record)
+            outcomes[key] = outcome
+        ordered = dict(sorted(outcomes.items(), key=lambda item: self._sources[item[0]].repo))
+        files.write_json(
+            index,
+            {
+                k: {"failure": o._asdict()} if isinstance(o, Failure) else o
+                for k, o in ordered.items()
+            },
+        )
+        shutil.rmtree(self._out / PARTS, ignore_errors=True)
+        return ordered
+
+    def publish(
+        self,
+        opened: Mapping[str, dict[str, Any]],
+        outcomes: Mapping[str, Outcome],
+        settings: Mapping[str, Any],
+        started: float,
+    ) -> Summary:
+        """Writes the shards, the ledger, the card, and the manifest last."""
+        keys = sorted(outcomes, key=lambda key: self._sources[key].repo)
+        good = {k: o for k in keys if not isinstance(o := outcomes[k], Failure)}
+        stamp = stage_hash(settings)
+        self._progress.stage("publish", None)
+        run_ledger = self._write_run_ledger(outcomes, opened)
+        tables = {name: self._mined(good, name) for name in ("triples", "blobs", "trees", "ledger")}
+        tables["ledger"].append(run_ledger)
+        triples = tables.pop("triples")
+        level = 0
+        while gather := gather_units(self._out, triples, stamp, level):
+            lines = self._run_units("gather", gather)
+            triples = [MinedFile(line["path"], line["bytes"]) for line in lines]
+            level += 1
+        units = triples_units(self._out, triples, stamp, "train")
+        for name, inputs in tables.items():
+            units += plan_shards(self._out, name, inputs, stamp)
+        lines = self._run_units("publish", units)
+        kinds: dict[str, int] = {}
+        for outcome in good.values():
+            for kind, count in outcome["kinds"].items():
+                kinds[kind] = kinds.get(kind, 0) + count
+        deterministic = all(o.deterministic for o in outcomes.values() if isinstance(o, Failure))
+        text = card.render(good_repositories(self._sources, good, opened), kinds, settings)
+        with files.replacing(self._out / "README.md") as temporary:
+            temporary.write_text(text, encoding="utf-8")
+        lines.append(describe(self._out, "README.md"))
+        values = {
+            "schema_version": SCHEMA_VERSION,
+            "created_by": f"codeflow {__version__}",
+            "config": settings,
+            "config_hash": stamp,
+            "projection": self._context.config.projection.identity,
+            "deterministic": deterministic,
+            "repositories": [
+                {
+                    "repo": self._sources[key].repo,
+                    "url": self._sources[key].url,
+                    "ref": self._sources[key].ref,
+                    "head": opened[key].get("head"),
+                    "triples": good[key]["kinds"] if key in good else {},
+                }
+                for key in keys
+            ],
+            "triples": kinds,
+            "files": sorted(lines, key=lambda line: str(line["path"])),
+        }
+        with files.replacing(self._out / manifest.NAME) as temporary:
+            temporary.write_bytes(manifest.seal(values))
+        summary = self._summary(outcomes, good, lines, kinds, deterministic, started)
+        files.write_json(self._out / workdir.SUMMARY, asdict(summary))
+        shutil.rmtree(self._out / PARTS, ignore_errors=True)
+        return summary
+
+    def _run_units(self, name: str, units: Sequence[Unit]) -> list[dict[str, Any]]:
+        def flow(unit: Unit) -> Flow:
+            [result] = yield [unit]
+            return dict(result.value)
+
+        lines: dict[str, dict[str, Any]] = {}
+        for key, outcome in self._drive((unit.key, flow(unit)) for unit in units):
+            if isinstance(outcome, Failure):
+                raise CodeflowError(f"{name}: {key}: {outcome.reason}")
+            lines[key] = outcome
+        return [lines[unit.key] for unit in units]
+
+    def _mined(self, good: Mapping[str, dict[str, Any]], name: str) -> list[MinedFile]:
+        found = []
+        for outcome in good.values():
+            unreached = tuple(outcome["unreached"]) if name == "blobs" else ()
+            for path in outcome["mined"].get(name, []):
+                found.append(MinedFile(path, (self._out / path).stat().st_size, unreached))
+        return found
+
+    def _write_run_ledger(
+        self, outcomes: Mapping[str, Outcome], opened: Mapping[str, Any]
+    ) -> MinedFile:
+        """Ledger rows of whole repositories: what failed, what is another's, repeated lines."""
+        import pyarrow as pa
+
+        rows = []
+        for key in sorted(outcomes, key=lambda key: self._sources[key].repo):
+            source, outcome = self._sources[key], outcomes[key]
+            if isinstance(outcome, Failure):
+                stage = "open" if "failure" in opened[key] else "mine"
+                rows.append(
+                    LedgerRow(
+                        stage, outcome.rule, outcome.reason, source.repo, None, None, outcome.detail
+                    )
+                )
+            elif not outcome["mined"]:
+                reason = "every change of its window belongs to another repository of its family"
+                rows.append(LedgerRow("families", "fork", reason, source.repo))
+            for line in source.repeats:
+                reason = f"line {line} of the list says the same as line {source.line}"
+                rows.append(LedgerRow("list", "repeated", reason, source.repo))
+        columns = list(zip(*rows, strict=True)) or [[] for _ in LEDGER]
+        arrays = [pa.array(list(c), f.type) for c, f in zip(columns, LEDGER, strict=True)]
+        path = f"{MINED}/ledger.parquet"
+        with files.parquet(self._out / path, LEDGER) as writer:
+            writer.write(pa.table(arrays, schema=LEDGER))
+        return MinedFile(path, (self._out / path).stat().st_size)
+
+    def _summary(
+        self,
+        outcomes: Mapping[str, Outcome],
+        good: Mapping[str, dict[str, Any]],
+        lines: Sequence[Mapping[str, Any]],
+        kinds: Mapping[str, int],
+        deterministic: bool,
+        started: float,
+    ) -> Summary:
+        failed = [
+            FailedRepository(self._sources[key].repo, o.rule, o.reason)
+            for key, o in outcomes.items()
+            if isinstance(o, Failure)
+        ]
+        blobs, content_bytes = _count_blobs(self._out, lines)
+        return Summary(
+            repositories=len(self._sources),
+            mined=len(good),
+            failed=failed,
+            commits_read=sum(outcome.get("steps", 0) for outcome in good.values()),
+            triples_by_kind=kinds,
+            left_out=_left_out(self._out, lines),
+            blobs=blobs,
+            content_bytes=content_bytes,
+            disk_bytes=sum(line["bytes"] for line in lines),
+            elapsed_s=time.monotonic() - started,
+            out=_shown(self._out),
+            deterministic=deterministic,
+            next_command=f"codeflow inspect {_shown(self._out)}",
+        )
+
+
+def good_repositories(
+    sources: Mapping[str, Any], good: Mapping[str, Any], opened: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """What the card says of each mined repository."""
+    return [
+        {"repo": sources[key].repo, "url": sources[key].url, "head": opened[key]["head"]}
+        for key in good
+    ]
+
+
+def _shown(path: Path) -> str:
+    try:
+        return os.path.relpath(path)
+    except ValueError:
+        return str(path)
+
+
+def _count_blobs(out: Path, lines: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    rows = size = 0
+    for line in lines:
+        if line["path"].startswith("blobs/"):
+            column = pq.read_table(out / line["path"], columns=["size_bytes"]).column(0)
+            rows += len(column)
+            size += pc.sum(column).as_py() or 0
+    return rows, size
+
+
+def _left_out(out: Path, lines: Sequence[Mapping[str, Any]]) -> list[LeftOut]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns = ["stage", "rule", "reason"]
+    tables = [
+        pq.read_table(out / line["path"], columns=columns)
+        for line in lines
+        if line["path"].startswith("ledger/")
+    ]
+    if not tables:
+        return []
+    grouped = (
+        pa.concat_tables(tables)
+        .group_by(["stage", "rule"])
+        .aggregate([("reason", "count"), ("reason", "min")])
+        .to_pylist()
+    )
+    rows = [
+        LeftOut(row["stage"], row["rule"], row["reason_count"], row["reason_min"])
+        for row in grouped
+        if row["stage"] not in ("open",)
+    ]
+    return sorted(rows, key=lambda row: (-row.rows, row.stage, row.rule))
+
+
+def _stored_summary(values: Mapping[str, Any]) -> Summary:
+    return Summary(
+        **{
+            **values,
+            "failed": [FailedRepository(*row) for row in values["failed"]],
+            "left_out": [LeftOut(*row) for row in values["left_out"]],
+        }
+    )
+
+
+def _remove_leftovers(out: Path) -> None:
+    """Temporary files of a run that was killed."""
+    for folder, _, names in os.walk(out):
+        for name in names:
+            if name.endswith(files.TEMPORARY):
+                (Path(folder) / name).unlink(missing_ok=True)

@@ -1,0 +1,22 @@
+"""The miner of kind `commit`: every first-parent step whose old side lies in the window."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from codeflow.contracts import History, Pair
+
+
+@dataclass(frozen=True)
+class CommitMiner:
+    """Single commits, a data category of their own in the paper's mid-training."""
+
+    why: str = "one commit of the first-parent chain, a merge counting as one change"
+    lookahead: int = 1
+    wants_features: bool = False
+
+    def pairs(self, history: History) -> Iterator[Pair]:
+        """One pair a start."""
+        for start in history.starts:
+            yield Pair(start, start + 1, {})

@@ -1,0 +1,195 @@
+"""The flow of one repository, from its line in the list to its triples.
+
+Two generators, because forks are settled between them: `open_repository` ends with the history
+read, `mine_repository` starts with the steps that are the repository's own. Each yields the units
+that may run side by side and is sent their results; who runs them, and where, is not known here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from codeflow.config import MineConfig
+from codeflow.contracts import Flow, Miner, Unit, UnitResult
+from codeflow_miners.assemble import AssembleArguments, assemble
+from codeflow_miners.choose import ChooseArguments, choose_pairs
+from codeflow_miners.content import ContentArguments, read_content
+from codeflow_miners.open import AcquireArguments, HistoryArguments, acquire_source, read_history
+from codeflow_miners.plan import PlanArguments, plan_contents
+from codeflow_miners.repositories import Source
+from codeflow_miners.snapshots import COMMIT_KIND, SnapshotsArguments, take_snapshots
+from codeflow_miners.steps import STEPS_PER_UNIT, StepsArguments, read_steps
+from codeflow_miners.tables import CHOSEN, STEPS
+
+
+@dataclass(frozen=True)
+class MiningContext:
+    """What the flows of a run share. `miners` are those of the wanted kinds, by kind."""
+
+    config: MineConfig
+    cache: str
+    miners: Mapping[str, Miner]
+
+    @property
+    def lookahead(self) -> int:
+        """Commits to read past the window, for the farthest-looking miner."""
+        return max(miner.lookahead for miner in self.miners.values())
+
+    @property
+    def searching(self) -> Mapping[str, Miner]:
+        """The miners that choose pairs; commit triples are the steps themselves."""
+        return {kind: miner for kind, miner in self.miners.items() if kind != COMMIT_KIND}
+
+
+def open_repository(source: Source, context: MiningContext) -> Flow:
+    """Acquires a source and reads its history.
+
+    Returns:
+        The acquired head and folder, the chain's figures, and the file of its commits.
+    """
+    key = source.key
+    with_tags = context.lookahead > 1
+    [acquired] = yield [
+        Unit(
+            f"{key}/acquire",
+            acquire_source,
+            AcquireArguments(source, context.cache, with_tags),
+            waits=True,
+        )
+    ]
+    arguments = HistoryArguments(acquired.value, context.config, context.lookahead)
+    [history] = yield [Unit(f"{key}/history", read_history, arguments)]
+    return {
+        "git_dir": acquired.value["git_dir"],
+        "head": acquired.value["head"],
+        **history.value,
+        "commits": history.tables["commits"],
+    }
+
+
+def mine_repository(
+    source: Source, opened: Mapping[str, Any], starts: Sequence[int], context: MiningContext
+) -> Flow:
+    """Mines the steps of a repository that are its own.
+
+    Returns:
+        `mined`: kept files by table; `kinds`: triples of each kind; `unreached`: blobs in no
+        snapshot; `steps` and `bytes` read.
+    """
+    if not starts:
+        return {"mined": {}, "kinds": {}, "unreached": [], "steps": 0, "bytes": 0}
+    key, config = source.key, context.config
+    wants_features = any(miner.wants_features for miner in context.searching.values())
+    reach = context.lookahead if context.searching else 1
+    first, stop = starts[0], min(starts[-1] + reach, opened["last"])
+    steps = yield [
+        Unit(
+            f"{key}/steps-{number:04d}",
+            read_steps,
+            StepsArguments(
+                opened["git_dir"],
+                opened["commits"],
+                begin,
+                min(begin + STEPS_PER_UNIT, stop),
+                begin == first,
+                config.limits,
+            ),
+        )
+        for number, begin in enumerate(range(first, stop, STEPS_PER_UNIT))
+    ]
+    changes = tuple(step.tables["changes"] for step in steps)
+    [planned] = yield [Unit(f"{key}/plan", plan_contents, PlanArguments(changes))]
+
+    def content_units(name: str, chosen_from: UnitResult, source_of: str) -> list[Unit]:
+        first_pass = source_of == STEPS
+        own = frozenset(starts) if COMMIT_KIND in context.miners else frozenset()
+        return [
+            Unit(
+                f"{key}/{name}-{number:04d}",
+                read_content,
+                ContentArguments(
+                    repo=source.repo,
+                    git_dir=opened["git_dir"],
+                    changes=chosen_from.tables[f"changes-{number}"],
+                    foreign=chosen_from.tables.get(f"foreign-{number}"),
+                    source=source_of,
+                    pairs=own if first_pass else None,
+                    headers=planned.value["headers"],
+                    write_blobs=first_pass,
+                    features=first_pass and wants_features,
+                    config=config,
+                ),
+            )
+            for number in range(chosen_from.value["units"])
+        ]
+
+    contents = yield content_units("content", planned, STEPS)
+    chosen = None
+    if context.searching:
+        features = tuple(c.tables["features"] for c in contents if wants_features)
+        arguments = ChooseArguments(
+            source.repo,
+            opened["commits"],
+            stop + 1,
+            changes,
+            features,
+            tuple(starts),
+            context.searching,
+            config.limits,
+        )
+        [chosen] = yield [Unit(f"{key}/choose", choose_pairs, arguments)]
+        contents = contents + (yield content_units("pairs", chosen, CHOSEN))
+    patches = tuple(content.tables["patches"] for content in contents)
+    [taken] = yield [
+        Unit(
+            f"{key}/snapshots",
+            take_snapshots,
+            SnapshotsArguments(
+                source.repo,
+                opened["git_dir"],
+                opened["commits"],
+                changes,
+                patches,
+                tuple(content.tables["left_out"] for content in contents),
+                chosen.tables["pairs"] if chosen else None,
+                tuple(starts) if COMMIT_KIND in context.miners else (),
+                config.limits,
+            ),
+        )
+    ]
+    assembled = yield [
+        Unit(
+            f"{key}/assemble-{number:04d}",
+            assemble,
+            AssembleArguments(
+                source.repo,
+                source.url,
+                opened["commits"],
+                taken.tables["snapshots"],
+                patches,
+                begin,
+                end,
+                config.window.by,
+                config.projection.identity,
+            ),
+        )
+        for number, (begin, end) in enumerate(taken.value["buckets"])
+    ]
+    kinds: dict[str, int] = {}
+    for result in assembled:
+        for kind, count in result.value["kinds"].items():
+            kinds[kind] = kinds.get(kind, 0) + count
+    return {
+        "mined": {
+            "triples": [result.mined["triples"] for result in assembled],
+            "blobs": [c.mined["blobs"] for c in contents if "blobs" in c.mined],
+            "trees": [taken.mined["trees"]],
+            "ledger": [taken.mined["ledger"]],
+        },
+        "kinds": kinds,
+        "unreached": taken.value["unreached"],
+        "steps": sum(step.value["steps"] for step in steps),
+        "bytes": sum(content.value["bytes"] for content in contents),
+    }

@@ -1,0 +1,79 @@
+"""The first two units of a repository: bring it here, and read its history."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from codeflow.config import MineConfig
+from codeflow.contracts import Sink
+from codeflow.errors import RepositoryError
+from codeflow_miners import tables
+from codeflow_miners.clone import acquire
+from codeflow_miners.history import read_chain
+from codeflow_miners.objects import ObjectReader
+from codeflow_miners.preflight import GitDir, inspect_git_dir
+from codeflow_miners.refs import resolve_head, tags
+from codeflow_miners.repositories import Source
+from codeflow_miners.tables import COMMITS
+
+
+@dataclass(frozen=True)
+class AcquireArguments:
+    """Attributes: `with_tags`: whether some miner searches, and may look at tags."""
+
+    source: Source
+    cache: str
+    with_tags: bool
+
+
+def acquire_source(arguments: AcquireArguments, sink: Sink) -> dict[str, Any]:
+    """Clones or updates a source, checks it, and pins its head.
+
+    Returns:
+        `git_dir`: the folder that holds `objects`; `head`; `tags`.
+    """
+    source = arguments.source
+    found: GitDir = inspect_git_dir(acquire(source, Path(arguments.cache)))
+    return {
+        "git_dir": str(found.objects.parent),
+        "head": resolve_head(found, source.ref),
+        "tags": tags(found) if arguments.with_tags else [],
+    }
+
+
+@dataclass(frozen=True)
+class HistoryArguments:
+    """Attributes: `acquired`: the value of the acquire unit; `lookahead` in commits."""
+
+    acquired: Mapping[str, Any]
+    config: MineConfig
+    lookahead: int
+
+
+def read_history(arguments: HistoryArguments, sink: Sink) -> dict[str, Any]:
+    """Writes `commits`. Returns the chain without its commits."""
+    acquired = arguments.acquired
+    reader = ObjectReader(Path(acquired["git_dir"]))
+    chain = read_chain(
+        reader,
+        bytes.fromhex(acquired["head"]),
+        acquired["tags"],
+        arguments.config,
+        arguments.lookahead,
+    )
+    if not chain.starts:
+        window = arguments.config.window
+        raise RepositoryError(
+            "empty-window", f"no commit with a successor in {window.start:g}:{window.stop:g}"
+        )
+    with sink.table("commits", COMMITS) as writer:
+        writer.write(tables.commits_table(chain.commits))
+    return {
+        "length": chain.length,
+        "last": len(chain.commits) - 1,
+        "roots": list(chain.roots),
+        "starts": len(chain.starts),
+    }
