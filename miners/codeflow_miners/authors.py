@@ -21,7 +21,7 @@ _NAMES: Final = frozenset({
     "buildbot", "circleci", "ci-bot", "codecov", "codecov-io", "copybara-service", "crowdin",
     "dependabot", "dependabot-preview", "dependabot-support", "deepsource-autofix", "depfu",
     "doc-bot", "github-action", "github-actions", "github-merge-queue", "gitlab-ci",
-    "google-oss-prow", "greenkeeper", "greenkeeperio", "homu", "hosted-weblate", "imgbot",
+    "google-oss-prow", "greenkeeper", "greenkeeperio", "homu", "hosted-weblate", "imgbot", "imgbotapp",
     "jenkins", "k8s-merge-robot", "lgtm-com", "lgtm-migrator", "mergify", "pre-commit-ci",
     "pyup", "release-please", "renovate", "requires-io", "restyled-io",
     "scala-steward", "semantic-release", "sentry-autofix", "snyk", "sourcery-ai",

@@ -19,16 +19,18 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Final
 
-import ukkonen
+import ukkonen  # type: ignore[import-untyped]
 from identify.vendor.licenses import LICENSES
 
 _MAX_BYTES: Final = 1 << 17
 _MAX_EDITED_SHARE: Final = 0.05
 _MAX_EDITED_WORDS: Final = 40
 _MAX_ADDED_RUN: Final = 5
+_MAX_ADDED_OPENING: Final = 8  # a project's name and what it is, before the terms
 _LOADED_WORDS: Final = frozenset(
     """not non no nor never except unless only must shall may without commercial noncommercial
-    prohibited forbidden restricted evil good academic research military""".split()  # noqa: SIM905
+    prohibited forbidden restricted evil good academic research military personal private
+    internal""".split()  # noqa: SIM905
 )
 
 _FILE: Final = re.compile(
@@ -180,7 +182,8 @@ def _is_harmless(reference: tuple[str, ...], words: tuple[str, ...]) -> bool:
     for operation, old_start, old_stop, new_start, new_stop in matcher.get_opcodes():
         if operation == "equal":
             continue
-        if (new_stop - new_start) - (old_stop - old_start) > _MAX_ADDED_RUN:
+        allowed = _MAX_ADDED_OPENING if new_start == 0 else _MAX_ADDED_RUN
+        if (new_stop - new_start) - (old_stop - old_start) > allowed:
             return False
         changed = {*words[new_start:new_stop]} ^ {*reference[old_start:old_stop]}
         if changed & _LOADED_WORDS:

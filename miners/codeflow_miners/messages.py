@@ -13,6 +13,7 @@ in running text. Cost: about 10 µs a message.
 
 from __future__ import annotations
 
+import codecs
 import re
 from typing import Final
 
@@ -50,10 +51,10 @@ def decode(raw: bytes, encoding: bytes | None) -> str:
 def _by_header(raw: bytes, encoding: bytes | None) -> str | None:
     if encoding is None:
         return None
-    name = encoding.decode("ascii", "replace").strip().lower().replace("-", "_")
-    if name in _NO_CHARSET:
-        return None
     try:
+        name = codecs.lookup(encoding.decode("ascii").strip()).name
+        if name in _NO_CHARSET:
+            return None
         text = raw.decode(name)
         text.encode("utf-8")  # some codecs give lone surrogates, which are no text
     except (LookupError, ValueError):  # unknown, or the bytes are something else
