@@ -93,8 +93,8 @@ _MORE_PROGRAMMING: Final = {
     "lex": "Lex", "lisp": "Common Lisp", "ll": "LLVM", "mts": "TypeScript", "php3": "PHP",
     "phps": "PHP", "podspec": "Ruby", "pro": "QMake", "rkt": "Racket", "ru": "Ruby",
     "sed": "sed", "sml": "Standard ML", "stan": "Stan", "tcl": "Tcl", "thor": "Ruby",
-    "vbs": "VBScript", "vert": "GLSL", "frag": "GLSL", "aspx": "ASP.NET", "jq": "jq", "jsp": "Java Server Pages", "tpl": "Smarty",
-     "wat": "WebAssembly", "y": "Yacc",
+    "vbs": "VBScript", "vert": "GLSL", "frag": "GLSL", "aspx": "ASP.NET",
+    "jq": "jq", "jsp": "Java Server Pages", "tpl": "Smarty", "wat": "WebAssembly", "y": "Yacc",
     "yy": "Yacc",
 }  # fmt: skip
 _MORE_MARKUP: Final = {

@@ -145,40 +145,40 @@ def _without_addresses(text: str) -> str:
     return _ADDRESS.sub("<email>", text)
 
 
-_REMOTE: Final = r"(?:[a-z+]+://\S+|[\w.@-]+:\S+|[\w.-]+/[\w./-]+)"
+_OF_REMOTE: Final = re.compile(
+    r"(?<=') of (?:[a-z+]+://\S+|[\w.@-]+:[^\s,]+|[\w.-]+/[\w./-]+)(?<!,)"
+)
+# git: "Merge branch 'x' of host:owner/repo into y"; also several, tags, commits
+_MERGE_LINE: Final = re.compile(
+    r"^[^\w\n]{0,8}Merge (?:remote(?:-tracking)? )?(?:branch|tag|commit).*' of .*", re.MULTILINE
+)
 _OWNERS: Final = tuple(
     (re.compile(pattern, re.MULTILINE), replacement)
     for pattern, replacement in (
         # GitHub: "Merge pull request #12 from owner/branch"
-        (r"^(\W*Merge (?:pull request|PR) #\d+ from )[^\s/:]+[/:](?=\S)", r"\1"),
-        # git: "Merge branch 'x' of host:owner/repo into y", also several, tags, commits, HEAD
-        (
-            r"^(\W*Merge (?:remote(?:-tracking)? )?(?:branch(?:es)?|tags?|commits?) .*?'.*?) of "
-            rf"{_REMOTE}",
-            r"\1",
-        ),
+        (r"^([^\w\n]{0,8}Merge (?:pull request|PR) #\d+ from )[^\s/:]+[/:](?=\S)", r"\1"),
         # git: "Merge remote-tracking branch 'owner/x'", where remotes are named for people
         (
-            r"^(\W*Merge (?:remote(?:-tracking)? branch|commit) ')(?!refs/|origin/|upstream/)"
+            r"^([^\w\n]{0,8}Merge (?:remote(?:-tracking)? branch|commit) ')(?!refs/|origin/|upstream/)"
             r"[^\s/']+/(?=[^\s'])",
             r"\1",
         ),
         # git: "Merge https://host/owner/repo", "Merge host:owner/repo"
-        (r"^(\W*Merge )(?:[a-z+]+://|[\w.@-]+:)[^\s/]*(?:/\S*)?/(?=[^\s/])", r"\1"),
-        (r"^(\W*Merge )[\w.-]+\.[a-z]+:[^\s/]+/(?=\S)", r"\1"),
+        (r"^([^\w\n]{0,8}Merge )(?:[a-z+]+://|[\w.@-]+:)[^\s/]*(?:/\S*)?/(?=[^\s/])", r"\1"),
         # Bitbucket: "Merged in owner/branch (pull request #3)"
-        (r"^(\W*Merged in )[^\s/]+/(?=\S+ \(pull request)", r"\1"),
+        (r"^([^\w\n]{0,8}Merged in )[^\s/]+/(?=\S+ \(pull request)", r"\1"),
         # GitLab: "See merge request owner/repo!12"
         (r"^(See merge request )\S+(?=!\d)", r"\1"),
         # bors: "Auto merge of #12 - owner:branch, r=reviewer"
-        (r"^(\W*(?:Auto|Rollup) merge of #\d+ - )[^\s:]+:(?=\S)", r"\1"),
-        (r"^(\W*(?:Auto|Rollup) merge of #\d+ - \S+?),? r=\S+", r"\1"),
+        (r"^([^\w\n]{0,8}(?:Auto|Rollup) merge of #\d+ - )[^\s:]+:(?=\S)", r"\1"),
+        (r"^([^\w\n]{0,8}(?:Auto|Rollup) merge of #\d+ - \S+?),? r=\S+", r"\1"),
     )
 )
 
 
 def _without_owners(text: str) -> str:
-    if "erge" in text:
+    if "erge" in text:  # of every pattern below; most messages have none
+        text = _MERGE_LINE.sub(lambda line: _OF_REMOTE.sub("", line[0]), text)
         for pattern, replacement in _OWNERS:
             text = pattern.sub(replacement, text)
     return text
