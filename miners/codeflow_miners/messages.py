@@ -19,16 +19,8 @@ from typing import Final
 
 # Codecs of Python that are no character sets, or that differ between platforms.
 _NO_CHARSET: Final = frozenset(
-    {
-        "idna",
-        "punycode",
-        "undefined",
-        "unicode_escape",
-        "raw_unicode_escape",
-        "mbcs",
-        "oem",
-        "utf_7",
-    }
+    {"idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape", "utf-7"}
+    | {"mbcs", "oem"}
 )
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _TRAILING: Final = re.compile(r"(?<![ \t])[ \t]+$", re.MULTILINE)
@@ -159,8 +151,8 @@ _OWNERS: Final = tuple(
         (r"^([^\w\n]{0,8}Merge (?:pull request|PR) #\d+ from )[^\s/:]+[/:](?=\S)", r"\1"),
         # git: "Merge remote-tracking branch 'owner/x'", where remotes are named for people
         (
-            r"^([^\w\n]{0,8}Merge (?:remote(?:-tracking)? branch|commit) ')(?!refs/|origin/|upstream/)"
-            r"[^\s/']+/(?=[^\s'])",
+            r"^([^\w\n]{0,8}Merge (?:remote(?:-tracking)? branch|commit) ')"
+            r"(?!refs/|origin/|upstream/)[^\s/']+/(?=[^\s'])",
             r"\1",
         ),
         # git: "Merge https://host/owner/repo", "Merge host:owner/repo"

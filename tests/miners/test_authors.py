@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from codeflow_miners.authors import author_kind
 from hypothesis import given
 from hypothesis import strategies as st
+
+from codeflow_miners.authors import author_kind
 
 BOTS = [
     ("dependabot[bot]", "49699333+dependabot[bot]@users.noreply.github.com"),

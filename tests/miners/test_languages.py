@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from codeflow_miners.languages import ChangedLines, Languages, kind, triple_language
 from hypothesis import given
 from hypothesis import strategies as st
+
+from codeflow_miners.languages import ChangedLines, Languages, kind, triple_language
 
 EXPECTED = {
     "a.py": "Python", "a.pyi": "Python", "a.c": "C", "a.cc": "C++", "a.hpp": "C++", "a.cs": "C#",
@@ -25,7 +26,8 @@ EXPECTED = {
     "a.cljs": "Clojure", "a.edn": "edn", "a.pyx": "Cython", "a.vue": "Vue", "go.sum":
     "Go Checksums", "Cargo.lock": "TOML", ".gitignore": "Ignore List", "build.gradle": "Gradle",
     "a.PY": "Python", "setup.cfg": "INI", "tox.ini": "INI", "Makefile.py": "Python",
-    "png.png": None, "data.bin": None, "noextension": None, "trailing.": None, ".py": None, "": None,
+    "png.png": None, "data.bin": None, "noextension": None, "trailing.": None, ".py": None,
+    "": None,
 }  # fmt: skip
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from codeflow_miners.linguist import is_generated, is_vendored
 from hypothesis import given
 from hypothesis import strategies as st
+
+from codeflow_miners.linguist import is_generated, is_vendored
 
 VENDORED = """node_modules/a/index.js|src/node_modules/a.js|vendor/x.go|a/vendors/x|deps/lua/lua.c
 third_party/a.c|src/ThirdParty/a.c|3rd-party/a.c|externals/a.c|dist/app.js|cache/x|configure
@@ -127,7 +128,25 @@ def test_minified_is_the_average_line(lines: list[bytes]) -> None:
     assert is_generated("a.css", data) is expected
 
 
-ENDINGS = st.sampled_from("js css go py h map xml html ps yml dart rb rbi yy java".split())
+ENDINGS = st.sampled_from(
+    [
+        "js",
+        "css",
+        "go",
+        "py",
+        "h",
+        "map",
+        "xml",
+        "html",
+        "ps",
+        "yml",
+        "dart",
+        "rb",
+        "rbi",
+        "yy",
+        "java",
+    ]
+)
 
 
 @given(st.text(), ENDINGS, st.binary(max_size=200))
