@@ -19,8 +19,7 @@ from typing import Final
 
 # Codecs of Python that are no character sets, or that differ between platforms.
 _NO_CHARSET: Final = frozenset(
-    {"idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape", "utf-7"}
-    | {"mbcs", "oem"}
+    {"idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape", "mbcs", "oem"}
 )
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _TRAILING: Final = re.compile(r"(?<![ \t])[ \t]+$", re.MULTILINE)
@@ -71,7 +70,10 @@ def subject(message: str) -> str:
 
 
 def clean(message: str) -> str:
-    """A decoded message without trailers, addresses and owners. May come out empty."""
+    """A decoded message without trailers, addresses and owners. May come out empty.
+
+    To be applied once: of "from owner/fix/x" it leaves "from fix/x", which looks like an owner's.
+    """
     lines = message.split("\n")
     while (start := _trailer_start(lines)) is not None:
         del lines[start:]
@@ -96,12 +98,9 @@ def _trailer_start(lines: list[str]) -> int | None:
     end = len(lines)
     while end and not lines[end - 1].strip():
         end -= 1
-    title = 0
-    while title < end and lines[title].strip():
-        title += 1
     trailers = others = continued = 0
     made = sure = False
-    for at in range(end - 1, title - 1, -1):
+    for at in range(end - 1, -1, -1):
         line = lines[at]
         if not line.strip():
             others += continued
@@ -137,21 +136,18 @@ def _without_addresses(text: str) -> str:
     return _ADDRESS.sub("<email>", text)
 
 
+# git: "Merge branch 'x' of host:owner/repo into y"; also several, tags, commits
 _OF_REMOTE: Final = re.compile(
     r"(?<=') of (?:[a-z+]+://\S+|[\w.@-]+:[^\s,]+|[\w.-]+/[\w./-]+)(?<!,)"
-)
-# git: "Merge branch 'x' of host:owner/repo into y"; also several, tags, commits
-_MERGE_LINE: Final = re.compile(
-    r"^[^\w\n]{0,8}Merge (?:remote(?:-tracking)? )?(?:branch|tag|commit).*' of .*", re.MULTILINE
 )
 _OWNERS: Final = tuple(
     (re.compile(pattern, re.MULTILINE), replacement)
     for pattern, replacement in (
         # GitHub: "Merge pull request #12 from owner/branch"
-        (r"^([^\w\n]{0,8}Merge (?:pull request|PR) #\d+ from )[^\s/:]+[/:](?=\S)", r"\1"),
+        (r"\b(Merge (?:pull request|PR) #\d+ from )[^\s/:]+[/:](?=\S)", r"\1"),
         # git: "Merge remote-tracking branch 'owner/x'", where remotes are named for people
         (
-            r"^([^\w\n]{0,8}Merge (?:remote(?:-tracking)? branch|commit) ')"
+            r"\b(Merge (?:remote(?:-tracking)? branch|commit) ')"
             r"(?!refs/|origin/|upstream/)[^\s/']+/(?=[^\s'])",
             r"\1",
         ),
@@ -170,7 +166,9 @@ _OWNERS: Final = tuple(
 
 def _without_owners(text: str) -> str:
     if "erge" in text:  # of every pattern below; most messages have none
-        text = _MERGE_LINE.sub(lambda line: _OF_REMOTE.sub("", line[0]), text)
+        if "' of " in text:
+            lines = text.split("\n")
+            text = "\n".join(_OF_REMOTE.sub("", x) if "Merge " in x else x for x in lines)
         for pattern, replacement in _OWNERS:
             text = pattern.sub(replacement, text)
     return text

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from codeflow_miners.messages import clean, decode, subject
@@ -120,6 +120,14 @@ def git_sees_a_block(git: Git, message: str) -> bool:
 
 @SLOW
 @given(st.lists(LINE, min_size=1, max_size=9))
+@example(["A", "", "Signed-off-by: Ann", "and more", "and more", "and more"])
+@example(["A", "", "Signed-off-by: Ann", "and more", "and more", "and more", "and more"])
+@example(["A", "", "Change-Id: I1f", "and more"])
+@example(["A", "", "Change-Id: I1f", "  continued", "  continued"])
+@example(["A", "", "  continued", "Change-Id: I1f"])
+@example(["Change-Id: I1f", "Fixes: #12"])
+@example(["A", "", "Change-Id: I1f", "", "Fixes: #12"])
+@example(["A", "", "# comment", "Change-Id: I1f"])
 def test_trailer_blocks_are_those_git_sees(git: Git, lines: list[str]) -> None:
     message = decode("\n".join(lines).encode(), None)
     expected = message
@@ -168,6 +176,8 @@ def test_what_stays(message: str) -> None:
         ("Merge pull request #12 from owner/branch", "Merge pull request #12 from branch"),
         ("Merge pull request #1 from o/a/b\n\nTitle", "Merge pull request #1 from a/b\n\nTitle"),
         ("* Merge pull request #1 from o/a", "* Merge pull request #1 from a"),
+        ('Revert "Merge pull request #1 from o/a"', 'Revert "Merge pull request #1 from a"'),
+        ("1a2b3c4 Merge pull request #1 from o/a", "1a2b3c4 Merge pull request #1 from a"),
         ("Merge branch 'x' of github.com:owner/repo", "Merge branch 'x'"),
         ("Merge branch 'x' of git@github.com:owner/repo into y", "Merge branch 'x' into y"),
         ("Merge branch 'x' of https://h.org/owner/repo.git into y", "Merge branch 'x' into y"),
