@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import textwrap
 
 import pytest
@@ -98,9 +99,8 @@ def test_a_changed_meaning_makes_it_unsure() -> None:
     assert license_of_text(changed.encode()) is None
     without = mit.replace(mit[mit.index("The above") : mit.index("THE SOFTWARE IS")], "")
     assert license_of_text(without.encode()) is None  # MIT-0, which is not among the texts
-    words = mit.split()
-    words[20::8] = ["software"] * len(words[20::8])
-    assert license_of_text(" ".join(words).encode()) is None
+    reworded = re.sub(r"(?i)\b(?:the|software)\b", "banana", mit)  # too many, each harmless
+    assert license_of_text(reworded.encode()) is None
     halves = filled("MIT") + b"\n\n" + filled("Apache-2.0")
     assert license_of_text(halves) is None
 
