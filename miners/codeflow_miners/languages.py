@@ -11,7 +11,7 @@ Choices where an extension is shared:
 * `.m` is Objective-C, unless the first line is a MATLAB comment, function or class.
 * `.pl` is Perl, unless the first line is a Prolog comment or directive.
 * `.ts` and `.tsx` are TypeScript and TSX, unless the first line opens a Qt translation (XML).
-* `.inc`, `.def` and `.cls` say nothing, and give None.
+* `.inc`, `.def`, `.asc` and `.cls` say nothing, and give None.
 
 Cost: about 0.5 µs a path; each file name and extension is resolved once and remembered.
 """
@@ -84,7 +84,7 @@ _PROSE: Final = {
 # edn and Clojure share a tag set, so data that must win over programming stands in front.
 _BY_TAG: Final = {"edn": "edn", **_PROGRAMMING, "clojure": "Clojure", **_MARKUP, **_DATA, **_PROSE}
 
-# Extensions that identify does not list, as linguist names them.
+# Extensions that identify does not list, or takes for something else, as linguist names them.
 _MORE_PROGRAMMING: Final = {
     "ac": "M4Sugar", "adb": "Ada", "ads": "Ada", "am": "Makefile", "applescript": "AppleScript",
     "asp": "Classic ASP", "awk": "Awk", "bas": "VBA", "cl": "Common Lisp", "cob": "COBOL",
@@ -93,20 +93,22 @@ _MORE_PROGRAMMING: Final = {
     "lex": "Lex", "lisp": "Common Lisp", "ll": "LLVM", "mts": "TypeScript", "php3": "PHP",
     "phps": "PHP", "podspec": "Ruby", "pro": "QMake", "rkt": "Racket", "ru": "Ruby",
     "sed": "sed", "sml": "Standard ML", "stan": "Stan", "tcl": "Tcl", "thor": "Ruby",
-    "vbs": "VBScript", "vert": "GLSL", "frag": "GLSL", "wat": "WebAssembly", "y": "Yacc",
+    "vbs": "VBScript", "vert": "GLSL", "frag": "GLSL", "aspx": "ASP.NET",
+    "jq": "jq", "jsp": "Java Server Pages", "tpl": "Smarty", "wat": "WebAssembly", "y": "Yacc",
     "yy": "Yacc",
 }  # fmt: skip
 _MORE_MARKUP: Final = {
-    "aspx": "ASP.NET", "cshtml": "HTML+Razor", "haml": "Haml", "jsp": "Java Server Pages",
-    "razor": "HTML+Razor", "slim": "Slim", "tpl": "Smarty",
+    "cshtml": "HTML+Razor", "haml": "Haml", "razor": "HTML+Razor", "slim": "Slim",
 }  # fmt: skip
+_MORE_DATA: Final = {"cfg": "INI", "cnf": "INI", "config": "XML", "gradle": "Gradle"}
 _MORE_PROSE: Final = {"org": "Org", "pod": "Pod", "rdoc": "RDoc", "textile": "Textile"}
-_MORE: Final = {**_MORE_PROGRAMMING, **_MORE_MARKUP, **_MORE_PROSE}
+_MORE: Final = {**_MORE_PROGRAMMING, **_MORE_MARKUP, **_MORE_DATA, **_MORE_PROSE}
 
 _KINDS: Final[dict[str, Kind]] = {
     **dict.fromkeys(_PROSE.values(), "prose"),
     **dict.fromkeys(_MORE_PROSE.values(), "prose"),
     **dict.fromkeys(_DATA.values(), "data"),
+    **dict.fromkeys(_MORE_DATA.values(), "data"),
     **dict.fromkeys(_MARKUP.values(), "markup"),
     **dict.fromkeys(_MORE_MARKUP.values(), "markup"),
     **dict.fromkeys(_PROGRAMMING.values(), "programming"),
@@ -206,8 +208,10 @@ def _by_name(name: str) -> str | None:
 def _by_extension(extension: str) -> str | None:
     if extension == "h":
         return _HEADER
+    if extension in _MORE:
+        return _MORE[extension]
     tags = EXTENSIONS.get(extension) or EXTENSIONS_NEED_BINARY_CHECK.get(extension)
-    return _by_tags(frozenset(tags)) if tags else _MORE.get(extension)
+    return _by_tags(frozenset(tags)) if tags else None
 
 
 @cache

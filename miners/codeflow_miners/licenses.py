@@ -19,21 +19,23 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Final
 
-import ukkonen
+import ukkonen  # type: ignore[import-untyped]
 from identify.vendor.licenses import LICENSES
 
 _MAX_BYTES: Final = 1 << 17
 _MAX_EDITED_SHARE: Final = 0.05
 _MAX_EDITED_WORDS: Final = 40
 _MAX_ADDED_RUN: Final = 5
+_MAX_ADDED_OPENING: Final = 8  # a project's name and what it is, before the terms
 _LOADED_WORDS: Final = frozenset(
     """not non no nor never except unless only must shall may without commercial noncommercial
-    prohibited forbidden restricted evil good academic research military""".split()  # noqa: SIM905
+    prohibited forbidden restricted evil good academic research military personal private
+    internal""".split()  # noqa: SIM905
 )
 
 _FILE: Final = re.compile(
     r"(?:(?:un)?licen[cs]es?|copying|(?:mit|bsd|apache|gpl|lgpl|mpl|isc)[-_.]licen[cs]e)"
-    r"(?P<suffix>(?:[-_.][\w+-]+)*?)(?:\.(?:txt|md|rst|markdown|adoc))?",
+    r"(?P<suffix>(?:[-_.][\w.+-]*?)?)(?:\.(?:txt|md|rst|markdown|adoc))?",
     re.IGNORECASE,
 )
 _CODE_ENDING: Final = re.compile(
@@ -50,8 +52,7 @@ _POINTER: Final = re.compile(rb"\b(?:dual|double)[- ]licen[cs]ed\b", re.IGNORECA
 _POINTER_BYTES: Final = 600
 
 _TAG: Final = re.compile(
-    r"^[ \t]*(?://|/?\*+|#+|--|;+|<!--|%+|\.\.)?[ \t]*SPDX-License-Identifier:[ \t]*(.*?)[ \t]*"
-    r"(?:\*/|-->)?[ \t]*$",
+    r"^[ \t]*+(?://|/?\*++|#++|--|;++|<!--|%++|\.\.)?[ \t]*+SPDX-License-Identifier:(.*)$",
     re.MULTILINE,
 )
 _EXPRESSION: Final = re.compile(
@@ -59,9 +60,14 @@ _EXPRESSION: Final = re.compile(
 )
 
 _COPYRIGHT: Final = re.compile(
-    r"^\W*(?:portions )?(?:copyright\b(?!\s+(?:holder|notice|law|licen[cs]e|owner|and|or|in|of|to))"
+    r"^[^\w\n(©]*+(?:portions )?"
+    r"(?:copyright\b(?!\s+(?:holder|notice|law|licen[cs]e|owner|and|or|in|of|to))"
     r"|\(c\)|©).*$|\ball rights reserved\.?",
     re.IGNORECASE | re.MULTILINE,
+)
+_RESTRICTION: Final = re.compile(
+    r"\b(?:not|non|noncommercial|commercial|only|except|prohibited|forbidden|restricted)\b",
+    re.IGNORECASE,
 )
 _TITLE: Final = re.compile(r"^[^.,;:\n]{0,60}\blicen[cs]e\b[^.,;:\n]{0,40}$", re.IGNORECASE)
 _END_OF_TERMS: Final = "end of terms and conditions"
@@ -81,9 +87,11 @@ def license_of_text(text: bytes) -> str | None:
         decoded = text.decode("utf-8-sig")
     except UnicodeDecodeError:
         decoded = text.decode("latin-1")
-    tags = {match[1] for match in _TAG.finditer(decoded)}
+    tags = {match[1].strip(" \t\r*/->") for match in _TAG.finditer(decoded)}
     if tags:
         return _expression(tags.pop()) if len(tags) == 1 else None
+    if any(map(_RESTRICTION.search, _copyright_lines(decoded) - _reference_lines())):
+        return None  # terms hide in a line that the comparison leaves out
     words = _words(decoded)
     return _match(words) if words else None
 
@@ -134,6 +142,16 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(_WORD.findall(_COPYRIGHT.sub("", "\n".join(lines)).lower()))
 
 
+def _copyright_lines(text: str) -> set[str]:
+    return {match[0].strip().lower() for match in _COPYRIGHT.finditer(text)}
+
+
+@cache
+def _reference_lines() -> frozenset[str]:
+    """What looks like a copyright line in the known texts, prose about copyright among it."""
+    return frozenset().union(*(_copyright_lines(text) for _, text in LICENSES))
+
+
 @cache
 def _references() -> tuple[tuple[str, tuple[str, ...]], ...]:
     """The known texts, and those with an appendix after the terms also without it."""
@@ -180,7 +198,8 @@ def _is_harmless(reference: tuple[str, ...], words: tuple[str, ...]) -> bool:
     for operation, old_start, old_stop, new_start, new_stop in matcher.get_opcodes():
         if operation == "equal":
             continue
-        if (new_stop - new_start) - (old_stop - old_start) > _MAX_ADDED_RUN:
+        allowed = _MAX_ADDED_OPENING if new_start == 0 else _MAX_ADDED_RUN
+        if (new_stop - new_start) - (old_stop - old_start) > allowed:
             return False
         changed = {*words[new_start:new_stop]} ^ {*reference[old_start:old_stop]}
         if changed & _LOADED_WORDS:
