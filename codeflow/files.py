@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -49,12 +50,33 @@ def read_json(path: Path) -> Any | None:
 
 
 class _ParquetWriter:
+    """Compresses and writes one batch behind its caller, on a thread (Arrow lets go of the GIL)."""
+
     def __init__(self, writer: pq.ParquetWriter) -> None:
         self._writer = writer
+        self._thread = ThreadPoolExecutor(1)
+        self._pending: Future[None] | None = None
 
     def write(self, batch: pa.RecordBatch | pa.Table) -> None:
+        """Takes one row group, once the one before is written."""
+        self._settle()
         table = pa.Table.from_batches([batch]) if isinstance(batch, pa.RecordBatch) else batch
-        self._writer.write_table(table, row_group_size=max(1, len(table)))
+        self._pending = self._thread.submit(
+            self._writer.write_table, table, row_group_size=max(1, len(table))
+        )
+
+    def _settle(self) -> None:
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.result()
+
+    def close(self) -> None:
+        """Waits for what is being written."""
+        try:
+            self._settle()
+        finally:
+            self._thread.shutdown()
+            self._writer.close()
 
 
 @contextmanager
@@ -75,10 +97,11 @@ def parquet(path: Path, schema: pa.Schema) -> Iterator[_ParquetWriter]:
             write_batch_size=1 << 20,
             write_statistics=[name for name in schema.names if name in ("id", "repo")],
         )
+        behind = _ParquetWriter(writer)
         try:
-            yield _ParquetWriter(writer)
+            yield behind
         finally:
-            writer.close()
+            behind.close()
 
 
 @contextmanager

@@ -19,6 +19,7 @@ import pyarrow as pa
 from codeflow import files
 from codeflow.contracts import TableWriter, Unit, UnitResult
 from codeflow.errors import CodeflowError, LimitExceededError, RepositoryError
+from codeflow.process import tune
 
 PARTS = ".work/parts"
 DONE = ".work/done"
@@ -82,6 +83,7 @@ def run_unit(unit: Unit, folder: Path) -> UnitResult | Failure:
     found = find_result(unit.key, folder)
     if found is not None:
         return found
+    tune()
     sink = UnitSink(folder, unit.key)
     marker: dict[str, Any]
     try:

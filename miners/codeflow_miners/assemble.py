@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +17,6 @@ from codeflow_miners.languages import ChangedLines, triple_language
 from codeflow_miners.tables import SNAPSHOTS
 
 _TRIPLES_PER_GROUP = 512
-_FILE_FIELDS = tuple(field.name for field in FILE_CHANGE)
 
 
 @dataclass(frozen=True)
@@ -42,28 +41,50 @@ def assemble(arguments: AssembleArguments, sink: Sink) -> dict[str, Any]:
         arguments.first, arguments.stop - arguments.first
     )
     files = _files(arguments.patches, snapshots)
+    changed = [
+        ChangedLines(*row)
+        for row in zip(
+            files.table.column("language").to_pylist(),
+            pc.add(files.table.column("additions"), files.table.column("deletions")).to_pylist(),
+            files.table.column("generated").to_pylist(),
+            files.table.column("vendored").to_pylist(),
+            strict=True,
+        )
+    ]
+    additions = files.table.column("additions").to_pylist()
+    deletions = files.table.column("deletions").to_pylist()
+    patches = files.table.column("patch").to_pylist()
     rows = []
     counts: dict[str, int] = {}
     for k, row in enumerate(_rows(snapshots)):
-        rows.append(_triple(arguments, commits, row, files[k]))
+        a, b = files.bounds[k], files.bounds[k + 1]
+        triple = _triple(arguments, commits, row)
+        triple["language"] = triple_language(changed[a:b])
+        triple["additions"] = sum(additions[a:b])
+        triple["deletions"] = sum(deletions[a:b])
+        triple["patch"] = b"".join(patches[a:b])
+        rows.append(triple)
         counts[row["kind"]] = counts.get(row["kind"], 0) + 1
-    rows.sort(key=lambda row: str(row["id"]))
+    table = _table(rows, _files_column(files))
+    table = table.take(pc.sort_indices(table.column("id")))
     with sink.mined("triples", TRIPLES) as writer:
-        for first in range(0, len(rows), _TRIPLES_PER_GROUP):
-            writer.write(_table(rows[first : first + _TRIPLES_PER_GROUP]))
+        for first in range(0, len(table), _TRIPLES_PER_GROUP):
+            writer.write(table.slice(first, _TRIPLES_PER_GROUP))
     return {"kinds": counts}
 
 
-@dataclass(frozen=True, slots=True)
-class _Files:
-    """The files of one triple in path order, and its patch."""
+class _Files(NamedTuple):
+    """The files of all triples of a bucket, in the order of triples and paths.
 
-    files: list[dict[str, Any]]
-    patch: bytes
+    Files `bounds[k] .. bounds[k + 1] - 1` belong to triple k.
+    """
+
+    bounds: list[int]
+    table: pa.Table
 
 
-def _files(paths: Sequence[str], snapshots: pa.Table) -> list[_Files]:
-    """For each row of snapshots, its files; every part is scanned by its small columns only."""
+def _files(paths: Sequence[str], snapshots: pa.Table) -> _Files:
+    """The rows of PATCHES that belong to rows of snapshots; parts are scanned by small columns."""
     wanted = pa.table(
         {
             "source": snapshots.column("source"),
@@ -82,16 +103,19 @@ def _files(paths: Sequence[str], snapshots: pa.Table) -> list[_Files]:
         parts.append(taken.append_column("row", hits.column("row").cast(pa.int32())))
     rows = pa.concat_tables(parts)
     order = pc.sort_indices(rows, sort_keys=[("row", "ascending"), ("path", "ascending")])
-    rows = rows.take(order)
+    rows = rows.take(order).combine_chunks()
     numbers = rows.column("row").to_numpy()
-    patches = rows.column("patch").to_pylist()
-    columns = [rows.column(name).to_pylist() for name in _FILE_FIELDS]
-    described = [dict(zip(_FILE_FIELDS, v, strict=True)) for v in zip(*columns, strict=True)]
     bounds = np.searchsorted(numbers, np.arange(len(snapshots) + 1))
-    return [
-        _Files(described[a:b], b"".join(patches[a:b]))
-        for a, b in zip(bounds[:-1], bounds[1:], strict=True)
-    ]
+    return _Files(bounds.tolist(), rows)
+
+
+def _files_column(files: _Files) -> pa.Array:
+    fields = list(FILE_CHANGE)
+    arrays = [files.table.column(f.name).combine_chunks() for f in fields]
+    struct = pa.StructArray.from_arrays(arrays, fields=fields)
+    return pa.ListArray.from_arrays(
+        pa.array(files.bounds, pa.int32()), struct, type=TRIPLES.field("files").type
+    )
 
 
 def _rows(table: pa.Table) -> list[Mapping[str, Any]]:
@@ -100,15 +124,11 @@ def _rows(table: pa.Table) -> list[Mapping[str, Any]]:
 
 
 def _triple(
-    arguments: AssembleArguments, commits: Sequence[Commit], row: Mapping[str, Any], found: _Files
+    arguments: AssembleArguments, commits: Sequence[Commit], row: Mapping[str, Any]
 ) -> dict[str, Any]:
+    """The columns of a triple but for those that its files give."""
     old, new = commits[row["old"]], commits[row["new"]]
     steps = commits[row["old"] + 1 : row["new"] + 1]
-    files = found.files
-    changed = [
-        ChangedLines(f["language"], f["additions"] + f["deletions"], f["generated"], f["vendored"])
-        for f in files
-    ]
     return {
         "id": triple_id(arguments.repo, old.id, new.id, row["kind"], arguments.projection),
         "repo": arguments.repo,
@@ -120,11 +140,6 @@ def _triple(
         "messages": [list(commit.messages) for commit in steps],
         "old_tree": row["old_tree"],
         "new_tree": row["new_tree"],
-        "patch": found.patch,
-        "files": files,
-        "language": triple_language(changed),
-        "additions": sum(f["additions"] for f in files),
-        "deletions": sum(f["deletions"] for f in files),
         "position": old.position,
         "window_by": arguments.window_by,
         "old_committed_at": old.committed_at,
@@ -137,9 +152,12 @@ def _triple(
     }
 
 
-def _table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+def _table(rows: Sequence[Mapping[str, Any]], files: pa.Array) -> pa.Table:
     arrays = []
     for field in TRIPLES:
+        if field.name == "files":
+            arrays.append(files)
+            continue
         values = [row[field.name] for row in rows]
         if field.name == "patch":  # checked to be UTF-8 by the cast
             arrays.append(pa.array(values, pa.large_binary()).cast(pa.large_string()))

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from codeflow.config import MineConfig
@@ -131,10 +132,13 @@ class BlobBuffer:
         """Writes what is held as one row group."""
         if not self._ids:
             return
-        sizes = [len(content) for content in self._contents]
-        content = pa.array(self._contents, pa.large_binary()).view(pa.large_string())
+        sizes = np.fromiter(map(len, self._contents), np.int64, len(self._contents))
+        offsets = np.concatenate(([0], np.cumsum(sizes)))
+        content = pa.LargeStringArray.from_buffers(  # one copy instead of two
+            len(sizes), pa.py_buffer(offsets), pa.py_buffer(b"".join(self._contents))
+        )
         repo = pa.repeat(pa.scalar(self._repo), len(sizes))
-        columns = [repo, pa.array(self._ids), pa.array(sizes, pa.int32()), content]
+        columns = [repo, pa.array(self._ids), pa.array(sizes.astype(np.int32)), content]
         self._writer.write(pa.record_batch(columns, schema=BLOBS))
         self._ids, self._contents, self._bytes = [], [], 0
 

@@ -16,11 +16,15 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import numpy as np
 from pygit2 import Patch
 from pygit2.enums import DiffOption
 
 CONTEXT_LINES = 3
-_KEPT_LINES = 24  # equal lines given to xdiff around a difference; groups may slide over them
+_KEPT_BYTES = 640  # equal text given to xdiff around a difference; groups may slide over it
+_KEPT_LINES = 8  # ... and at least so many lines
+_BLOCK_BYTES = 512  # compared by one XOR
+_NUMPY_BYTES = 4096  # from here on numpy counts newlines faster than bytes.count
 _WHOLE_BYTES = 4096  # below this, both sides go to xdiff as they are
 _PROBE_BYTES = 96
 _PROBE_STEPS = (256, 768, 2048, 6144, 16384)
@@ -94,9 +98,7 @@ def _xdiff(old: bytes, new: bytes) -> tuple[bytes, int, int]:
 
 def _diff_whole(old: bytes, new: bytes) -> Hunks:
     body, additions, deletions = _xdiff(old, new)
-    if not body.isascii():
-        body = _HEADER.sub(lambda m: _header(m, 0, 0, m[5]), body)
-    return Hunks(body, additions, deletions)
+    return Hunks(_shift(body, 0, 0, old, 0), additions, deletions)
 
 
 def _diff_segments(old: bytes, new: bytes) -> Hunks:
@@ -110,7 +112,7 @@ def _diff_segments(old: bytes, new: bytes) -> Hunks:
         cut_above, cut_below = segment.old_start > 0, segment.old_stop < len(old)
         if not _has_context(body, a, cut_above, cut_below):
             return _diff_whole(old, new)  # a group slid up to the edge of what xdiff was shown
-        lines += old.count(b"\n", at, segment.old_start)
+        lines += _count_newlines(old, at, segment.old_start)
         at = segment.old_start
         parts.append(_shift(body, lines, lines + additions - deletions, old, at))
         additions += added
@@ -133,17 +135,23 @@ def _has_context(body: bytes, old: bytes, cut_above: bool, cut_below: bool) -> b
 
 def _shift(body: bytes, old_lines: int, new_lines: int, old: bytes, above: int) -> bytes:
     """Hunk headers moved down by the lines cut off above; function context found up there."""
-
     if not above and not new_lines and body.isascii():
         return body
-    found: list[bytes] = []  # looked for once: the hunks of a segment share what lies above it
-
-    def header(match: re.Match[bytes]) -> bytes:
-        if not match[5] and not found:
-            found.append(_function_line(old, above))
-        return _header(match, old_lines, new_lines, match[5] or found[0])
-
-    return _HEADER.sub(header, body)
+    function: bytes | None = None  # looked for once: the hunks of a segment share what is above it
+    parts = []
+    at = 0
+    while True:
+        match = _HEADER.match(body, at)
+        assert match is not None
+        if not match[5] and function is None:
+            function = _function_line(old, above)
+        parts.append(_header(match, old_lines, new_lines, match[5] or function or b""))
+        following = body.find(b"\n@@ -", match.end())
+        if following < 0:
+            parts.append(body[match.end() :])
+            return b"".join(parts)
+        parts.append(body[match.end() : following + 1])
+        at = following + 1
 
 
 def _header(match: re.Match[bytes], old_lines: int, new_lines: int, function: bytes) -> bytes:
@@ -177,6 +185,12 @@ def _function_line(content: bytes, stop: int) -> bytes:
                 return line[:_FUNCTION_BYTES].rstrip(b" \t\r\n\v\f")
         stop = start
     return b""
+
+
+def _count_newlines(content: bytes, start: int, stop: int) -> int:
+    if stop - start < _NUMPY_BYTES:
+        return content.count(b"\n", start, stop)
+    return int(np.count_nonzero(np.frombuffer(content, np.uint8, stop - start, start) == 10))
 
 
 def _segments(old: bytes, new: bytes) -> Iterator[_Segment]:
@@ -228,56 +242,73 @@ def _resync(
 
 
 def _lines_up(content: bytes, at: int, floor: int) -> int:
-    """Start of the line `_KEPT_LINES` above the line that holds byte `at`, not before `floor`."""
-    start = content.rfind(b"\n", floor, at) + 1
-    for _ in range(_KEPT_LINES):
-        if start <= floor:
+    """A line start that leaves `_KEPT_LINES` above the line of byte `at`; `floor` if there is none.
+
+    Goes up by bytes rather than line by line; lines kept beyond what is needed do no harm.
+    """
+    reach = _KEPT_BYTES
+    while at - reach > floor:
+        start = content.rfind(b"\n", floor, at - reach) + 1
+        if not start:
             break
-        start = content.rfind(b"\n", floor, start - 1) + 1
-    return max(start, floor) if start else floor
+        if content.count(b"\n", start, at) >= _KEPT_LINES:
+            return start
+        reach *= 4
+    return floor
 
 
 def _lines_down(content: bytes, at: int, ceiling: int) -> int | None:
-    """End of the line `_KEPT_LINES` below the line that holds byte `at`; None past `ceiling`."""
-    stop = at
-    for _ in range(_KEPT_LINES + 1):
-        stop = content.find(b"\n", stop, ceiling) + 1
+    """A line end that leaves `_KEPT_LINES` below the line of byte `at`; None past `ceiling`."""
+    reach = _KEPT_BYTES
+    while at + reach < ceiling:
+        stop = content.find(b"\n", at + reach, ceiling) + 1
         if not stop:
-            return None
-    return stop
+            break
+        if content.count(b"\n", at, stop) > _KEPT_LINES:
+            return stop
+        reach *= 4
+    return None
 
 
 def _equal_run(a: bytes, i: int, b: bytes, j: int) -> int:
-    """Length of the longest common prefix of `a[i:]` and `b[j:]`, by galloping comparison."""
+    """Length of the longest common prefix of `a[i:]` and `b[j:]`: gallop, halve, then XOR."""
     limit = min(len(a) - i, len(b) - j)
-    low, step = 0, 256
-    while low < limit:
-        step = min(step, limit - low)
-        if a.startswith(b[j + low : j + low + step], i + low):
-            low += step
-            step *= 4
-        elif step <= 16:
-            while a[i + low] == b[j + low]:
-                low += 1
-            return low
+    low, step = 0, _BLOCK_BYTES
+    while low + step <= limit and a.startswith(b[j + low : j + low + step], i + low):
+        low += step
+        step *= 8
+    high = min(low + step, limit)
+    while high - low > _BLOCK_BYTES:
+        middle = (low + high) // 2
+        if a.startswith(b[j + low : j + middle], i + low):
+            low = middle
         else:
-            step //= 4
-    return limit
+            high = middle
+    difference = int.from_bytes(a[i + low : i + high], "little") ^ int.from_bytes(
+        b[j + low : j + high], "little"
+    )
+    if not difference:
+        return high
+    return low + ((difference & -difference).bit_length() - 1) // 8
 
 
 def _equal_run_back(a: bytes, i: int, b: bytes, j: int, a_floor: int, b_floor: int) -> int:
     """Length of the longest common suffix of `a[a_floor:i]` and `b[b_floor:j]`."""
     limit = min(i - a_floor, j - b_floor)
-    low, step = 0, 256
-    while low < limit:
-        step = min(step, limit - low)
-        if a.startswith(b[j - low - step : j - low], i - low - step):
-            low += step
-            step *= 4
-        elif step <= 16:
-            while a[i - low - 1] == b[j - low - 1]:
-                low += 1
-            return low
+    low, step = 0, _BLOCK_BYTES
+    while low + step <= limit and a.startswith(b[j - low - step : j - low], i - low - step):
+        low += step
+        step *= 8
+    high = min(low + step, limit)
+    while high - low > _BLOCK_BYTES:
+        middle = (low + high) // 2
+        if a.startswith(b[j - middle : j - low], i - middle):
+            low = middle
         else:
-            step //= 4
-    return limit
+            high = middle
+    difference = int.from_bytes(a[i - high : i - low], "big") ^ int.from_bytes(
+        b[j - high : j - low], "big"
+    )
+    if not difference:
+        return high
+    return low + ((difference & -difference).bit_length() - 1) // 8

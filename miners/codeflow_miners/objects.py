@@ -19,7 +19,6 @@ from pygit2.enums import ObjectType
 from codeflow.errors import RepositoryError
 
 _ENTRY = re.compile(rb"([0-7]{1,7}) ([^\0]+)\0(.{20})", re.S)
-_TREE = re.compile(rb"(?:[0-7]{1,7} [^\0]+\0.{20})*+", re.S)
 _CANONICAL_MODES = frozenset({b"100644", b"100755", b"120000", b"40000", b"160000"})
 _CACHED_BYTES = 32 << 20
 
@@ -67,10 +66,12 @@ class ObjectReader:
     def tree(self, object_id: bytes) -> list[Entry]:
         """Entries of a tree in stored order, modes as Git's index would make them."""
         raw = self._read(object_id, ObjectType.TREE)
-        if not _TREE.fullmatch(raw):
-            raise RepositoryError("corrupt", f"tree {object_id.hex()} is malformed; run git fsck")
         entries: list[Entry] = _ENTRY.findall(raw)
-        if not _CANONICAL_MODES.issuperset([entry[0] for entry in entries]):
+        modes = [entry[0] for entry in entries]
+        names = [entry[1] for entry in entries]
+        if len(b"".join(modes)) + len(b"".join(names)) + 22 * len(entries) != len(raw):
+            raise RepositoryError("corrupt", f"tree {object_id.hex()} is malformed; run git fsck")
+        if not _CANONICAL_MODES.issuperset(modes):
             return [(_canonical(mode), name, child) for mode, name, child in entries]
         return entries
 

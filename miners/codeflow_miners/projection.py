@@ -6,27 +6,24 @@ compared as if it ended in a slash; the id is the SHA-1 of the object.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from hashlib import sha1
 from typing import NamedTuple
 
 from codeflow_miners.treediff import Side
 
 
-class TreeEntry(NamedTuple):
-    """One entry as published, with the bytes it has in the tree object."""
-
-    mode: str
-    name: str
-    id: str
-    raw: bytes
+Entry = tuple[str, str, str, bytes]
+"""Mode, name and id as published, and the bytes of the entry in the tree object."""
 
 
 class TreeRow(NamedTuple):
-    """One tree object: raw id, entries in Git's order."""
+    """One tree object: raw id, and its entries in Git's order, by column."""
 
     id: bytes
-    entries: list[TreeEntry]
+    modes: Sequence[str]
+    names: Sequence[str]
+    children: Sequence[str]
 
 
 class _Folder:
@@ -35,7 +32,7 @@ class _Folder:
     def __init__(self) -> None:
         self.files: dict[bytes, Side] = {}
         self.folders: dict[bytes, _Folder] = {}
-        self.entries: dict[bytes, TreeEntry] = {}  # by sort key; dropped where stale
+        self.entries: dict[bytes, Entry] = {}  # by sort key; dropped where stale
         self.keys: list[bytes] | None = None  # sorted; None after a name came or went
         self.id: bytes | None = None  # None when anything below changed
 
@@ -99,7 +96,7 @@ def _write(folder: _Folder, emit: Callable[[TreeRow], None]) -> bytes:
         if child.id is None or key not in entries:
             child_id = _write(child, emit)
             raw = b"40000 %s\0%s" % (name, child_id)
-            entries[key] = TreeEntry("40000", name.decode(), child_id.hex(), raw)
+            entries[key] = ("40000", name.decode(), child_id.hex(), raw)
     if folder.keys is None:
         folder.keys = sorted([*folder.files, *(name + b"/" for name in folder.folders)])
     ordered = []
@@ -108,10 +105,10 @@ def _write(folder: _Folder, emit: Callable[[TreeRow], None]) -> bytes:
         if entry is None:
             side = folder.files[key]
             raw = b"%s %s\0%s" % (side.mode, key, side.blob)
-            entry = TreeEntry(side.mode.decode(), key.decode(), side.blob.hex(), raw)
-            entries[key] = entry
+            entry = entries[key] = (side.mode.decode(), key.decode(), side.blob.hex(), raw)
         ordered.append(entry)
-    body = b"".join([entry.raw for entry in ordered])
+    modes, names, children, raws = zip(*ordered, strict=True) if ordered else ((), (), (), ())
+    body = b"".join(raws)
     folder.id = sha1(b"tree %d\0%s" % (len(body), body)).digest()
-    emit(TreeRow(folder.id, ordered))
+    emit(TreeRow(folder.id, modes, names, children))
     return folder.id

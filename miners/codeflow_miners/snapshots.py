@@ -319,10 +319,9 @@ class TreeBuffer:
             return
         self._seen.add(row.id)
         self._ids.append(row.id.hex())
-        for entry in row.entries:
-            self._modes.append(entry.mode)
-            self._names.append(entry.name)
-            self._children.append(entry.id)
+        self._modes.extend(row.modes)
+        self._names.extend(row.names)
+        self._children.extend(row.children)
         self._offsets.append(len(self._modes))
         if len(self._modes) >= _ENTRIES_PER_BATCH:
             self.flush()
