@@ -11,7 +11,7 @@ up to each hunk and one copy of the file.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from codeflow.errors import DataError
 from codeflow.objects import blob_id
@@ -41,7 +41,7 @@ def apply_patch(patch: bytes, old: Mapping[str, File]) -> dict[str, File]:
     return new
 
 
-def changed_files(patches: list[FilePatch], old: Mapping[str, File]) -> dict[str, File | None]:
+def changed_files(patches: Sequence[FilePatch], old: Mapping[str, File]) -> dict[str, File | None]:
     """What the patch makes of every path it touches: the new file, or None where it goes.
 
     Only touched paths are looked up in `old`; whether a file and a directory meet at one path is
@@ -66,7 +66,7 @@ def changed_files(patches: list[FilePatch], old: Mapping[str, File]) -> dict[str
     return edits
 
 
-def touched_paths(patches: list[FilePatch], in_old: Callable[[str], bool]) -> set[str]:
+def touched_paths(patches: Sequence[FilePatch], in_old: Callable[[str], bool]) -> set[str]:
     """All paths a patch reads or writes, after checking that each is used once a side.
 
     Raises:

@@ -73,7 +73,7 @@ def two_trees(draw: st.DrawFn) -> tuple[Files, Files]:
             place = draw(st.integers(0, len(lines)))
             new[path] = (
                 mode,
-                b"\n".join(lines[:place] + [draw(LINES)] + lines[place + 1 :]) or b"e",
+                b"\n".join([*lines[:place], draw(LINES), *lines[place + 1 :]]) or b"e",
             )
         if action == "replace":
             new[path] = draw(REGULAR | FILES)
@@ -122,7 +122,7 @@ def test_tree_ids_are_gits(git: Git, trees: tuple[Files, Files]) -> None:
             mode, _, id_ = head.decode().split(" ")
             entries.append(TreeEntry(mode.lstrip("0"), name.decode(), id_))
         assert tree_id(entries) == tree
-        assert sorted(reversed(entries), key=tree_order) == entries
+        assert sorted(entries, key=tree_order) == entries
         return entries
 
     ids = {path: None if f is None else (f[0], blob_id(f[1])) for path, f in edits.items()}
@@ -256,5 +256,5 @@ def test_quotes_as_git_does(git: Git, name: bytes) -> None:
 
 @pytest.mark.parametrize("text", [b'"a', b'"\\', b'"\\q"', b'"\\777"', b'"a"b"', b'"\\9"'])
 def test_refuses_broken_quotations(text: bytes) -> None:
-    with pytest.raises(ValueError, match="broken|unknown"):
+    with pytest.raises(ValueError, match=r"broken|unknown"):
         unquote_path(text)
