@@ -72,7 +72,7 @@ class Shards:
                     metadata, found = file.metadata, file.schema_arrow
             except (OSError, pa.ArrowException) as error:
                 raise DataError(f"{path}: cannot be read: {error}") from None
-            if not found.equals(schema):
+            if not _same_columns(found, schema):
                 raise DataError(f"{path}: not the columns that codeflow.records describes")
             self._metadata[path] = metadata
             column = schema.get_field_index(key)  # all columns before it are flat
@@ -186,6 +186,14 @@ class ContentStore:
             _, dropped = self._decoded.popitem(last=False)
             self._decoded_bytes -= dropped.nbytes
         return table
+
+
+def _same_columns(found: pa.Schema, expected: pa.Schema) -> bool:
+    """Equal names and types; Parquet stores times in milliseconds, whatever they were."""
+    return found.names == expected.names and all(
+        a.equals(b) or (pa.types.is_timestamp(a) and pa.types.is_timestamp(b))
+        for a, b in zip(found.types, expected.types, strict=True)
+    )
 
 
 def _prefix(id: str) -> int:

@@ -25,6 +25,30 @@ Files = Mapping[str, tuple[str, bytes]]
 """A snapshot: (mode, content) by path."""
 
 PROJECTION = "text-1:1048576"
+SNAPSHOTS: list[Files] = [
+    {
+        "README.md": ("100644", b"# one\n"),
+        "src/app.py": ("100644", b"a = 1\n" * 20),
+        "src-old": ("100644", b"sorts between src and src/\n"),
+        "link": ("120000", b"src/app.py"),
+        "empty": ("100644", b""),
+    },
+    {
+        "README.md": ("100644", b"# one\r\ntwo"),
+        "src/app.py": ("100755", b"a = 1\n" * 20),
+        "src-old": ("100644", b"sorts between src and src/\n"),
+        "link": ("100644", b"src/app.py"),
+        "empty": ("100644", b""),
+    },
+    {
+        "README.md": ("100644", b"# one\r\ntwo"),
+        'src/t\t"é.py': ("100755", b"a = 1\n" * 20 + b"b = 2\n"),
+        "src-old/x": ("100644", b"sorts between src and src/\n"),
+    },
+    {"README.md": ("100644", b"# one\r\ntwo\n"), "src-old/x": ("100644", b"x\n")},
+    {"README.md": ("100644", b"# two\n"), "src": ("100644", b"x\n")},
+]
+"""A short history with every status: mode, type, rename, symlink, odd names, file to folder."""
 _CLEAN = {
     "GIT_CONFIG_NOSYSTEM": "1",
     "GIT_CONFIG_GLOBAL": os.devnull,
