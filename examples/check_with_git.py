@@ -20,6 +20,7 @@ id of the former, and computes the id of the latter, nothing is taken on trust.
 """
 
 import argparse
+import itertools
 import json
 import multiprocessing
 import os
@@ -36,7 +37,8 @@ ENV |= {"GIT_NO_REPLACE_OBJECTS": "1", "LC_ALL": "C", "GIT_NO_LAZY_FETCH": "1"}
 ENV |= {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*"}
 
 
-COLUMNS = ["id", "kind", "old_commit", "new_commit", "commits", "old_tree", "new_tree", "patch", "position"]
+COLUMNS = ["id", "kind", "old_commit", "new_commit", "commits", "old_tree", "new_tree"]
+COLUMNS += ["patch", "position"]
 TREES = {}  # the rows of `trees` by id: {name: (mode, id)}; the processes inherit them
 
 
@@ -80,9 +82,9 @@ def difference(old, new, prefix=b""):
             continue
         is_tree = [side is not None and side[0] == "40000" for side in (a, b)]
         if any(is_tree):
-            inner = [side[1] if tree else None for side, tree in zip((a, b), is_tree)]
+            inner = [side[1] if tree else None for side, tree in zip((a, b), is_tree, strict=True)]
             yield from difference(*inner, prefix + name + b"/")
-        if (b and not is_tree[1]) or (a and not is_tree[0] and not b):
+        if b and not is_tree[1]:
             yield prefix + name, b
         elif a and not is_tree[0]:
             yield prefix + name, None
@@ -190,7 +192,7 @@ def check(job):
                 raise ValueError(f"the patch gives {result}, not {row['new_tree']}")
             staged = result
             chain = [row["old_commit"], *row["commits"]]
-            for parent, commit in zip(chain, chain[1:]):
+            for parent, commit in itertools.pairwise(chain):
                 if source.header(commit)[1] != parent:
                     raise ValueError(f"the first parent of {commit} is not {parent}")
             if chain[-1] != row["new_commit"] or (row["kind"] == "commit" and len(chain) != 2):

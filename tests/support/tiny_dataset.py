@@ -205,7 +205,7 @@ def file_changes(git: Git, old: str, new: str) -> list[dict[str, Any]]:
             }
         )
     # one part of the patch for each change, two for a change of type
-    parts = git.patch(old, new, "--no-color").split(b"diff --git ")[1:]
+    parts = (b"\n" + git.patch(old, new)).split(b"\ndiff --git ")[1:]
     for change in changes:
         mine = [parts.pop(0) for _ in range(2 if change["status"] == "T" else 1)]
         lines = [line for part in mine for line in _hunk_lines(part)]
@@ -217,7 +217,7 @@ def file_changes(git: Git, old: str, new: str) -> list[dict[str, Any]]:
 
 def _hunk_lines(part: bytes) -> list[bytes]:
     _, separator, hunks = part.partition(b"\n@@ ")
-    return hunks.split(b"\n") if separator else []
+    return (b"@@ " + hunks).split(b"\n") if separator else []
 
 
 def triple_row(git: Git, repo: str, chain: Sequence[str], old: int, new: int) -> dict[str, Any]:
