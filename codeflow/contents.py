@@ -1,0 +1,200 @@
+"""Finding one content among the row groups of `blobs` or `trees`.
+
+The tables are sorted by repository and then so that they compress, not by id. A row group's
+Parquet statistics say which repositories it holds; the ids of a repository's row groups are read
+once and kept as sorted 64-bit prefixes (16 bytes a row); then one content costs one row group
+(about 8 ms at 256 rows), or nothing while that group is among the last decoded ones.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from codeflow.errors import DataError
+
+CACHE_BYTES = 128 << 20
+CACHED_REPOS = 8
+
+
+class RowGroup(NamedTuple):
+    """One row group of one shard; statistics are None where the file has none."""
+
+    path: Path
+    number: int
+    rows: int
+    minimum: str | None
+    maximum: str | None
+
+    def may_hold(self, low: str, high: str) -> bool:
+        """Whether a value between `low` and `high`, both included, may be in it."""
+        if self.minimum is None or self.maximum is None:
+            return True
+        return self.minimum <= high and low <= self.maximum
+
+
+class _Index(NamedTuple):
+    """Where the rows of one repository are: parallel arrays, sorted by prefix."""
+
+    prefixes: npt.NDArray[np.uint64]
+    groups: npt.NDArray[np.int32]
+    rows: npt.NDArray[np.int32]
+
+
+class Shards:
+    """The row groups of some Parquet files of one schema, in stored order.
+
+    Files are opened for each read and closed again: a dataset may have thousands of them.
+    """
+
+    def __init__(self, paths: Sequence[Path], schema: pa.Schema, key: str) -> None:
+        """Reads the footers.
+
+        Args:
+            key: the column whose statistics tell row groups apart.
+
+        Raises:
+            DataError: a file is missing, is no Parquet, or has other columns.
+        """
+        self._metadata: dict[Path, pq.FileMetaData] = {}
+        self.groups: list[RowGroup] = []
+        for path in paths:
+            try:
+                with pq.ParquetFile(path) as file:
+                    metadata, found = file.metadata, file.schema_arrow
+            except (OSError, pa.ArrowException) as error:
+                raise DataError(f"{path}: cannot be read: {error}") from None
+            if not _same_columns(found, schema):
+                raise DataError(f"{path}: not the columns that codeflow.records describes")
+            self._metadata[path] = metadata
+            column = schema.get_field_index(key)  # all columns before it are flat
+            for number in range(metadata.num_row_groups):
+                group = metadata.row_group(number)
+                statistics = group.column(column).statistics
+                has = statistics is not None and statistics.has_min_max
+                low, high = (statistics.min, statistics.max) if has else (None, None)
+                self.groups.append(RowGroup(path, number, group.num_rows, low, high))
+
+    def read(self, group: RowGroup, columns: Sequence[str] | None = None) -> pa.Table:
+        """Decodes a row group. Raises DataError when the file does not allow it."""
+        try:
+            with pq.ParquetFile(group.path, metadata=self._metadata[group.path]) as file:
+                return file.read_row_group(
+                    group.number, columns=None if columns is None else list(columns)
+                )
+        except (OSError, pa.ArrowException) as error:
+            raise DataError(f"{group.path}: row group {group.number}: {error}") from None
+
+
+class ContentStore:
+    """Rows of `blobs` or `trees` by (repo, id)."""
+
+    def __init__(self, shards: Shards, column: str, what: str) -> None:
+        """
+        Args:
+            column: the one that holds what is looked up.
+            what: its name in messages.
+        """
+        self._shards = shards
+        self._column = column
+        self._what = what
+        self._indices: OrderedDict[str, _Index] = OrderedDict()
+        self._decoded: OrderedDict[int, pa.Table] = OrderedDict()
+        self._decoded_bytes = 0
+
+    def get(self, repo: str, id: str) -> pa.Scalar:
+        """The value for one id. Raises DataError when there is none."""
+        for _, value in self.get_many(repo, [id]):
+            return value
+        raise AssertionError("get_many yields or raises")
+
+    def get_many(self, repo: str, ids: Iterable[str]) -> Iterator[tuple[str, pa.Scalar]]:
+        """The values of distinct ids, in stored order: every row group is decoded once.
+
+        Raises:
+            DataError: names one that is missing.
+        """
+        places = sorted((*place, id) for id in ids for place in self._candidates(repo, id))
+        missing = {id for _, _, id in places}
+        for group, row, id in places:
+            table = self._table(group)
+            if table.column("id")[row].as_py() == id:
+                missing.discard(id)
+                yield id, table.column(self._column)[row]
+        for id in missing:
+            raise self._missing(repo, id)
+
+    def _candidates(self, repo: str, id: str) -> list[tuple[int, int]]:
+        """(row group, row) of all rows whose id starts like this one: nearly always one."""
+        index = self._index(repo)
+        try:
+            prefix = np.uint64(_prefix(id))
+        except ValueError:
+            raise DataError(f"{repo}: {id!r} is not an object id") from None
+        first = int(np.searchsorted(index.prefixes, prefix, side="left"))
+        last = int(np.searchsorted(index.prefixes, prefix, side="right"))
+        if first == last:
+            raise self._missing(repo, id)
+        return [(int(index.groups[k]), int(index.rows[k])) for k in range(first, last)]
+
+    def _missing(self, repo: str, id: str) -> DataError:
+        return DataError(f"{repo}: {self._what} {id} is missing from the dataset")
+
+    def _index(self, repo: str) -> _Index:
+        if repo in self._indices:
+            self._indices.move_to_end(repo)
+            return self._indices[repo]
+        prefixes: list[npt.NDArray[np.uint64]] = []
+        groups: list[npt.NDArray[np.int32]] = []
+        rows: list[npt.NDArray[np.int32]] = []
+        for number, group in enumerate(self._shards.groups):
+            if not group.may_hold(repo, repo):
+                continue
+            table = self._shards.read(group, ["repo", "id"])
+            mine = np.flatnonzero(pc.equal(table.column("repo"), repo).to_numpy())
+            ids = table.column("id").take(pa.array(mine)).to_pylist()
+            prefixes.append(np.array([_prefix(id) for id in ids], dtype=np.uint64))
+            groups.append(np.full(len(mine), number, dtype=np.int32))
+            rows.append(mine.astype(np.int32))
+        index = _Index(
+            np.concatenate(prefixes) if prefixes else np.empty(0, np.uint64),
+            np.concatenate(groups) if groups else np.empty(0, np.int32),
+            np.concatenate(rows) if rows else np.empty(0, np.int32),
+        )
+        order = np.argsort(index.prefixes, kind="stable")
+        self._indices[repo] = _Index(index.prefixes[order], index.groups[order], index.rows[order])
+        if len(self._indices) > CACHED_REPOS:
+            self._indices.popitem(last=False)
+        return self._indices[repo]
+
+    def _table(self, number: int) -> pa.Table:
+        if number in self._decoded:
+            self._decoded.move_to_end(number)
+            return self._decoded[number]
+        table = self._shards.read(self._shards.groups[number], ["id", self._column])
+        self._decoded[number] = table
+        self._decoded_bytes += table.nbytes
+        while self._decoded_bytes > CACHE_BYTES and len(self._decoded) > 1:
+            _, dropped = self._decoded.popitem(last=False)
+            self._decoded_bytes -= dropped.nbytes
+        return table
+
+
+def _same_columns(found: pa.Schema, expected: pa.Schema) -> bool:
+    """Equal names and types; Parquet stores times in milliseconds, whatever they were."""
+    return found.names == expected.names and all(
+        a.equals(b) or (pa.types.is_timestamp(a) and pa.types.is_timestamp(b))
+        for a, b in zip(found.types, expected.types, strict=True)
+    )
+
+
+def _prefix(id: str) -> int:
+    return int(id[:16], 16)

@@ -1,0 +1,239 @@
+"""`codeflow inspect`: a dataset as a table, a triple as a person would read it.
+
+What is shown comes from hostile repositories: names, messages and contents may hold terminal
+escapes. `visible` turns every control, direction and line-breaking character into a visible
+escape before anything is printed, and no text of theirs is ever read as rich's markup. Colours,
+width and NO_COLOR are the console's affair.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from codeflow.dataset import Dataset, Quantiles, Summary
+from codeflow.records import FileChange
+from codeflow.triple import Triple
+
+_TOP = 8
+_BAR = 30
+# C0, DEL, C1; zero-width and direction marks, line separators; lone surrogates
+_UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
+)
+_NEVER_IN_A_LINE = re.compile(r"[\t\n]")
+
+
+def visible(text: str) -> str:
+    """The text with everything a terminal might act on as escapes; newlines and tabs stay."""
+    return _UNSEEN.sub(_escape, text)
+
+
+def one_line(text: str) -> str:
+    """As `visible`, in one line."""
+    return _NEVER_IN_A_LINE.sub(_escape, visible(text))
+
+
+def _escape(match: re.Match[str]) -> str:
+    return match.group().encode("unicode_escape").decode()
+
+
+def show_dataset(dataset: Dataset, console: Console) -> None:
+    """Prints what a dataset holds: readable at 80 columns and in a pipe."""
+    summary = dataset.summary()
+    console.print(Text(str(dataset.folder), style="bold"), soft_wrap=True)
+    console.print(_overview(dataset, summary))
+    console.print(_kinds(summary))
+    console.print(_repositories(summary))
+    console.print(_shares("language", summary.languages))
+    console.print(_shares("licence", summary.licenses))
+    first = next(iter(dataset.triples(columns=["id"])), None)
+    if first is not None:
+        command = f"codeflow inspect {dataset.folder} {first.id[:12]}"
+        console.print(Text(f"One triple: {command}", style="dim"), soft_wrap=True)
+
+
+def show_triple(triple: Triple, console: Console, dataset: Path | None = None) -> None:
+    """Prints a triple: what it is, its commits, its files, and the diff.
+
+    Args:
+        dataset: its folder, for the command that checks it out.
+    """
+    for part in (_header(triple), _commits(triple), _files(triple.files)):
+        console.print(part)
+    for line in _diff(triple.patch):
+        console.print(line, soft_wrap=True)
+    if dataset is not None:
+        command = f"codeflow checkout {dataset} {triple.id[:12]} --side old --to PATH"
+        console.print(Text(f"To look around in it: {command}", style="dim"), soft_wrap=True)
+
+
+def human_bytes(count: float) -> str:
+    """A size in the unit that suits it."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def _grid(rows: Iterable[tuple[str, str]]) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in rows:
+        table.add_row(name, Text(one_line(value)))
+    return table
+
+
+def _overview(dataset: Dataset, summary: Summary) -> RenderableType:
+    by_split: Counter[str] = Counter()
+    for (split, _), count in summary.triples.items():
+        by_split[split] += count
+    splits = ", ".join(f"{count:,} {split}" for split, count in sorted(by_split.items()))
+    rows = [
+        ("triples", f"{summary.triples.total():,} ({splits or 'none'})"),
+        ("repositories", f"{len({repo for repo, _ in summary.repos}):,}"),
+        ("contents", f"{summary.blobs:,}, {human_bytes(summary.content_bytes)} as text"),
+        ("on disk", human_bytes(summary.stored_bytes)),
+    ]
+    if summary.window is not None:
+        low, high = summary.window
+        rows.append(("starts", f"{low:.3f} to {high:.3f} of the history, by {summary.window_by}"))
+    people = ", ".join(f"{count:,} {kind}" for kind, count in summary.authors.most_common())
+    rows.append(("authors", people or "none"))
+    rows.append(("made by", str(dataset.manifest.get("created_by", "unknown"))))
+    return _grid(rows)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for number, name in enumerate(columns):
+        table.add_column(name, justify="right" if number else "left", overflow="fold")
+    return table
+
+
+def _kinds(summary: Summary) -> RenderableType:
+    table = _table(
+        "\nkind", "\ntriples", "commits\nmedian/p90", "files\nmedian/p90", "lines\nmedian/p90"
+    )
+    counts: Counter[str] = Counter()
+    for (_, kind), count in summary.triples.items():
+        counts[kind] += count
+    for kind, count in counts.most_common():
+        sizes = (summary.commits[kind], summary.files[kind], summary.lines[kind])
+        table.add_row(Text(one_line(kind)), f"{count:,}", *(_quantiles(size) for size in sizes))
+    return Group("", table)
+
+
+def _quantiles(sizes: Quantiles) -> str:
+    return f"{sizes.median:,.0f} / {sizes.p90:,.0f}"
+
+
+def _repositories(summary: Summary) -> RenderableType:
+    kinds = sorted({kind for _, kind in summary.repos})
+    totals: Counter[str] = Counter()
+    for (repo, _), count in summary.repos.items():
+        totals[repo] += count
+    table = _table("repository", *map(one_line, kinds), "all")
+    for repo, count in totals.most_common(4 * _TOP):
+        numbers = [f"{summary.repos[repo, kind]:,}" for kind in kinds]
+        table.add_row(Text(one_line(repo)), *numbers, f"{count:,}")
+    if len(totals) > 4 * _TOP:
+        table.add_row(f"and {len(totals) - 4 * _TOP:,} more", *("" for _ in kinds), "")
+    return Group("", table)
+
+
+def _shares(what: str, counts: Counter[str]) -> RenderableType:
+    table = _table(what, "triples", "share")
+    total = counts.total()
+    for name, count in counts.most_common(_TOP):
+        table.add_row(Text(one_line(name)), f"{count:,}", f"{100 * count / total:.1f} %")
+    rest = total - sum(count for _, count in counts.most_common(_TOP))
+    if rest:
+        table.add_row("others", f"{rest:,}", f"{100 * rest / total:.1f} %")
+    return Group("", table)
+
+
+def _header(triple: Triple) -> RenderableType:
+    scores = ", ".join(f"{name} {value:.3g}" for name, value in sorted(triple.scores.items()))
+    rows = [
+        ("triple", triple.id),
+        ("repository", triple.repo),
+        ("kind", f"{triple.kind}, {len(triple.commits)} commit{_s(len(triple.commits))}"),
+        ("from", f"{triple.old_commit}  {triple.old_committed_at:%Y-%m-%d %H:%M}"),
+        ("to", f"{triple.new_commit}  {triple.committed_at:%Y-%m-%d %H:%M}"),
+        ("starts at", f"{triple.position:.4f} of the history, by {triple.window_by}"),
+        ("language", triple.language or "unknown"),
+        ("licence", triple.license or "unknown"),
+        ("author", triple.author_kind),
+    ]
+    if scores:
+        rows.append(("scores", scores))
+    return _grid(rows)
+
+
+def _commits(triple: Triple) -> RenderableType:
+    """Subject and message of every commit; for a merge the subjects it brings in."""
+    lines = [Text("")]
+    for commit, (message, *merged) in zip(triple.commits, triple.messages, strict=True):
+        subject, _, body = message.strip().partition("\n")
+        lines.append(Text.assemble((commit[:10], "yellow"), " ", (one_line(subject), "bold")))
+        body = body.strip("\n")
+        lines += [Text("    " + visible(line)) for line in body.split("\n") if body]
+        lines += [Text("    * " + one_line(text), style="dim") for text in merged]
+    return Group(*lines)
+
+
+def _files(files: tuple[FileChange, ...]) -> RenderableType:
+    """The diffstat."""
+    table = Table.grid(padding=(0, 1))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_column(justify="right", style="green", no_wrap=True)
+    table.add_column(justify="right", style="red", no_wrap=True)
+    table.add_column(no_wrap=True)
+    most = max((f.additions + f.deletions for f in files), default=0)
+    for f in files:
+        name = one_line(f.path)
+        if f.status == "R" and f.old_path is not None:
+            name = f"{one_line(f.old_path)} → {name}"
+        if f.old_mode and f.new_mode and f.old_mode != f.new_mode:
+            name += f" ({f.old_mode} → {f.new_mode})"
+        plus, minus = (
+            -(-_BAR * count // most) if most > _BAR else count
+            for count in (f.additions, f.deletions)
+        )
+        bar = Text("+" * plus, "green") + Text("-" * minus, "red")
+        table.add_row(f.status, Text(name), f"+{f.additions}", f"-{f.deletions}", bar)
+    additions, deletions = sum(f.additions for f in files), sum(f.deletions for f in files)
+    total = Text(f"{len(files)} file{_s(len(files))}, +{additions} -{deletions}", style="dim")
+    return Group("", table, total, "")
+
+
+def _diff(patch: str) -> Iterator[Text]:
+    """The lines of a patch, coloured by what they are: counts decide, not first letters."""
+    left = {"-": 0, "+": 0}  # lines of the current hunk that are still to come
+    for line in patch.removesuffix("\n").split("\n"):
+        shown = visible(line)
+        if left["-"] > 0 or left["+"] > 0 or line.startswith("\\"):
+            for sign in "-+":
+                left[sign] -= line[:1] in (" ", sign)
+            yield Text(shown, style={"+": "green", "-": "red"}.get(line[:1], ""))
+            continue
+        match = re.match(r"(@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@)", line)
+        if match is not None:
+            left = {"-": int(match[2] or 1), "+": int(match[3] or 1)}
+            yield Text(shown[: match.end()], style="cyan") + Text(shown[match.end() :])
+        else:
+            yield Text(shown, style="bold")
+
+
+def _s(count: int) -> str:
+    return "" if count == 1 else "s"

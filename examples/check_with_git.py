@@ -1,0 +1,246 @@
+#!/usr/bin/env python3
+"""Checks a dataset against the repository it came from, with git as the only judge.
+
+    check_with_git.py DATASET SOURCE_REPO [--repo NAME]
+
+Nothing of codeflow is imported. pyarrow reads the rows, git does the rest, in an empty scratch
+repository with an empty configuration. For every triple of the repository:
+
+1. Stage the old side, file by file, from the rows of `trees` (`git update-index --index-info`; its
+   contents were written from the rows of `blobs` before): `git write-tree` must give `old_tree`.
+2. `git apply --cached` the patch: `git write-tree` must give `new_tree`.
+3. `commits` must be the first-parent chain from old to new in the source repository.
+4. Both sides must be the source's: every file has the source's blob id and mode at that path, and
+   every path of the source that is left out is a submodule, not UTF-8 (path or content), has a NUL
+   byte, is larger than the limit, or has a path that git's own index refuses.
+
+To be fast, a directory pair that was compared once is not compared again, and the index is moved
+from the tree it holds to the next one by the differing paths only; since git has just computed the
+id of the former, and computes the id of the latter, nothing is taken on trust.
+"""
+
+import argparse
+import itertools
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+ENV = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+ENV |= {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull, "GIT_ATTR_NOSYSTEM": "1"}
+ENV |= {"GIT_NO_REPLACE_OBJECTS": "1", "LC_ALL": "C", "GIT_NO_LAZY_FETCH": "1"}
+ENV |= {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*"}
+
+
+COLUMNS = ["id", "kind", "old_commit", "new_commit", "commits", "old_tree", "new_tree"]
+COLUMNS += ["patch", "position"]
+TREES = {}  # the rows of `trees` by id: {name: (mode, id)}; the processes inherit them
+
+
+def git(folder, *arguments, stdin=b"", index="index"):
+    env = ENV | {"GIT_DIR": str(folder), "GIT_INDEX_FILE": f"{folder}/{index}"}
+    done = subprocess.run(["git", *arguments], input=stdin, capture_output=True, env=env)
+    if done.returncode:
+        raise ValueError(f"git {arguments[0]}: {done.stderr.decode(errors='replace').strip()}")
+    return done.stdout
+
+
+def rows(dataset, table, repo, columns):
+    for path in sorted((dataset / table).glob("*.parquet")):
+        for batch in pq.ParquetFile(path).iter_batches(128, columns=["repo", *columns]):
+            yield from (row for row in batch.to_pylist() if row["repo"] == repo)
+
+
+def write_blobs(dataset, repo, scratch):
+    """Every content into the scratch repository, byte for byte; git says what its id is."""
+    command = ["git", "fast-import", "--quiet", f"--export-marks={scratch}/marks"]
+    importer = subprocess.Popen(command, stdin=subprocess.PIPE, env=ENV | {"GIT_DIR": scratch})
+    ids = []
+    for row in rows(dataset, "blobs", repo, ["id", "content"]):
+        content = row["content"].encode()
+        ids.append(row["id"])
+        importer.stdin.write(b"blob\nmark :%d\ndata %d\n%s\n" % (len(ids), len(content), content))
+    importer.stdin.close()
+    if importer.wait():
+        raise ValueError("git fast-import failed")
+    marks = dict(line.split() for line in Path(scratch, "marks").read_text().splitlines())
+    return [f"blob {id}: git says {marks[f':{n}']}" for n, id in enumerate(ids, 1)
+            if marks[f":{n}"] != id]  # fmt: skip
+
+
+def difference(old, new, prefix=b""):
+    """(path, mode and id or None) of all files that differ between two trees of the dataset."""
+    before, after = TREES.get(old, {}), TREES[new] if new else {}
+    for name in before.keys() | after.keys():
+        a, b = before.get(name), after.get(name)
+        if a == b:
+            continue
+        is_tree = [side is not None and side[0] == "40000" for side in (a, b)]
+        if any(is_tree):
+            inner = [side[1] if tree else None for side, tree in zip((a, b), is_tree, strict=True)]
+            yield from difference(*inner, prefix + name + b"/")
+        if b and not is_tree[1]:
+            yield prefix + name, b
+        elif a and not is_tree[0]:
+            yield prefix + name, None
+
+
+def is_utf8(data):
+    try:
+        return data.decode() is not None
+    except UnicodeDecodeError:
+        return False
+
+
+class Source:
+    """The source repository, read through one `git cat-file --batch`."""
+
+    def __init__(self, folder, scratch, limit):
+        self.scratch, self.limit = scratch, limit
+        env = ENV | {"GIT_DIR": str(folder)}
+        self.cat = subprocess.Popen(["git", "cat-file", "--batch"], env=env,
+                                    stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # fmt: skip
+        self.compared, self.refused = set(), {}
+
+    def read(self, id):
+        self.cat.stdin.write(id.encode() + b"\n")
+        self.cat.stdin.flush()
+        head = self.cat.stdout.readline().split()
+        if len(head) != 3:
+            raise ValueError(f"the source has no object {id}")
+        return self.cat.stdout.read(int(head[2]) + 1)[:-1]
+
+    def header(self, commit):
+        """The tree and the first parent of a commit."""
+        lines = self.read(commit).split(b"\n\n")[0].decode(errors="replace").split("\n")
+        parents = [line[7:] for line in lines if line.startswith("parent ")]
+        return lines[0][5:], parents[0] if parents else None
+
+    def compare(self, tree, projected, path=b""):
+        """Every file of `projected` is in the source's `tree`; what is not may be left out."""
+        if (tree, projected) in self.compared or (not projected and not is_utf8(path)):
+            return
+        kept, raw, place = dict(TREES[projected]) if projected else {}, self.read(tree), 0
+        while place < len(raw):
+            end = raw.index(b"\0", place)
+            mode, name = raw[place:end].split(b" ", 1)
+            id, place, kind = raw[end + 1 : end + 21].hex(), end + 21, int(mode, 8) & 0o170000
+            entry, here = kept.pop(name, None), path + name
+            if kind == 0o040000:
+                if entry and entry[0] != "40000":
+                    raise ValueError(f"{here!r} is a directory in the source")
+                if not entry and self.is_refused(name, b"/x"):
+                    continue
+                self.compare(id, entry and entry[1], here + b"/")
+            elif entry is None:
+                self.may_be_left_out(kind, name, id, here)
+            else:
+                bits = "100755" if int(mode, 8) & 0o100 else "100644"
+                if entry != ("120000" if kind == 0o120000 else bits, id):
+                    raise ValueError(f"{here!r} is {mode.decode()} {id} in the source, not {entry}")
+        if kept:
+            raise ValueError(f"{path!r}: the source does not have {sorted(kept)}")
+        self.compared.add((tree, projected))
+
+    def may_be_left_out(self, kind, name, id, path):
+        staged = "120000" if kind == 0o120000 else "100644"
+        if kind == 0o160000 or self.is_refused(name, b"", staged):
+            return
+        content = self.read(id)
+        text = is_utf8(content) and b"\0" not in content and len(content) <= self.limit
+        if text and is_utf8(path):
+            raise ValueError(f"{path!r} is left out, but is text of {len(content)} bytes")
+
+    def is_refused(self, name, below=b"", mode="100644"):
+        """Whether git's index silently ignores this name, tried out."""
+        key = (name, below, mode)
+        if key not in self.refused:
+            line = b"%s %s\t%s\0" % (mode.encode(), b"1" * 40, name + below)
+            index = f"trial-{os.getpid()}"
+            git(self.scratch, "update-index", "-z", "--index-info", stdin=line, index=index)
+            self.refused[key] = not git(self.scratch, "ls-files", index=index)
+            Path(self.scratch, index).unlink(missing_ok=True)
+        return self.refused[key]
+
+
+def check(job):
+    """The faults of some triples, in order of their place in history."""
+    triples, folder, scratch, limit = job
+    source, faults, staged = Source(folder, scratch, limit), [], None
+    index = f"index-{os.getpid()}"
+    for row in triples:
+        try:
+            if staged != row["old_tree"]:
+                zero = "0 " + "0" * 40
+                changes = list(difference(staged, row["old_tree"]))
+                lines = [zero.encode() + b"\t" + path for path, new in changes if new is None]
+                lines += [" ".join(new).encode() + b"\t" + path for path, new in changes if new]
+                stdin = b"".join(line + b"\0" for line in lines)
+                git(scratch, "update-index", "-z", "--index-info", stdin=stdin, index=index)
+                staged = git(scratch, "write-tree", index=index).decode().strip()
+                if staged != row["old_tree"]:
+                    raise ValueError(f"the old side is {staged}, not {row['old_tree']}")
+            patch, staged = row["patch"].encode(), None
+            git(scratch, "apply", "--cached", "--whitespace=nowarn", stdin=patch, index=index)
+            result = git(scratch, "write-tree", index=index).decode().strip()
+            if result != row["new_tree"]:
+                raise ValueError(f"the patch gives {result}, not {row['new_tree']}")
+            staged = result
+            chain = [row["old_commit"], *row["commits"]]
+            for parent, commit in itertools.pairwise(chain):
+                if source.header(commit)[1] != parent:
+                    raise ValueError(f"the first parent of {commit} is not {parent}")
+            if chain[-1] != row["new_commit"] or (row["kind"] == "commit" and len(chain) != 2):
+                raise ValueError("`commits` does not fit")
+            for side in ("old", "new"):
+                source.compare(source.header(row[f"{side}_commit"])[0], row[f"{side}_tree"])
+        except (ValueError, KeyError) as fault:
+            faults.append(f"{row['kind']} {row['id']}: {fault}")
+            Path(scratch, index).unlink(missing_ok=True)
+            staged = None
+    source.cat.kill()
+    Path(scratch, index).unlink(missing_ok=True)
+    return faults
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("dataset", type=Path)
+    parser.add_argument("source", type=Path)
+    parser.add_argument("--repo", help="its name in the dataset, if there are several")
+    options = parser.parse_args()
+    manifest = json.loads((options.dataset / "manifest.json").read_text())
+    limit = int(manifest["projection"].split(":")[1])
+    names = [row["repo"] for row in manifest["repositories"]]
+    repo = options.repo or names[0]
+    if repo not in names or (not options.repo and len(names) > 1):
+        sys.exit(f"--repo: choose one of {', '.join(names)}")
+    folder = options.source.resolve()
+    folder = folder if (folder / "HEAD").exists() else folder / ".git"
+    with tempfile.TemporaryDirectory() as scratch:
+        subprocess.run(["git", "init", "-q", "--bare", scratch], env=ENV, check=True)
+        faults = write_blobs(options.dataset, repo, scratch)
+        for row in rows(options.dataset, "trees", repo, ["id", "entries"]):
+            TREES[row["id"]] = {e["name"].encode(): (e["mode"], e["id"]) for e in row["entries"]}
+        triples = list(rows(options.dataset, "triples", repo, COLUMNS))
+        triples.sort(key=lambda row: (row["kind"], row["position"]))
+        parts = [triples[k : k + 200] for k in range(0, len(triples), 200)]
+        jobs = [(part, folder, scratch, limit) for part in parts]
+        with multiprocessing.get_context("fork").Pool(2) as pool:
+            for found in pool.imap(check, jobs):
+                faults += found
+    for fault in faults:
+        print(fault)
+    kinds = [row["kind"] for row in triples]
+    counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in sorted(set(kinds)))
+    print(f"{repo}: {len(triples)} triples ({counts}), {len(faults)} faults")
+    sys.exit(1 if faults or not triples else 0)
+
+
+if __name__ == "__main__":
+    main()

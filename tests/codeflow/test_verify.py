@@ -1,0 +1,257 @@
+"""`verify` finds every kind of damage that is done to a good dataset."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from codeflow import manifest, records
+from codeflow.errors import DataError
+from codeflow.objects import TreeEntry, blob_id, tree_id
+from codeflow.verify import verify
+from tiny_dataset import SNAPSHOTS, Git, build, history, write_dataset
+
+Tables = dict[str, list[dict[str, Any]]]
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("verify")
+    git = Git(folder / "one.git")
+    two = Git(folder / "two.git")
+    repos = {"one": (git, history(git, SNAPSHOTS)), "two": (two, history(two, SNAPSHOTS[::-1]))}
+    return build(folder / "data", repos)
+
+
+def tables_of(path: Path) -> Tables:
+    """All rows of a dataset, to be changed and written again."""
+    tables: Tables = {}
+    for name, pattern in (
+        ("train", "triples/train-*"),
+        ("validation", "triples/validation-*"),
+        ("blobs", "blobs/*"),
+        ("trees", "trees/*"),
+    ):
+        tables[name] = [
+            row for file in sorted(path.glob(pattern)) for row in pq.read_table(file).to_pylist()
+        ]
+    return tables
+
+
+def test_a_good_dataset_has_no_fault(good: Path) -> None:
+    told: list[tuple[str, int, int]] = []
+    report = verify(good, progress=lambda *what: told.append(what))
+    assert report.problems == []
+    assert report.ok
+    tables = tables_of(good)
+    assert report.triples == len(tables["train"]) + len(tables["validation"])
+    assert (report.blobs, report.trees) == (len(tables["blobs"]), len(tables["trees"]))
+    assert {stage for stage, _, _ in told} == {"files", "objects", "triples"}
+    assert all(done <= total for _, done, total in told)
+
+
+def test_a_flipped_byte_is_found_and_its_file_named(good: Path, tmp_path: Path) -> None:
+    path = tmp_path / "data"
+    shutil.copytree(good, path)
+    rng = random.Random(0)
+    files = [file for file in path.glob("**/*") if file.is_file()]
+    assert len(files) >= 5
+    for file in files:
+        data = file.read_bytes()
+        places = {0, len(data) - 1, *(rng.randrange(len(data)) for _ in range(40))}
+        for place in sorted(places):
+            flipped = bytes([data[place] ^ (1 << rng.randrange(8))])
+            file.write_bytes(data[:place] + flipped + data[place + 1 :])
+            name = file.relative_to(path).as_posix()
+            try:
+                found = {problem.file for problem in verify(path).problems}
+            except DataError as error:
+                found = {name} if name in str(error) else set()
+            assert name in found, (name, place)
+        file.write_bytes(data)
+    assert verify(path).ok
+
+
+def test_missing_extra_and_cut_files_are_named(good: Path, tmp_path: Path) -> None:
+    path = tmp_path / "data"
+    shutil.copytree(good, path)
+    shard = next((path / "triples").iterdir())
+    shutil.copy(shard, shard.with_name("train-00009-of-00009.parquet"))
+    assert [p.file for p in verify(path).problems] == ["triples/train-00009-of-00009.parquet"]
+    shard.with_name("train-00009-of-00009.parquet").unlink()
+    shard.write_bytes(shard.read_bytes()[:-1])
+    assert [p.file for p in verify(path).problems] == [f"triples/{shard.name}"]
+    shard.unlink()
+    assert [p.file for p in verify(path).problems] == [f"triples/{shard.name}"]
+    with pytest.raises(DataError, match="not a dataset"):
+        verify(tmp_path)
+
+
+def test_the_manifest_counts_rows(good: Path, tmp_path: Path) -> None:
+    path = tmp_path / "data"
+    shutil.copytree(good, path)
+    values = json.loads((path / "manifest.json").read_bytes())
+    values["files"][0]["rows"] += 1
+    (path / "manifest.json").write_bytes(manifest.seal(values))
+    (problem,) = verify(path).problems
+    assert problem.file == values["files"][0]["path"]
+    assert "rows" in problem.what
+
+
+def first(tables: Tables, **wanted: Any) -> dict[str, Any]:
+    return next(
+        row
+        for row in tables["train"]
+        if all(row[key] == value for key, value in wanted.items()) and row["patch"].count("@@") > 1
+    )
+
+
+def set_triple(key: str, change: Callable[[dict[str, Any]], Any]) -> Callable[[Tables], None]:
+    def damage(tables: Tables) -> None:
+        row = first(tables)
+        row[key] = change(row)
+
+    return damage
+
+
+def set_file(key: str, value: Any) -> Callable[[Tables], None]:
+    def damage(tables: Tables) -> None:
+        change = next(f for f in first(tables)["files"] if f["status"] in "MR")
+        change[key] = value
+
+    return damage
+
+
+def change_content(tables: Tables) -> None:
+    row = next(row for row in tables["blobs"] if row["content"])
+    row["content"] = "!" + row["content"][1:]
+
+
+def forge_content(tables: Tables) -> None:
+    """A changed content under its own right id, so that only the reference is broken."""
+    row = next(row for row in tables["blobs"] if row["content"])
+    row["content"] = "!" + row["content"][1:]
+    row["id"] = blob_id(row["content"].encode())
+
+
+def rename_entry(tables: Tables) -> None:
+    tables["trees"][0]["entries"][0]["name"] += "x"
+
+
+def illegal_name(tables: Tables) -> None:
+    row = tables["trees"][0]
+    row["entries"][0]["name"] = ".GIT"
+    row["id"] = tree_id(TreeEntry(**entry) for entry in row["entries"])
+
+
+def unsorted_tree(tables: Tables) -> None:
+    row = next(row for row in tables["trees"] if len(row["entries"]) > 1)
+    row["entries"].reverse()
+    row["id"] = tree_id(TreeEntry(**entry) for entry in row["entries"])
+
+
+def orphan(tables: Tables) -> None:
+    content = "nobody refers to this\n"
+    tables["blobs"].append(
+        {
+            "repo": "two",
+            "id": blob_id(content.encode()),
+            "size_bytes": len(content),
+            "content": content,
+        }
+    )
+
+
+def rename_triple(tables: Tables) -> None:
+    first(tables)["id"] = "f" * 32
+
+
+def other_patch(tables: Tables) -> None:
+    """Another triple's patch with its files: consistent in itself, and wrong."""
+    a, b = [row for row in tables["train"] if row["kind"] == "commit" and row["repo"] == "one"][:2]
+    for key in ("patch", "files", "additions", "deletions"):
+        a[key] = b[key]
+
+
+def swap_sides(tables: Tables) -> None:
+    row = first(tables)
+    row["old_tree"], row["new_tree"] = row["new_tree"], row["old_tree"]
+
+
+def drop_last_file_patch(row: dict[str, Any]) -> str:
+    return str(row["patch"][: row["patch"].rindex("diff --git ")])
+
+
+DAMAGE: list[tuple[str, Callable[[Tables], None]]] = [
+    ("the content hashes to", change_content),
+    ("missing", forge_content),
+    ("is reached by no triple", orphan),
+    ("the entries hash to", rename_entry),
+    ("refuses the name '.GIT'", illegal_name),
+    ("not in git's order", unsorted_tree),
+    ("size_bytes is", lambda tables: tables["blobs"][0].update(size_bytes=99999)),
+    ("missing", lambda tables: tables["blobs"].pop()),
+    ("missing", lambda tables: tables["trees"].pop()),
+    ("twice", lambda tables: tables["trees"].append(dict(tables["trees"][-1]))),
+    ("twice", lambda tables: tables["blobs"].append(dict(tables["blobs"][-1]))),
+    ("not sorted by repo", lambda tables: tables["blobs"].reverse()),
+    ("stands in the dataset twice", lambda t: t["validation"].append(dict(t["train"][0]))),
+    ("are not sorted", lambda t: t["train"].append(dict(t["train"][0]))),
+    ("its id should be", rename_triple),
+    ("its id should be", set_triple("new_commit", lambda row: "0" * 40)),
+    ("not new_commit", set_triple("commits", lambda row: [*row["commits"], "0" * 40])),
+    ("messages", set_triple("messages", lambda row: [*row["messages"], ["x"]])),
+    ("patch", set_triple("patch", lambda row: row["patch"].replace("\n+", "\n+!", 1))),
+    ("patch", set_triple("patch", drop_last_file_patch)),
+    ("patch", set_triple("patch", lambda row: row["patch"] + "\n")),
+    ("patch", set_triple("patch", lambda row: "")),
+    ("sum over", set_triple("additions", lambda row: row["additions"] + 1)),
+    ("sum over", set_triple("deletions", lambda row: row["deletions"] + 1)),
+    ("no row for", set_triple("files", lambda row: row["files"][1:])),
+    ("the patch does not do", set_triple("files", lambda row: row["files"] + row["files"][:1])),
+    ("the patch +", set_file("additions", 77)),
+    ("the patch does not do", set_file("old_path", "elsewhere")),
+    ("the patch does not do", set_file("new_blob", "0" * 40)),
+    ("the patch does not do", set_file("old_mode", "120000")),
+    ("the patch does not do", set_file("status", "T")),
+    ("patch", other_patch),
+    ("patch", swap_sides),
+    ("same", set_triple("new_tree", lambda row: row["old_tree"])),
+    ("referred to, but missing", set_triple("new_tree", lambda row: "1" * 40)),
+]
+
+
+@pytest.mark.parametrize(("message", "damage"), DAMAGE)
+def test_damage_behind_right_checksums_is_found(
+    good: Path, tmp_path: Path, message: str, damage: Callable[[Tables], None]
+) -> None:
+    tables = tables_of(good)
+    damage(tables)
+    path = write_dataset(tmp_path / "data", tables, {})
+    report = verify(path)
+    assert any(message in str(problem) for problem in report.problems), report.problems
+    assert report.problem_count >= len(report.problems) > 0
+
+
+def test_undamaged_rows_written_again_are_fine(good: Path, tmp_path: Path) -> None:
+    for row_group in (1, 1000):
+        path = write_dataset(tmp_path / f"{row_group}", tables_of(good), {}, row_group=row_group)
+        assert verify(path).ok
+
+
+def test_batches_change_nothing(good: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("codeflow.verify.BATCH_PATCH_BYTES", 1)
+    report = verify(good)
+    assert report.ok
+    assert report.triples == sum(len(tables_of(good)[name]) for name in ("train", "validation"))
+
+
+def test_the_tables_of_the_test_are_the_published_ones(good: Path) -> None:
+    assert tables_of(good)["trees"][0].keys() == set(records.TREES.names)
