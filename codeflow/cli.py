@@ -146,12 +146,34 @@ def _configuration(parsed: argparse.Namespace) -> Any:
 
 
 def _inspect(parsed: argparse.Namespace) -> int:
-    raise NotImplementedError
+    from rich.console import Console
+
+    from codeflow import dataset
+    from codeflow.show import show_dataset, show_triple
+
+    opened = dataset.open(parsed.dir)
+    if parsed.id is None:
+        show_dataset(opened, Console(highlight=False))
+    else:
+        show_triple(opened.triple(parsed.id), Console(highlight=False), parsed.dir)
+    return EXIT_OK
 
 
 def _checkout(parsed: argparse.Namespace) -> int:
-    raise NotImplementedError
+    from codeflow import dataset
+    from codeflow.checkout import checkout
+
+    opened = dataset.open(parsed.dir)
+    written = checkout(opened, opened.triple(parsed.id), parsed.side, parsed.to)
+    print(f"{written.files} files in {parsed.to}")
+    for path, why in written.changed:
+        print(f"  {path}: {why}")
+    return EXIT_OK
 
 
 def _verify(parsed: argparse.Namespace) -> int:
-    raise NotImplementedError
+    from codeflow.verify import verify
+
+    report = verify(parsed.dir)
+    print(report)
+    return EXIT_OK if report.ok else EXIT_INCOMPLETE
