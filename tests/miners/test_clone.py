@@ -117,7 +117,9 @@ def test_what_a_killed_run_left_is_no_obstacle(tmp_path: Path) -> None:
     remote.commit({"new.py": "x\n"})
     for lock in ("HEAD.lock", "packed-refs.lock", "refs/heads/main.lock"):  # killed while updating
         (cached / lock).touch()
+    (cached / "kept").touch()
     acquire(url, tmp_path / "cache")
+    assert (cached / "kept").exists()  # updated, not cloned again
     assert refs_of(cached) == refs_of(remote.git_dir)
     assert git(f"--git-dir={cached}", "fsck", "--no-dangling") == b""
 

@@ -23,7 +23,8 @@ from gitdag import EPOCH, Content, Entry, Gitlink, Path_, Repo, Symlink, git
 COMMITS: Final = 30
 MIDDLE: Final = 15  # index of the commit that carries the mischief
 MINED: Final = frozenset({"mined"})
-DAMAGED: Final = frozenset({"missing-object", "damaged-object", "damaged"})
+# `timeout`: libgit2 1.9 reads a truncated loose object for ever, so only a killer ends that
+DAMAGED: Final = frozenset({"missing-object", "damaged-object", "damaged", "timeout"})
 EITHER: Final = MINED | DAMAGED
 
 
