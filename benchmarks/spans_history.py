@@ -17,9 +17,10 @@ import pyarrow as pa
 from codeflow.contracts import STEP_FEATURES, Commit, History
 from codeflow_miners.spans.features import file_kind, line_features
 
-CODE_SUFFIXES = frozenset(
-    ".py .rb .java .js .ts .c .h .cc .cpp .hpp .cs .go .rs .php .pl .sh .tcl .lua .scala .kt .swift"
-    " .erb .haml .slim .css .scss .y .l .pyx .m .asm .s .clj .ex .el .vim .jsx .tsx".split()
+CODE_SUFFIX = re.compile(
+    r"\.(py|pyx|rb|erb|haml|slim|java|scala|kt|jsx?|tsx?|c|h|cc|cpp|hpp|cs|go|rs|php|pl|sh|tcl|lua"
+    r"|swift|css|scss|y|l|m|asm|s|clj|ex|el|vim)$",
+    re.IGNORECASE,
 )
 
 
@@ -171,12 +172,11 @@ def _row(header: str, hunks: bytes, size: int) -> dict[str, object]:
         old = new = lines[0][2 : 2 + (len(lines[0]) - 5) // 2]
     path = new or old
     found = line_features(hunks)
-    suffix = "." + path.rsplit(".", 1)[-1].lower()
     return {
         "status": status,
         "old_path": None if status == "A" else old or path,
         "new_path": None if status == "D" else path,
-        "file_kind": file_kind(path, suffix if suffix in CODE_SUFFIXES else None),
+        "file_kind": file_kind(path, "code" if CODE_SUFFIX.search(path) else None),
         "additions": len(found.added_lines),
         "deletions": len(found.removed_lines),
         "patch_bytes": size,

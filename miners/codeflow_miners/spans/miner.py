@@ -24,7 +24,7 @@ class SpanMiner:
     is undone inside the span, estimated from hashes of lines. Weights are relative.
     """
 
-    tau: float = 0.5
+    tau: float = 0.65
     density: int = 1
     max_commits: int = 32
     max_files: int = 50

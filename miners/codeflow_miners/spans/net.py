@@ -29,7 +29,7 @@ def net_sizes(steps: Steps, longest: int) -> Net:
     """Net sizes of all spans of up to `longest` steps. Patch bytes shrink as the lines do."""
     lines, gross = _net_lines(steps, longest)
     gross_lines = _sums(gross, longest)
-    sizes = np.bincount(steps.row_step, steps.row_bytes, steps.count)
+    sizes = np.bincount(steps.row_step, steps.row_bytes.astype(np.float64), steps.count)
     kept = np.where(gross_lines > 0, lines / np.maximum(gross_lines, 1), 1.0)
     return Net(lines, gross_lines, _files(steps, longest), _sums(sizes, longest) * kept)
 
@@ -46,8 +46,8 @@ def _net_lines(steps: Steps, longest: int) -> tuple[Floats, Floats]:
     key, at, change = key[live], at[live], change[live]
     after = np.cumsum(change)
     before = after - change
-    gross = np.bincount(at, np.abs(change), steps.count)
-    corners = np.bincount(at * longest, np.abs(change), steps.count * longest)
+    gross = np.bincount(at, np.abs(change).astype(np.float64), steps.count)
+    corners = np.bincount(at * longest, np.abs(change).astype(np.float64), steps.count * longest)
     for lag in range(1, longest):
         first, last = np.arange(max(0, len(at) - lag)), np.arange(lag, len(at))
         near = (key[first] == key[last]) & (at[last] - at[first] < longest)
@@ -61,7 +61,7 @@ def _net_lines(steps: Steps, longest: int) -> tuple[Floats, Floats]:
             + np.abs(before[last] - after[first])
         )
         cell = at[first] * longest + at[last] - at[first]
-        corners += np.bincount(cell, change, steps.count * longest)
+        corners += np.bincount(cell, change.astype(np.float64), steps.count * longest)
     return _nested(corners.reshape(steps.count, longest)), gross
 
 
