@@ -24,16 +24,16 @@ class SpanMiner:
     is undone inside the span, estimated from hashes of lines. Weights are relative.
     """
 
-    tau: float = 0.65
+    tau: float = 0.75
     density: int = 1
     max_commits: int = 32
     max_files: int = 50
     max_lines: int = 2_000
     max_patch_bytes: int = 256 << 10
     contrast: float = 0.5
-    joint: float = 0.2
-    retention: float = 0.1
-    brevity: float = 0.1
+    joint: float = 0.15
+    retention: float = 0.2
+    brevity: float = 0.05
 
     @property
     def why(self) -> str:

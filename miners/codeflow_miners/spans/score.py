@@ -24,7 +24,7 @@ from codeflow_miners.spans.steps import Floats, Steps
 
 FLOOR = 0.05
 STEEPNESS = 8.0
-AROUND = 8  # how many steps before and after a span are looked at for ties across its ends
+AROUND = 4  # how many steps before and after a span are looked at for ties across its ends
 
 
 def components(steps: Steps, net: Net, longest: int) -> dict[str, Floats]:
