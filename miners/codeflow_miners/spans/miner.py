@@ -24,7 +24,7 @@ class SpanMiner:
     is undone inside the span, estimated from hashes of lines. Weights are relative.
     """
 
-    tau: float = 0.75
+    tau: float = 0.8
     density: int = 1
     max_commits: int = 32
     max_files: int = 50
@@ -33,7 +33,6 @@ class SpanMiner:
     contrast: float = 0.5
     joint: float = 0.15
     retention: float = 0.2
-    brevity: float = 0.05
 
     @property
     def why(self) -> str:
@@ -54,7 +53,6 @@ class SpanMiner:
             "contrast": self.contrast,
             "joint": self.joint,
             "retention": self.retention,
-            "brevity": self.brevity,
         }
 
     def pairs(self, history: History) -> Iterator[Pair]:
