@@ -26,10 +26,10 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
 
 from spans_history import Layout, chain_history, laid_out
-from spans_planted import boundary_f1, planted
 
 from codeflow.contracts import History
 from codeflow_miners.spans.miner import SpanMiner
+from spans_planted import boundary_f1, planted
 
 LONGEST = 32
 BLOCK = 64
