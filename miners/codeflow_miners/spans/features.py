@@ -67,10 +67,10 @@ _TEST = re.compile(
 _DOCS_FOLDER = re.compile(r"(^|/)(docs?|documentation|man|website)/", re.IGNORECASE)
 _DOCS_NAME = re.compile(
     r"(^|/)(readme|changes|changelog|history|news|authors|contributing|contributors|copying"
-    r"|license|licence|notice|todo|thanks|security|releasing|code_of_conduct)[^/]*$"
-    r"|\.(md|rst|adoc|txt|tex|texi|html?|pod|mdx|[1-9])$",
+    r"|license|licence|notice|todo|thanks|security|releasing|code_of_conduct)[^/]*$",
     re.IGNORECASE,
 )
+_DOCS_SUFFIX = re.compile(r"\.(md|mdx|rst|adoc|txt|tex|texi|html?|pod|[1-9])$", re.IGNORECASE)
 _CONFIG = re.compile(
     r"(^|/)\.[^/]+(/|$)|\.(ya?ml|toml|ini|cfg|conf|properties|gradle|cmake|mk|am|ac|in|lock|nix"
     r"|gemspec|csproj|sln|props|targets|spec)$"
@@ -96,7 +96,9 @@ def file_kind(path: str, language: str | None) -> str:
         return CONFIG
     if _TEST.search(path):
         return TEST
-    if _DOCS_NAME.search(path) or language in _PROSE:
+    if _DOCS_SUFFIX.search(path) or language in _PROSE:
+        return DOCS
+    if language is None and _DOCS_NAME.search(path):
         return DOCS
     if _DATA.search(path):
         return DATA

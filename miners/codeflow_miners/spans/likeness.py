@@ -12,7 +12,8 @@ import numpy as np
 from codeflow_miners.spans.steps import Floats, Ints, Steps
 
 TERMS_PER_STEP = 400  # the rarest are kept: a sweeping change must not cost its square
-COMMON = 0.25  # terms in a larger share of the steps (a changelog's name) say nothing
+COMMON = 0.25  # terms in a larger share of the steps (a changelog's name) say nothing,
+RARE = 8  # unless the history is so short that this many steps are such a share
 
 # Logistic regression on pairs of steps of merged branches, whether both are of the same branch
 # (the tuning histories of docs/spans.md), rounded.
@@ -50,7 +51,7 @@ def _cosine_band(at: Ints, terms: Ints, count: int, reach: int) -> Floats:
     at, terms = at[fresh], terms[fresh]
     _, number, in_steps = np.unique(terms, return_inverse=True, return_counts=True)
     idf = np.log((count + 1) / in_steps) / np.log(count + 1)
-    known = (in_steps <= max(2.0, COMMON * count))[number]
+    known = (in_steps <= max(RARE, COMMON * count))[number]
     at, number = at[known], number[known]
     weight = idf[number]
 
@@ -68,6 +69,8 @@ def _cosine_band(at: Ints, terms: Ints, count: int, reach: int) -> Floats:
     for lag in range(1, reach + 1):
         far = at[lag:] - at[:-lag]
         near = (number[lag:] == number[:-lag]) & (far <= reach)
+        if not near.any():  # nor is there any pair further apart
+            break
         cell = at[:-lag][near] * reach + far[near] - 1
         dots += np.bincount(cell, (weight[lag:] * weight[:-lag])[near], count * reach)
     band = dots.reshape(count, reach)

@@ -24,16 +24,15 @@ class SpanMiner:
     is undone inside the span, estimated from hashes of lines. Weights are relative.
     """
 
-    tau: float = 0.5
+    tau: float = 0.8
     density: int = 1
     max_commits: int = 32
     max_files: int = 50
     max_lines: int = 2_000
     max_patch_bytes: int = 256 << 10
     contrast: float = 0.5
-    joint: float = 0.2
-    retention: float = 0.1
-    brevity: float = 0.1
+    joint: float = 0.15
+    retention: float = 0.2
 
     @property
     def why(self) -> str:
@@ -54,7 +53,6 @@ class SpanMiner:
             "contrast": self.contrast,
             "joint": self.joint,
             "retention": self.retention,
-            "brevity": self.brevity,
         }
 
     def pairs(self, history: History) -> Iterator[Pair]:

@@ -29,7 +29,7 @@ def net_sizes(steps: Steps, longest: int) -> Net:
     """Net sizes of all spans of up to `longest` steps. Patch bytes shrink as the lines do."""
     lines, gross = _net_lines(steps, longest)
     gross_lines = _sums(gross, longest)
-    sizes = np.bincount(steps.row_step, steps.row_bytes, steps.count)
+    sizes = _tally(steps.row_step, steps.row_bytes, steps.count)
     kept = np.where(gross_lines > 0, lines / np.maximum(gross_lines, 1), 1.0)
     return Net(lines, gross_lines, _files(steps, longest), _sums(sizes, longest) * kept)
 
@@ -46,12 +46,14 @@ def _net_lines(steps: Steps, longest: int) -> tuple[Floats, Floats]:
     key, at, change = key[live], at[live], change[live]
     after = np.cumsum(change)
     before = after - change
-    gross = np.bincount(at, np.abs(change), steps.count)
-    corners = np.bincount(at * longest, np.abs(change), steps.count * longest)
+    gross = _tally(at, np.abs(change), steps.count)
+    corners = _tally(at * longest, np.abs(change), steps.count * longest)
     for lag in range(1, longest):
-        first, last = np.arange(max(0, len(at) - lag)), np.arange(lag, len(at))
-        near = (key[first] == key[last]) & (at[last] - at[first] < longest)
-        first, last = first[near], last[near]
+        near = (key[lag:] == key[:-lag]) & (at[lag:] - at[:-lag] < longest)
+        first = np.flatnonzero(near)
+        if len(first) == 0:  # nor is there any pair further apart
+            break
+        last = first + lag
         # What the pair adds to the spans that hold all of first..last, over what the spans that
         # hold fewer of these events have counted already.
         change = (
@@ -61,7 +63,7 @@ def _net_lines(steps: Steps, longest: int) -> tuple[Floats, Floats]:
             + np.abs(before[last] - after[first])
         )
         cell = at[first] * longest + at[last] - at[first]
-        corners += np.bincount(cell, change, steps.count * longest)
+        corners += _tally(cell, change, steps.count * longest)
     return _nested(corners.reshape(steps.count, longest)), gross
 
 
@@ -71,10 +73,10 @@ def _files(steps: Steps, longest: int) -> Floats:
     file, at = steps.row_file[order], steps.row_step[order]
     heads = _heads(file.astype(np.uint64), at)
     file, at = file[heads], at[heads]
-    corners = np.bincount(at * longest, minlength=steps.count * longest).astype(np.float64)
+    corners = _tally(at * longest, np.ones_like(at), steps.count * longest)
     again = (file[1:] == file[:-1]) & (at[1:] - at[:-1] < longest)
     cell = at[:-1][again] * longest + (at[1:] - at[:-1])[again]
-    corners -= np.bincount(cell, minlength=steps.count * longest)
+    corners -= _tally(cell, np.ones_like(cell), steps.count * longest)
     return _nested(corners.reshape(steps.count, longest))
 
 
@@ -83,6 +85,11 @@ def _heads(key: npt.NDArray[np.uint64], at: Ints) -> Ints:
     fresh = np.ones(len(at), dtype=bool)
     fresh[1:] = (key[1:] != key[:-1]) | (at[1:] != at[:-1])
     return np.flatnonzero(fresh)
+
+
+def _tally(at: Ints, weights: Ints, size: int) -> Floats:
+    """Sum of the weights at each of `size` places."""
+    return np.bincount(at, weights.astype(np.float64), size).astype(np.float64)
 
 
 def _nested(corners: Floats) -> Floats:

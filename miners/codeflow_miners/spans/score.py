@@ -1,11 +1,10 @@
-"""How good every span is: four components in [0, 1] and their weighted geometric mean.
+"""How good every span is: three components in [0, 1] and their weighted geometric mean.
 
 - *contrast*: the weakest joint inside the span against the strongest tie across its two ends, in
   common subject. High where a run of steps hangs together and its neighbours are about something
   else. This carries most of the score.
 - *joint*: the weakest joint inside, with pauses and distance counted as well as subject.
 - *retention*: net over gross lines, full at a half: work that is undone inside is not progress.
-- *brevity*: 2 / m, as short pieces of work are the common ones.
 
 The strength of a joint (a place between two steps) is that of the strongest pair of steps across
 it. Tables are `[start, m]`, m = 0 .. M. What was tried and left out stands in docs/spans.md.
@@ -24,7 +23,7 @@ from codeflow_miners.spans.steps import Floats, Steps
 
 FLOOR = 0.05
 STEEPNESS = 8.0
-AROUND = 8  # how many steps before and after a span are looked at for ties across its ends
+AROUND = 4  # how many steps before and after a span are looked at for ties across its ends
 
 
 def components(steps: Steps, net: Net, longest: int) -> dict[str, Floats]:
@@ -32,13 +31,11 @@ def components(steps: Steps, net: Net, longest: int) -> dict[str, Floats]:
     topic = topic_band(steps, longest)
     link = link_band(topic, steps.elapsed)
     inside, across = weakest_joints(topic), strongest_ties(topic, AROUND)
-    lengths = np.maximum(2, np.arange(longest + 1, dtype=np.float64))
     kept = np.where(net.gross_lines > 0, net.lines / np.maximum(net.gross_lines, 1), 1.0)
     return {
         "contrast": 1 / (1 + np.exp(-STEEPNESS * (inside - across))),
         "joint": weakest_joints(link),
         "retention": np.pad(np.clip(2 * kept, 0.0, 1.0), ((0, 0), (1, 0))),
-        "brevity": np.broadcast_to(2 / lengths, inside.shape),
     }
 
 

@@ -44,7 +44,7 @@ def _best(gains: npt.NDArray[np.int64]) -> list[tuple[int, int]]:
     keys = gains * (count + 1) - np.arange(longest + 1)[None, :]
     best = np.zeros(count + longest + 1, dtype=np.int64)  # from each step on
     take = np.zeros(count, dtype=np.int64)
-    some = (gains > 0).any(axis=1)
+    some = np.any(gains > 0, axis=1)
     for start in range(count - 1, -1, -1):
         best[start] = best[start + 1]
         if some[start]:

@@ -1,0 +1,101 @@
+"""Net sizes, joints and ties of every span against slow readings of their definitions."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from codeflow_miners.spans.likeness import topic_band
+from codeflow_miners.spans.net import net_sizes
+from codeflow_miners.spans.score import strongest_ties, weakest_joints
+from codeflow_miners.spans.steps import read_steps
+from spans_planted import Edit, Step, history
+
+LONGEST = 5
+
+TEXT = st.lists(st.sampled_from(["alpha()", "beta()", "alpha beta", "gamma"]), max_size=3).map(
+    tuple
+)
+EDITS = st.lists(
+    st.builds(Edit, st.sampled_from("abc"), TEXT, TEXT), max_size=3, unique_by=lambda e: e.path
+)
+STEPS = st.lists(
+    st.builds(
+        Step,
+        st.sampled_from(["alpha one", "two", "three beta"]),
+        st.integers(0, 9),
+        EDITS.map(tuple),
+    ),
+    min_size=2,
+    max_size=9,
+)
+
+
+@settings(max_examples=80, deadline=None)
+@given(STEPS)
+def test_net_sizes_equal_counting(steps: list[Step]) -> None:
+    net = net_sizes(read_steps(history(steps)), LONGEST)
+    for i in range(len(steps)):
+        for m in range(1, min(LONGEST, len(steps) - i) + 1):
+            total: Counter[tuple[str, str]] = Counter()
+            gross, files = 0, set()
+            for step in steps[i : i + m]:
+                own: Counter[tuple[str, str]] = Counter()
+                for edit in step.edits:
+                    own.update((edit.path, line) for line in edit.added)
+                    own.subtract((edit.path, line) for line in edit.removed)
+                    files.add(edit.path)
+                total.update(own)
+                gross += sum(map(abs, own.values()))
+            cell = (i, m - 1)
+            assert net.lines[cell] == sum(map(abs, total.values()))
+            assert net.gross_lines[cell] == gross
+            assert net.files[cell] == len(files)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(2, 9), st.integers(1, 3), st.randoms(use_true_random=False))
+def test_joints_and_ties_equal_their_definitions(count: int, around: int, rng) -> None:  # type: ignore[no-untyped-def]
+    pair = {(a, b): rng.random() for a in range(count) for b in range(a + 1, count)}
+    band = np.zeros((count, LONGEST))
+    for (a, b), value in pair.items():
+        if b - a <= LONGEST:
+            band[a, b - a - 1] = value
+    near = {(a, b): v for (a, b), v in pair.items() if b - a <= LONGEST}
+    joints, ties = weakest_joints(band), strongest_ties(band, around)
+    for i in range(count):
+        for m in range(2, min(LONGEST, count - i) + 1):
+            inside = range(i, i + m)
+            weakest = min(
+                max(v for (a, b), v in near.items() if i <= a < cut <= b < i + m)
+                for cut in range(i + 1, i + m)
+            )
+            outside = [*range(i - around, i), *range(i + m, i + m + around)]
+            tie = max(
+                (
+                    v
+                    for (a, b), v in near.items()
+                    if (a in inside and b in outside) or (a in outside and b in inside)
+                ),
+                default=0.0,
+            )
+            assert joints[i, m] == weakest
+            assert ties[i, m] == tie
+
+
+def test_topic_is_the_cosine_of_shared_rare_terms() -> None:
+    def edit(path: str, *lines: str) -> tuple[Edit, ...]:
+        return (Edit(path, (), lines),)
+
+    steps = [
+        Step("parser speed", 1, edit("src/parser.py", "tokenize")),
+        Step("window colour", 1, edit("ui/window.py", "colour")),
+        Step("parser speed", 1, edit("tests/test_parser.py", "tokenize")),
+        Step("nothing alike", 1, edit("misc/other.py", "unrelated")),
+    ]
+    band = topic_band(read_steps(history(steps)), LONGEST)
+    assert np.isclose(band[0, 1], 1.0)  # same stem, name and words
+    assert band[0, 0] == band[1, 0] == band[2, 0] == 0
