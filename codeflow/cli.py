@@ -166,8 +166,8 @@ def _checkout(parsed: argparse.Namespace) -> int:
     opened = dataset.open(parsed.dir)
     written = checkout(opened, opened.triple(parsed.id), parsed.side, parsed.to)
     print(f"{written.files} files in {parsed.to}")
-    for path, why in written.changed:
-        print(f"  {path}: {why}")
+    for path in written.unlinked:
+        print(f"  {path!r} leads out of the folder: written as a file that holds its target")
     return EXIT_OK
 
 

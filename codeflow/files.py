@@ -107,9 +107,12 @@ def parquet(path: Path, schema: pa.Schema) -> Iterator[_ParquetWriter]:
 @contextmanager
 def ipc(path: Path, schema: pa.Schema) -> Iterator[pa.ipc.RecordBatchFileWriter]:
     """An Arrow IPC file, uncompressed, for memory-mapping."""
-    with replacing(path) as temporary, pa.OSFile(str(temporary), "wb") as file:
-        with pa.ipc.new_file(file, schema) as writer:
-            yield writer
+    with (
+        replacing(path) as temporary,
+        pa.OSFile(str(temporary), "wb") as file,
+        pa.ipc.new_file(file, schema) as writer,
+    ):
+        yield writer
 
 
 def sha256(path: Path) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from importlib.metadata import entry_points
-from typing import Any
+from typing import Any, cast
 
 from codeflow.config import from_mapping
 from codeflow.contracts import Miner
@@ -43,8 +43,7 @@ def load_miners(
 def _make(kind: str, factory: Any, values: Mapping[str, Any]) -> Miner:
     where = f"mine.miners.{kind}"
     if dataclasses.is_dataclass(factory):
-        miner: Miner = from_mapping(factory, values, where)  # type: ignore[arg-type]
-        return miner
+        return cast(Miner, from_mapping(cast(type, factory), values, where))
     try:
         return factory(**values)  # type: ignore[no-any-return]
     except TypeError as error:

@@ -105,9 +105,9 @@ class RayPool:
         except (ConnectionError, ValueError, RuntimeError) as error:
             lines = str(error).strip().splitlines() or [type(error).__name__]
             raise UsageError(f"Ray at {address or 'this machine'}: {lines[0]}") from None
-        self.workers = workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
-        options = {"max_retries": RETRIES, "retry_exceptions": False}
-        self._run: Any = ray.remote(**options)(run_unit)
+        resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        self.workers = workers or max(1, int(resources.get("CPU", 1)))
+        self._run: Any = ray.remote(max_retries=RETRIES, retry_exceptions=False)(run_unit)
         self._pending: dict[Any, Unit] = {}
 
     @property

@@ -19,8 +19,8 @@ import pyarrow.parquet as pq
 
 from codeflow import files
 from codeflow.contracts import Sink, Unit
-from codeflow.units import PARTS
 from codeflow.records import BLOBS, LEDGER, TREES, TRIPLES
+from codeflow.units import PARTS
 
 _MIN_SHARD_BYTES = 1 << 20
 _MAX_SHARD_BYTES = 256 << 20
@@ -86,13 +86,14 @@ def publish_shard(arguments: ShardArguments, sink: Sink) -> dict[str, Any]:
     if len(arguments.inputs) == 1 and not arguments.inputs[0].unreached:
         files.link(folder / arguments.inputs[0].path, target)
     else:
-        with files.parquet(target, SCHEMAS[arguments.table]) as writer:
-            for group in _regrouped(folder, arguments.inputs):
+        schema = SCHEMAS[arguments.table]
+        with files.parquet(target, schema) as writer:
+            for group in _regrouped(folder, arguments.inputs, schema):
                 writer.write(group)
     return describe(folder, arguments.target)
 
 
-def _regrouped(folder: Path, inputs: Iterable[MinedFile]) -> Iterator[pa.Table]:
+def _regrouped(folder: Path, inputs: Iterable[MinedFile], schema: pa.Schema) -> Iterator[pa.Table]:
     """Row groups of some files without what is unreached, small ones joined."""
     held: list[pa.Table] = []
     rows = size = 0
@@ -100,7 +101,7 @@ def _regrouped(folder: Path, inputs: Iterable[MinedFile]) -> Iterator[pa.Table]:
         source = pq.ParquetFile(folder / file.path)
         unreached = pa.array(file.unreached, pa.string())
         for number in range(source.num_row_groups):
-            table = source.read_row_group(number, use_threads=False)
+            table = source.read_row_group(number, use_threads=False).cast(schema)
             if file.unreached:
                 table = table.filter(pc.invert(pc.is_in(table.column("id"), unreached)))
             if held and (rows + len(table) > 256 or size + table.nbytes > 16 << 20):
@@ -180,7 +181,7 @@ def publish_triples(arguments: TriplesArguments, sink: Sink) -> dict[str, Any]:
             statistics = source.metadata.row_group(number).column(0).statistics
             if statistics.max < arguments.low or statistics.min >= arguments.high:
                 continue
-            table = source.read_row_group(number, use_threads=False)
+            table = source.read_row_group(number, use_threads=False).cast(TRIPLES)
             ids = table.column("id")
             inside = pc.and_(pc.greater_equal(ids, arguments.low), pc.less(ids, arguments.high))
             parts.append(table.filter(inside))

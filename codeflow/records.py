@@ -7,11 +7,20 @@ strings, paths are UTF-8 strings with `/`, modes are Git's canonical octal strin
 from __future__ import annotations
 
 import hashlib
-from typing import Final, NamedTuple
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
 
 import pyarrow as pa
 
 SCHEMA_VERSION: Final = 1
+
+
+def table_of(rows: Sequence[Sequence[Any]], schema: pa.Schema) -> pa.Table:
+    """Rows, each in the order of the schema's fields, as a table; no rows give an empty one."""
+    columns = list(zip(*rows, strict=True)) if rows else [()] * len(schema)
+    arrays = [pa.array(list(c), f.type) for c, f in zip(columns, schema, strict=True)]
+    return pa.table(arrays, schema=schema)
+
 
 FILE_MODE: Final = "100644"
 EXECUTABLE_MODE: Final = "100755"
@@ -65,7 +74,7 @@ FILE_CHANGE = pa.struct(
     ]
 )
 
-TIMESTAMP = pa.timestamp("s", tz="UTC")
+TIMESTAMP = pa.timestamp("ms", tz="UTC")  # Parquet has no coarser unit
 
 TRIPLES = pa.schema(
     [

@@ -32,7 +32,7 @@ from codeflow.publish import (
     plan_shards,
     triples_units,
 )
-from codeflow.records import LEDGER, SCHEMA_VERSION, LedgerRow
+from codeflow.records import LEDGER, SCHEMA_VERSION, LedgerRow, table_of
 from codeflow.summary import Failure as FailedRepository
 from codeflow.summary import LeftOut, Summary
 from codeflow.units import DONE, MINED, PARTS, Failure
@@ -123,11 +123,15 @@ class _Run:
         if isinstance(result, UnitResult):
             value = result.value
             self._progress.add(
-                units=1,
+                units=self._weight(unit),
                 commits=value.get("steps", 0),
                 triples=sum(value.get("kinds", {}).values()),
                 bytes=value.get("bytes", 0),
             )
+
+    def _weight(self, unit: Unit) -> int:
+        """What a unit counts for in the stage's total: a repository counts once, at its end."""
+        return int(unit.key.startswith("publish-"))
 
     def open_all(self) -> dict[str, dict[str, Any]]:
         """Acquires and reads the history of every source; failures have the key `failure`.
@@ -141,13 +145,16 @@ class _Run:
         if known is None:
             self._forget_failures()
             total = len(self._sources)
-            self._progress.stage("histories", 2 * total)
+            self._progress.stage("histories", total)
             self._progress.add(repositories=total)
             flows = (
                 (key, open_repository(source, self._context))
                 for key, source in self._sources.items()
             )
-            found = dict(self._drive(flows))
+            found = {}
+            for key, outcome in self._drive(flows):
+                found[key] = outcome
+                self._progress.add(units=1)
             known = {
                 key: {"failure": o._asdict()} if isinstance(o, Failure) else o
                 for key, o in sorted(found.items())
@@ -222,7 +229,7 @@ class _Run:
                 key: Failure(**value["failure"]) if "failure" in value else value
                 for key, value in stored.items()
             }
-        self._progress.stage("content", None)
+        self._progress.stage("content", sum(len(own) for own in starts.values()))
         outcomes: dict[str, Outcome] = {}
         todo: list[tuple[str, Flow]] = []
         for key, value in opened.items():
@@ -245,6 +252,7 @@ class _Run:
                 shutil.rmtree(self._out / MINED / key, ignore_errors=True)
             else:
                 self._progress.add(repositories_done=1)
+            self._progress.add(units=len(starts[key]))
             record = {"failure": outcome._asdict()} if isinstance(outcome, Failure) else outcome
             files.write_json(self._out / DONE / key / "outcome.json", record)
             outcomes[key] = outcome
@@ -270,7 +278,6 @@ class _Run:
         keys = sorted(outcomes, key=lambda key: self._sources[key].repo)
         good = {k: o for k in keys if not isinstance(o := outcomes[k], Failure)}
         stamp = stage_hash(settings)
-        self._progress.stage("publish", None)
         run_ledger = self._write_run_ledger(outcomes, opened)
         tables = {name: self._mined(good, name) for name in ("triples", "blobs", "trees", "ledger")}
         tables["ledger"].append(run_ledger)
@@ -283,6 +290,7 @@ class _Run:
         units = triples_units(self._out, triples, stamp, "train")
         for name, inputs in tables.items():
             units += plan_shards(self._out, name, inputs, stamp)
+        self._progress.stage("publish", len(units))
         lines = self._run_units("publish", units)
         kinds: dict[str, int] = {}
         for outcome in good.values():
@@ -344,8 +352,6 @@ class _Run:
         self, outcomes: Mapping[str, Outcome], opened: Mapping[str, Any]
     ) -> MinedFile:
         """Ledger rows of whole repositories: what failed, what is another's, repeated lines."""
-        import pyarrow as pa
-
         rows = []
         for key in sorted(outcomes, key=lambda key: self._sources[key].repo):
             source, outcome = self._sources[key], outcomes[key]
@@ -362,11 +368,9 @@ class _Run:
             for line in source.repeats:
                 reason = f"line {line} of the list says the same as line {source.line}"
                 rows.append(LedgerRow("list", "repeated", reason, source.repo))
-        columns = list(zip(*rows, strict=True)) or [[] for _ in LEDGER]
-        arrays = [pa.array(list(c), f.type) for c, f in zip(columns, LEDGER, strict=True)]
         path = f"{MINED}/ledger.parquet"
         with files.parquet(self._out / path, LEDGER) as writer:
-            writer.write(pa.table(arrays, schema=LEDGER))
+            writer.write(table_of(rows, LEDGER))
         return MinedFile(path, (self._out / path).stat().st_size)
 
     def _summary(

@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from codeflow.contracts import TableWriter
+from codeflow.records import table_of
 
 _ROWS = 4096
 _BYTES = 8 << 20
@@ -37,10 +38,5 @@ class RowBuffer:
         """Writes what is held."""
         if not self._rows:
             return
-        columns = zip(*self._rows, strict=True)
-        arrays = [
-            pa.array(list(column), field.type)
-            for column, field in zip(columns, self._schema, strict=True)
-        ]
-        self._writer.write(pa.record_batch(arrays, schema=self._schema))
+        self._writer.write(table_of(self._rows, self._schema))
         self._rows, self._bytes = [], 0

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from codeflow.config import Limits
 from codeflow.contracts import STEP_FEATURES, History, Miner, Pair, Sink
 from codeflow.errors import RepositoryError
+from codeflow.records import table_of
 from codeflow_miners import plan, tables
 from codeflow_miners.renames import FileRow, pair_renames
 from codeflow_miners.tables import CHANGES, PAIRS, Change
@@ -57,14 +58,8 @@ def choose_pairs(arguments: ChooseArguments, sink: Sink) -> dict[str, Any]:
         _check(kind, pairs, history)
         chosen += [(kind, pair) for pair in pairs]
     with sink.table("pairs", PAIRS) as writer:
-        columns = [
-            [kind for kind, _ in chosen],
-            [pair.old for _, pair in chosen],
-            [pair.new for _, pair in chosen],
-            [sorted(pair.scores.items()) for _, pair in chosen],
-        ]
-        arrays = [pa.array(c, f.type) for c, f in zip(columns, PAIRS, strict=True)]
-        writer.write(pa.table(arrays, schema=PAIRS))
+        rows = [(kind, pair.old, pair.new, sorted(pair.scores.items())) for kind, pair in chosen]
+        writer.write(table_of(rows, PAIRS))
     net = _net_changes([pair for _, pair in chosen], arguments.changes)
     units = list(plan.plan_units(net))
     for number, unit in enumerate(units):

@@ -2,8 +2,8 @@
 
 Rows come grouped by path and newest first (`plan`). Every blob is read, checked against its id and
 judged (text or left out) once; the few that rows share stay in a bounded memory. What is written:
-blobs (kept in `mined/`), the patch of every file of every commit triple, left_out about what was left
-out, and, for miners that search, features of every step.
+blobs (kept in `mined/`), the patch of every file of every commit triple, what was left out, and,
+for miners that search, features of every step.
 """
 
 from __future__ import annotations
@@ -324,7 +324,7 @@ class FileDescriber:
             hunks = Hunks(gone.body + come.body, come.additions, gone.deletions)
         else:
             hunks = diff_lines(old or b"", new or b"")
-            patch = file_patch(row, hunks, score)
+            patch = file_patch(row, hunks, 100 if score is None else score)
         raw = row.new_path if row.new_path is not None else row.old_path
         content = new if new is not None else old
         assert raw is not None

@@ -36,7 +36,7 @@ _DEFINITION_STARTS = frozenset(
 )
 _FUNCTION_BYTES = 80  # git cuts the function context of a header here
 
-_FLAGS = int(DiffOption.FORCE_TEXT | DiffOption.INDENT_HEURISTIC)
+_FLAGS = DiffOption.FORCE_TEXT | DiffOption.INDENT_HEURISTIC
 _HEADER = re.compile(rb"^@@ -(\d+)((?:,\d+)?) \+(\d+)((?:,\d+)?) @@ ?(.*)$", re.M)
 _NO_NEWLINE = b"\n\\ No newline at end of file\n"
 
@@ -90,7 +90,7 @@ def _one_sided(sign: bytes, header: bytes, content: bytes) -> bytes:
 
 
 def _xdiff(old: bytes, new: bytes) -> tuple[bytes, int, int]:
-    patch = Patch.create_from(old, new, None, None, _FLAGS, CONTEXT_LINES)
+    patch = Patch.create_from(old, new, flag=_FLAGS, context_lines=CONTEXT_LINES)
     _, additions, deletions = patch.line_stats
     data = patch.data
     return data[data.index(b"\n@@ -") + 1 :], additions, deletions

@@ -45,7 +45,7 @@ def is_type_change(row: FileRow) -> bool:
     )
 
 
-def file_patch(row: FileRow, hunks: Hunks, similarity: int | None = None) -> bytes:
+def file_patch(row: FileRow, hunks: Hunks, similarity: int = 100) -> bytes:
     """The section of a patch for one file (not for a type change, which is two sections).
 
     Args:

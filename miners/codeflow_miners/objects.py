@@ -3,7 +3,7 @@
 Objects come straight from a repository's object database, so that nothing else of it has a say:
 no configuration, replace refs, grafts or attributes. libgit2's own hash check is slow and off;
 instead every object read is hashed here (SHA-1 in hardware, about 0.5 s for 600 MB), and one that
-does not match its name ends the repository with the rule `corrupt`.
+does not match its name ends the repository with the rule `damaged-object`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import pygit2
 from pygit2.enums import ObjectType
 
 from codeflow.errors import RepositoryError
+from codeflow_miners.loose import loose_objects, open_loose, read_loose
 
 _ENTRY = re.compile(rb"([0-7]{1,7}) ([^\0]+)\0(.{20})", re.S)
 _CANONICAL_MODES = frozenset({b"100644", b"100755", b"120000", b"40000", b"160000"})
@@ -43,10 +44,13 @@ class ObjectReader:
     def __init__(self, git_dir: Path) -> None:
         pygit2.settings.enable_strict_hash_verification(False)
         pygit2.settings.cache_max_size(_CACHED_BYTES)
+        self._loose = loose_objects(git_dir / "objects")
         try:
             self._odb = pygit2.Odb(str(git_dir / "objects"))
         except pygit2.GitError as error:
-            raise RepositoryError("corrupt", f"object database does not open: {error}") from None
+            raise RepositoryError(
+                "damaged", f"its object database does not open: {error}"
+            ) from None
 
     def blob(self, object_id: bytes) -> bytes:
         """Content of a blob."""
@@ -54,9 +58,11 @@ class ObjectReader:
 
     def blob_size(self, object_id: bytes) -> int:
         """Size of a blob in bytes, from its header alone."""
+        if object_id in self._loose:
+            return open_loose(self._loose[object_id], object_id)[1]
         try:
             return int(self._odb.read_header(pygit2.Oid(raw=object_id))[1])
-        except (KeyError, pygit2.GitError) as error:
+        except Exception as error:  # libgit2 has a class of error for each kind of damage
             raise _unreadable(object_id, error) from None
 
     def commit(self, object_id: bytes) -> RawCommit:
@@ -70,28 +76,33 @@ class ObjectReader:
         modes = [entry[0] for entry in entries]
         names = [entry[1] for entry in entries]
         if len(b"".join(modes)) + len(b"".join(names)) + 22 * len(entries) != len(raw):
-            raise RepositoryError("corrupt", f"tree {object_id.hex()} is malformed; run git fsck")
+            raise RepositoryError(
+                "damaged-object", f"tree {object_id.hex()} is malformed; run git fsck"
+            )
         if not _CANONICAL_MODES.issuperset(modes):
             return [(_canonical(mode), name, child) for mode, name, child in entries]
         return entries
 
     def _read(self, object_id: bytes, wanted: ObjectType) -> bytes:
-        try:
-            kind, data = self._odb.read(pygit2.Oid(raw=object_id))
-        except (KeyError, pygit2.GitError) as error:
-            raise _unreadable(object_id, error) from None
-        name = _TYPE_NAMES.get(kind, b"unknown")
+        if object_id in self._loose:
+            name, data = read_loose(self._loose[object_id], object_id)
+        else:
+            try:
+                kind, data = self._odb.read(pygit2.Oid(raw=object_id))
+            except Exception as error:
+                raise _unreadable(object_id, error) from None
+            name = _TYPE_NAMES.get(kind, b"unknown")
         digest = sha1(b"%s %d\0" % (name, len(data)))
         digest.update(data)
         if digest.digest() != object_id:
             raise RepositoryError(
-                "corrupt", f"object {object_id.hex()} does not match its id; run git fsck"
+                "damaged-object", f"object {object_id.hex()} does not match its id; run git fsck"
             )
-        if kind != wanted:
+        if name != _TYPE_NAMES[wanted]:
             raise RepositoryError(
-                "corrupt", f"object {object_id.hex()} is a {name.decode()}; run git fsck"
+                "damaged-object", f"object {object_id.hex()} is a {name.decode()}; run git fsck"
             )
-        return bytes(data)
+        return data
 
 
 _TYPE_NAMES = {
@@ -107,7 +118,9 @@ def _unreadable(object_id: bytes, error: Exception) -> RepositoryError:
         return RepositoryError(
             "missing-object", f"object {object_id.hex()} is missing; run git fsck"
         )
-    return RepositoryError("corrupt", f"object {object_id.hex()} does not read: {error}")
+    return RepositoryError(
+        "damaged-object", f"object {object_id.hex()} does not read ({error}); run git fsck"
+    )
 
 
 def _canonical(mode: bytes) -> bytes:
@@ -146,7 +159,7 @@ def _parse_commit(object_id: bytes, raw: bytes) -> RawCommit:
             raise ValueError("short id")
     except ValueError:
         raise RepositoryError(
-            "corrupt", f"commit {object_id.hex()} is malformed; run git fsck"
+            "damaged-object", f"commit {object_id.hex()} is malformed; run git fsck"
         ) from None
     return RawCommit(tree, tuple(parents), author, _seconds(committer), encoding, message)
 

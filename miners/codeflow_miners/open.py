@@ -10,7 +10,7 @@ from typing import Any
 from codeflow.config import MineConfig
 from codeflow.contracts import Sink
 from codeflow.errors import RepositoryError
-from codeflow_miners import tables
+from codeflow.records import table_of
 from codeflow_miners.clone import acquire
 from codeflow_miners.history import read_chain
 from codeflow_miners.objects import ObjectReader
@@ -70,7 +70,7 @@ def read_history(arguments: HistoryArguments, sink: Sink) -> dict[str, Any]:
             "empty-window", f"no commit with a successor in {window.start:g}:{window.stop:g}"
         )
     with sink.table("commits", COMMITS) as writer:
-        writer.write(tables.commits_table(chain.commits))
+        writer.write(table_of(chain.commits, COMMITS))
     return {
         "length": chain.length,
         "last": len(chain.commits) - 1,

@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 from codeflow_miners.treediff import Side
 
-
 Entry = tuple[str, str, str, bytes]
 """Mode, name and id as published, and the bytes of the entry in the tree object."""
 

@@ -6,13 +6,14 @@ are raw bytes here; they become text only when a triple is assembled.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
 
 from codeflow.contracts import Commit
+from codeflow.records import table_of
 from codeflow_miners.renames import FileRow
 from codeflow_miners.treediff import Side
 
@@ -130,33 +131,25 @@ def read_all(paths: Iterable[str | Path], schema: pa.Schema) -> pa.Table:
     return pa.concat_tables(tables) if tables else schema.empty_table()
 
 
-def commits_table(commits: Sequence[Commit]) -> pa.Table:
-    """Commits as a table of COMMITS."""
-    columns = list(zip(*commits, strict=True)) or [[] for _ in COMMITS]
-    return pa.table(
-        [pa.array(list(c), f.type) for c, f in zip(columns, COMMITS, strict=True)], schema=COMMITS
-    )
-
-
 def commits(table: pa.Table) -> list[Commit]:
     """A table of COMMITS as records."""
     columns = [table.column(name).to_pylist() for name in COMMITS.names]
     return [
-        Commit(*row[:6], messages=tuple(row[6]), tags=tuple(row[7]), paths=row[8])
+        Commit._make((*row[:6], tuple(row[6]), tuple(row[7]), row[8]))
         for row in zip(*columns, strict=True)
     ]
 
 
-def changes_table(changes: Sequence[Change]) -> pa.Table:
+def changes_table(changes: Iterable[Change]) -> pa.Table:
     """Changes as a table of CHANGES."""
-    columns: list[list[int | bytes | None]] = [[] for _ in CHANGES]
-    for number, row in changes:
-        old, new = row.old or (None, None), row.new or (None, None)
-        values = (number, row.old_path, old[0], old[1], row.new_path, new[0], new[1])
-        for column, value in zip(columns, values, strict=True):
-            column.append(value)
-    arrays = [pa.array(c, f.type) for c, f in zip(columns, CHANGES, strict=True)]
-    return pa.table(arrays, schema=CHANGES)
+    none = (None, None)
+    return table_of(
+        [
+            (number, row.old_path, *(row.old or none), row.new_path, *(row.new or none))
+            for number, row in changes
+        ],
+        CHANGES,
+    )
 
 
 def changes(table: pa.Table) -> Iterator[Change]:
