@@ -135,3 +135,12 @@ def test_of_a_sweeping_step_only_the_rarest_terms_count() -> None:
     band = topic_band(read_steps(history([sweep, near, far, far, far])), LONGEST)
     assert np.isclose(band[0, 0], 1 / 3)  # of stems, identifiers and words, all identifiers agree
     assert band[0, 1] == 0
+
+
+def test_topic_weighs_terms_by_rarity() -> None:
+    first = Step("", 1, (Edit("first.x", (), ("aaa bbb ccc ddd",)),))
+    second = Step("", 1, (Edit("second.x", ("ccc ddd",), ("eee fff",)),))
+    band = topic_band(read_steps(history([first, second])), LONGEST)
+    once, twice = np.log(3 / 1), np.log(3 / 2)  # of two steps
+    cosine = 2 * twice**2 / (2 * twice**2 + 2 * once**2)
+    assert np.isclose(band[0, 0], cosine / 3)
