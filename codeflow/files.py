@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 TEMPORARY = ".tmp"
-_COMPRESSION_LEVEL = 9  # from here on zstd's window holds several versions of a large file
+_COMPRESSION_LEVEL = 5  # from here on zstd reaches back over several versions of a large file
 _WHOLE_ROW_GROUP = 1 << 30
 
 
