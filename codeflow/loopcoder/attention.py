@@ -39,7 +39,8 @@ class Documents:
 
     def __post_init__(self) -> None:
         totals = {sum(row) for row in self.lengths}
-        if len(totals) != 1 or any(length < 1 for row in self.lengths for length in row):
+        shortest = min((min(row, default=0) for row in self.lengths), default=0)
+        if len(totals) != 1 or shortest < 1:
             raise ValueError(f"documents must be non-empty and fill rows of one length: {self}")
 
     @classmethod
