@@ -91,13 +91,17 @@ class Attention(Protocol):
 
 
 class BlockAttention:
-    """CPU: a causal call per document, and blocks of `window` queries for the window."""
+    """CPU: a causal call per document, and blocks of `window` queries for the window.
+
+    Stays out of `torch.compile`, which would compile the loop over documents for every layout.
+    """
 
     def __init__(self, documents: Documents, window: int, device: torch.device) -> None:
         self.documents = documents
         self.window = window
         self.device = device
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def causal(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         if self.documents.unpacked:
             return _sdpa(q, k, v, is_causal=True)
@@ -113,6 +117,7 @@ class BlockAttention:
         ]
         return torch.cat(rows)
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def sliding(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         batch, heads, tokens, size = q.shape
         queries = self._blocks(q)[:, :, 1:]  # (B, H, N, W, D)
@@ -149,52 +154,37 @@ class BlockAttention:
 
 
 class FlexAttention:
-    """GPU: FlexAttention with a block mask for each kind, built at first use. Never run on a GPU.
+    """GPU: FlexAttention with one block mask for each kind. Never run on a GPU.
 
     Args:
-        compiled: false runs the same masks through FlexAttention's slow eager form, for tests.
+        compiled: false runs the same masks through FlexAttention's eager form, which holds all
+            T x T scores and masks, for tests.
     """
 
     def __init__(
         self, documents: Documents, window: int, device: torch.device, compiled: bool = True
     ) -> None:
-        self.shape = (len(documents.lengths), documents.tokens)
-        self.window = window
-        self.ids = documents.ids(device)  # (B, T)
-        self._attend = _compiled_flex() if compiled else _eager_flex()
+        ids = documents.ids(device)  # (B, T)
 
-    def causal(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        return self._run(q, k, v, self._causal_mask)
-
-    def sliding(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        return self._run(q, k, v, self._sliding_mask)
-
-    def _run(self, q: Tensor, k: Tensor, v: Tensor, mask: BlockMask) -> Tensor:
-        out: Tensor = self._attend(q, k, v, block_mask=mask, enable_gqa=True)
-        return out
-
-    @functools.cached_property
-    def _causal_mask(self) -> BlockMask:
-        ids = self.ids
-
-        def mask(b: Tensor, h: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        def causal(b: Tensor, h: Tensor, query: Tensor, key: Tensor) -> Tensor:
             return (key <= query) & (ids[b, query] == ids[b, key])
 
-        return self._block_mask(mask)
+        def sliding(b: Tensor, h: Tensor, query: Tensor, key: Tensor) -> Tensor:
+            return causal(b, h, query, key) & (query - key < window)
 
-    @functools.cached_property
-    def _sliding_mask(self) -> BlockMask:
-        ids, window = self.ids, self.window
+        build, attend = _flex_functions(compiled)
+        shape = (len(ids), None, documents.tokens, documents.tokens)  # B, any head, T, T
+        self._causal: BlockMask = build(causal, *shape, device=device)
+        self._sliding: BlockMask = build(sliding, *shape, device=device)
+        self._attend = attend
 
-        def mask(b: Tensor, h: Tensor, query: Tensor, key: Tensor) -> Tensor:
-            near = (key <= query) & (query - key < window)
-            return near & (ids[b, query] == ids[b, key])
+    def causal(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        out: Tensor = self._attend(q, k, v, block_mask=self._causal, enable_gqa=True)
+        return out
 
-        return self._block_mask(mask)
-
-    def _block_mask(self, mask: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]) -> BlockMask:
-        batch, tokens = self.shape
-        return create_block_mask(mask, batch, None, tokens, tokens, device=self.ids.device)
+    def sliding(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        out: Tensor = self._attend(q, k, v, block_mask=self._sliding, enable_gqa=True)
+        return out
 
 
 def for_batch(documents: Documents, window: int, device: torch.device) -> Attention:
@@ -215,12 +205,12 @@ def _recent_blocks(documents: Documents, window: int, device: torch.device) -> B
 
 
 @functools.cache
-def _compiled_flex() -> Callable[..., Any]:
-    return torch.compile(flex_attention)
-
-
-def _eager_flex() -> Callable[..., Any]:
-    return flex_attention
+def _flex_functions(compiled: bool) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """`create_block_mask` and `flex_attention`, compiled once."""
+    functions: tuple[Any, Any] = (create_block_mask, flex_attention)
+    if not compiled:
+        return functions
+    return torch.compile(functions[0]), torch.compile(functions[1])
 
 
 def _causal_row(q: Tensor, k: Tensor, v: Tensor, lengths: tuple[int, ...]) -> Tensor:

@@ -70,7 +70,7 @@ def test_block_attention_equals_the_naive_form(documents: Documents, window: int
 
 
 @pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(layouts(), st.integers(1, 12))
 def test_flex_attention_has_the_same_masks(documents: Documents, window: int) -> None:
     """Its eager forward, the only part of it that a CPU runs."""
