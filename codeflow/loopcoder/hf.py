@@ -28,7 +28,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from codeflow.config import from_mapping
-from codeflow.errors import DataError, UsageError
+from codeflow.errors import CodeflowError, DataError, UsageError
 from codeflow.loopcoder.config import Compute, ModelConfig
 from codeflow.loopcoder.model import LoopCoder, build
 
@@ -66,6 +66,7 @@ def export(
 
     Raises:
         UsageError: the folder exists and is not empty, or there is no such tokenizer.
+        CodeflowError: the disk is full, or refuses to be written.
     """
     target = Path(folder)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
@@ -84,6 +85,8 @@ def export(
             )
         part.chmod(0o755)  # mkdtemp's 0700 would follow it to the target
         os.replace(part, target)
+    except (OSError, SafetensorError) as error:
+        raise CodeflowError(f"{target}: export failed, nothing was written: {error}") from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return target

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from codeflow.errors import DataError, UsageError
+from codeflow.errors import CodeflowError, DataError, UsageError
 from codeflow.loopcoder import export, load
 from loopcoder_models import SMALL, random_ids, random_model
 
@@ -83,6 +83,18 @@ def test_a_single_unindexed_file_is_read_too(tmp_path: Path) -> None:
     assert torch.equal(load(folder).lm_head.weight, model.lm_head.weight)
 
 
+def test_a_loaded_model_trains_and_leaves_its_files_alone(tmp_path: Path) -> None:
+    folder = export(random_model(), tmp_path / "out")
+    model, ids = load(folder), random_ids(1, 20)
+    model(ids, None, ids, torch.ones(1, 20)).mean.backward()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            assert parameter.grad is not None
+            parameter.sub_(parameter.grad)
+    again = load(folder).state_dict()
+    assert all(torch.equal(t, again[name]) for name, t in random_model().state_dict().items())
+
+
 def test_an_existing_folder_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     export(random_model(), tmp_path / "out")  # empty: taken
@@ -98,7 +110,7 @@ def test_a_failed_export_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monk
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("codeflow.loopcoder.hf.save_file", full_disk)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(CodeflowError, match=r"export failed, nothing was written.*No space"):
         export(random_model(), tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
