@@ -76,7 +76,8 @@ def file_patch(row: FileRow, hunks: Hunks, similarity: int = 100) -> bytes:
     if old_path != new_path:
         names = (similarity, quote(old_path), quote(new_path))
         lines.append(b"similarity index %d%%\nrename from %s\nrename to %s\n" % names)
-    if old_blob != new_blob:
+    # of a symlink that only moves, `git apply` must know the type to let files come below it
+    if old_blob != new_blob or (old_path != new_path and suffix == b" 120000"):
         lines.append(b"index %s..%s%s\n" % (old_blob, new_blob, suffix))
     if hunks.body:
         lines.append(_name_line(b"---", a if row.old else b"/dev/null"))

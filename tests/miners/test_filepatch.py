@@ -43,3 +43,18 @@ def _two(repo: Repo) -> list[str]:
     """The last two commits, older first."""
     assert repo.tip is not None
     return [repo.git("rev-parse", f"{repo.tip}^").decode().strip(), repo.tip]
+
+
+@pytest.mark.parametrize(
+    "new",
+    [
+        {b"l/l": ("120000", b"x"), b"f": ("100644", b"f\n")},
+        {b"m": ("120000", b"x"), b"l/f": ("100644", b"f\n")},
+    ],
+)
+def test_a_folder_where_a_renamed_symlink_was(tmp_path: Path, new: Files) -> None:
+    """git lets nothing below a symlink unless the patch says that it is one and goes away."""
+    repo = Repo.create(tmp_path / "r.git")
+    patch = patched(repo, {b"l": ("120000", b"x"), b"f": ("100644", b"f\n")}, new)
+    assert b"rename from l\n" in patch
+    assert [p.status for p in parse_patch(patch)] == ["R"] * (1 + (b"m" in new))
