@@ -79,13 +79,16 @@ def test_files_tell_what_git_tells(repo: Repo, trees: tuple[Files, Files]) -> No
         old = (row.old.mode.decode(), row.old.blob.hex()) if row.old else none
         new = (row.new.mode.decode(), row.new.blob.hex()) if row.new else none
         if file.status == "R":
-            assert row.old_path is not None and row.new_path is not None
-            assert row.old_path not in ours and row.new_path not in ours
+            assert row.old_path is not None
+            assert row.new_path is not None
+            assert row.old_path not in ours
+            assert row.new_path not in ours
             ours[row.old_path] = ("D", old[0], "000000", old[1], "0" * 40)
             ours[row.new_path] = ("A", "000000", new[0], "0" * 40, new[1])
         else:
             path = row.new_path if row.new_path is not None else row.old_path
-            assert path is not None and path not in ours
+            assert path is not None
+            assert path not in ours
             ours[path] = (file.status, old[0], new[0], old[1], new[1])
     assert ours == told
 

@@ -28,8 +28,25 @@ PATHS = (
     .filter(lambda p: not {b".", b".."} & set(p.split(b"/")) and b"git" not in p.lower())
 )
 LINES = st.sampled_from(
-    [b"", b"x", b"y", b"z", b"x\r", b"\r", b"a\rb", b"a\x0cb", b"\xc3\xa9", b"def f():", b"-- a"]
-    + [b"++ b", b"@@ -1 +1 @@", b" ", b"\\ No newline at end of file", b"\t", b"diff --git a/x b/x"]
+    [
+        b"",
+        b"x",
+        b"y",
+        b"z",
+        b"x\r",
+        b"\r",
+        b"a\rb",
+        b"a\x0cb",
+        b"\xc3\xa9",
+        b"def f():",
+        b"-- a",
+        b"++ b",
+        b"@@ -1 +1 @@",
+        b" ",
+        b"\\ No newline at end of file",
+        b"\t",
+        b"diff --git a/x b/x",
+    ]
 )
 CONTENTS = st.one_of(
     st.just(b""),
