@@ -183,7 +183,7 @@ def whole_characters(hunks: bytes) -> bytes:
 
 @pytest.mark.parametrize("seed", range(2))
 def test_function_context_is_gits(tmp_path: Path, seed: int) -> None:
-    """The headers of single edits anywhere in code, cut at a character where git cuts at byte 80."""
+    """The headers of single edits anywhere in code, cut where git cuts, between characters."""
     repo = Repo.create(tmp_path / "r.git")
     draw = random.Random(seed)
     pairs = {}
