@@ -42,7 +42,7 @@ class TreeDiffer:
         self._entries = 0
 
     def changes(self, old: bytes | None, new: bytes | None) -> list[PathChange]:
-        """Changed files between two root trees (None: the empty tree), in the order of their paths."""
+        """Changed files between two root trees (None: the empty tree), in order of path."""
         found: list[PathChange] = []
         if old != new:
             self._compare(old, new, b"", found, 0)
