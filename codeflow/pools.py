@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
+import socket
 import threading
 from collections import deque
 from pathlib import Path
@@ -21,6 +23,7 @@ from codeflow.units import Failure, record_failure, run_unit
 
 WAITING_THREADS = 8
 RETRIES = 3
+_ANSWER_S = 10.0
 
 Done = tuple[Unit, UnitResult | Failure]
 
@@ -100,6 +103,8 @@ class SerialPool:
 class RayPool:
     """Ray tasks. `folder` must be the same path on every node.
 
+    A Ray that this process is connected to already is used, and left as it is.
+
     Args:
         workers: size of a Ray started here; None to use all of an existing cluster.
         address: of an existing cluster; None to start one on this machine.
@@ -113,20 +118,9 @@ class RayPool:
 
         self._ray = ray
         self._folder = folder
-        own: dict[str, Any] = {"num_cpus": workers, "include_dashboard": False}
-        before = signal.getsignal(signal.SIGTERM)
-        try:
-            ray.init(
-                address=address or "local",  # not one that the environment names
-                log_to_driver=False,
-                logging_level=logging.CRITICAL,
-                **({} if address else own),
-            )
-        except (ConnectionError, ValueError, RuntimeError, OSError, ImportError) as error:
-            lines = str(error).strip().splitlines() or [type(error).__name__]
-            raise UsageError(f"Ray at {address or 'this machine'}: {lines[0]}") from None
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, before)  # Ray puts its own there
+        self._started = not ray.is_initialized()
+        if self._started:
+            _start_ray(workers, address)
         resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
         self.workers = workers or max(1, int(resources.get("CPU", 1)))
         self._run: Any = ray.remote(max_retries=RETRIES, retry_exceptions=False)(run_unit)
@@ -163,7 +157,43 @@ class RayPool:
             ) from error
 
     def close(self) -> None:
-        self._ray.shutdown()
+        for reference in self._pending:  # of a cluster that lives on
+            self._ray.cancel(reference, force=True)
+        if self._started:
+            self._ray.shutdown()
+
+
+def _start_ray(workers: int | None, address: str | None) -> None:
+    """Connects to the cluster at `address`, or starts one here. Raises UsageError."""
+    import ray
+
+    if address is not None and re.fullmatch(r"[^/]+:\d+", address):
+        _require_answer(address)
+    own: dict[str, Any] = {"num_cpus": workers, "include_dashboard": False}
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        ray.init(
+            address=address or "local",  # not one that the environment names
+            log_to_driver=False,
+            logging_level=logging.CRITICAL,
+            **({} if address else own),
+        )
+    except (ConnectionError, ValueError, RuntimeError, OSError, ImportError) as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise UsageError(f"Ray at {address or 'this machine'}: {lines[0]}") from None
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, before)  # Ray puts its own there
+
+
+def _require_answer(address: str) -> None:
+    """Asks at once what Ray would ask for two minutes, with a page of logs."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _ANSWER_S).close()
+    except (OSError, OverflowError) as error:
+        raise UsageError(
+            f"Ray at {address}: no answer ({error}); is `ray start --head` running there?"
+        ) from None
 
 
 def make_pool(folder: Path, workers: int, address: str | None) -> Pool:
