@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from codeflow import __version__, card, files, manifest, workdir
+from codeflow.account import stored_summary, summarise, write_run_ledger
 from codeflow.config import MineConfig, as_mapping, stage_hash
 from codeflow.contracts import Flow, Unit, UnitResult
 from codeflow.drive import Outcome, drive
-from codeflow.errors import CodeflowError
+from codeflow.errors import CodeflowError, UsageError
 from codeflow.plugins import load_miners
 from codeflow.pools import Pool, make_pool
 from codeflow.progress import Progress
@@ -32,9 +33,8 @@ from codeflow.publish import (
     plan_shards,
     triples_units,
 )
-from codeflow.records import LEDGER, SCHEMA_VERSION, LedgerRow, table_of
-from codeflow.summary import Failure as FailedRepository
-from codeflow.summary import LeftOut, Summary
+from codeflow.records import SCHEMA_VERSION
+from codeflow.summary import Summary
 from codeflow.units import DONE, MINED, PARTS, Failure
 
 
@@ -64,7 +64,7 @@ def run(
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise CodeflowError(f"{out}: {error.strerror}; give another --out") from None
+        raise UsageError(f"{out}: {error.strerror}; give another folder") from None
     with workdir.locked(out):
         settings = as_mapping(config)
         listed = [{"repo": s.repo, "location": s.location, "ref": s.ref} for s in sources]
@@ -72,7 +72,7 @@ def run(
         summary = files.read_json(out / workdir.SUMMARY)
         if summary is not None and (out / manifest.NAME).exists():
             progress.note(f"{out} is complete; nothing to do (--fresh mines again)")
-            return _stored_summary(summary)
+            return stored_summary(summary)
         _remove_leftovers(out)
         cache = str(execution.cache.expanduser().absolute())
         context = MiningContext(config, cache, miners)
@@ -278,7 +278,7 @@ class _Run:
         keys = sorted(outcomes, key=lambda key: self._sources[key].repo)
         good = {k: o for k in keys if not isinstance(o := outcomes[k], Failure)}
         stamp = stage_hash(settings)
-        run_ledger = self._write_run_ledger(outcomes, opened)
+        run_ledger = write_run_ledger(self._out, self._sources, outcomes, opened)
         tables = {name: self._mined(good, name) for name in ("triples", "blobs", "trees", "ledger")}
         tables["ledger"].append(run_ledger)
         triples = tables.pop("triples")
@@ -323,7 +323,15 @@ class _Run:
         }
         with files.replacing(self._out / manifest.NAME) as temporary:
             temporary.write_bytes(manifest.seal(values))
-        summary = self._summary(outcomes, good, lines, kinds, deterministic, started)
+        summary = summarise(
+            self._out,
+            self._sources,
+            outcomes,
+            lines,
+            kinds,
+            deterministic,
+            time.monotonic() - started,
+        )
         files.write_json(self._out / workdir.SUMMARY, asdict(summary))
         shutil.rmtree(self._out / PARTS, ignore_errors=True)
         return summary
@@ -348,62 +356,6 @@ class _Run:
                 found.append(MinedFile(path, (self._out / path).stat().st_size, unreached))
         return found
 
-    def _write_run_ledger(
-        self, outcomes: Mapping[str, Outcome], opened: Mapping[str, Any]
-    ) -> MinedFile:
-        """Ledger rows of whole repositories: what failed, what is another's, repeated lines."""
-        rows = []
-        for key in sorted(outcomes, key=lambda key: self._sources[key].repo):
-            source, outcome = self._sources[key], outcomes[key]
-            if isinstance(outcome, Failure):
-                stage = "open" if "failure" in opened[key] else "mine"
-                rows.append(
-                    LedgerRow(
-                        stage, outcome.rule, outcome.reason, source.repo, None, None, outcome.detail
-                    )
-                )
-            elif not outcome["mined"]:
-                reason = "every change of its window belongs to another repository of its family"
-                rows.append(LedgerRow("families", "fork", reason, source.repo))
-            for line in source.repeats:
-                reason = f"line {line} of the list says the same as line {source.line}"
-                rows.append(LedgerRow("list", "repeated", reason, source.repo))
-        path = f"{MINED}/ledger.parquet"
-        with files.parquet(self._out / path, LEDGER) as writer:
-            writer.write(table_of(rows, LEDGER))
-        return MinedFile(path, (self._out / path).stat().st_size)
-
-    def _summary(
-        self,
-        outcomes: Mapping[str, Outcome],
-        good: Mapping[str, dict[str, Any]],
-        lines: Sequence[Mapping[str, Any]],
-        kinds: Mapping[str, int],
-        deterministic: bool,
-        started: float,
-    ) -> Summary:
-        failed = [
-            FailedRepository(self._sources[key].repo, o.rule, o.reason)
-            for key, o in outcomes.items()
-            if isinstance(o, Failure)
-        ]
-        blobs, content_bytes = _count_blobs(self._out, lines)
-        return Summary(
-            repositories=len(self._sources),
-            mined=len(good),
-            failed=failed,
-            commits_read=sum(outcome.get("steps", 0) for outcome in good.values()),
-            triples_by_kind=kinds,
-            left_out=_left_out(self._out, lines),
-            blobs=blobs,
-            content_bytes=content_bytes,
-            disk_bytes=sum(line["bytes"] for line in lines),
-            elapsed_s=time.monotonic() - started,
-            out=_shown(self._out),
-            deterministic=deterministic,
-            next_command=f"codeflow inspect {_shown(self._out)}",
-        )
-
 
 def good_repositories(
     sources: Mapping[str, Any], good: Mapping[str, Any], opened: Mapping[str, Any]
@@ -413,62 +365,6 @@ def good_repositories(
         {"repo": sources[key].repo, "url": sources[key].url, "head": opened[key]["head"]}
         for key in good
     ]
-
-
-def _shown(path: Path) -> str:
-    try:
-        return os.path.relpath(path)
-    except ValueError:
-        return str(path)
-
-
-def _count_blobs(out: Path, lines: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
-    rows = size = 0
-    for line in lines:
-        if line["path"].startswith("blobs/"):
-            column = pq.read_table(out / line["path"], columns=["size_bytes"]).column(0)
-            rows += len(column)
-            size += pc.sum(column).as_py() or 0
-    return rows, size
-
-
-def _left_out(out: Path, lines: Sequence[Mapping[str, Any]]) -> list[LeftOut]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    columns = ["stage", "rule", "reason"]
-    tables = [
-        pq.read_table(out / line["path"], columns=columns)
-        for line in lines
-        if line["path"].startswith("ledger/")
-    ]
-    if not tables:
-        return []
-    grouped = (
-        pa.concat_tables(tables)
-        .group_by(["stage", "rule"])
-        .aggregate([("reason", "count"), ("reason", "min")])
-        .to_pylist()
-    )
-    rows = [
-        LeftOut(row["stage"], row["rule"], row["reason_count"], row["reason_min"])
-        for row in grouped
-        if row["stage"] not in ("open",)
-    ]
-    return sorted(rows, key=lambda row: (-row.rows, row.stage, row.rule))
-
-
-def _stored_summary(values: Mapping[str, Any]) -> Summary:
-    return Summary(
-        **{
-            **values,
-            "failed": [FailedRepository(*row) for row in values["failed"]],
-            "left_out": [LeftOut(*row) for row in values["left_out"]],
-        }
-    )
 
 
 def _remove_leftovers(out: Path) -> None:
