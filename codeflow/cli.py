@@ -48,6 +48,7 @@ Repositories that cannot be mined are named at the end and in the ledger; the ru
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit status."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy starts threads that nothing uses
     try:
         try:
             parsed = _parser().parse_args(arguments)
