@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from codeflow import __version__, card, files, manifest, workdir
+from codeflow.account import stored_summary, summarise, write_run_ledger
 from codeflow.config import MineConfig, as_mapping, stage_hash
 from codeflow.contracts import Flow, Unit, UnitResult
 from codeflow.drive import Outcome, drive
-from codeflow.errors import CodeflowError
+from codeflow.errors import CodeflowError, UsageError
 from codeflow.plugins import load_miners
 from codeflow.pools import Pool, make_pool
 from codeflow.progress import Progress
@@ -34,10 +35,16 @@ from codeflow.publish import (
     plan_shards,
     triples_units,
 )
+<<<<<<< HEAD
 from codeflow.records import LEDGER, SCHEMA_VERSION, LedgerRow, table_of
 from codeflow.summary import Failure as FailedRepository
 from codeflow.summary import LeftOut, Summary
 from codeflow.units import DONE, MINED, PARTS, Failure, disk_error, forget_failure
+=======
+from codeflow.records import SCHEMA_VERSION
+from codeflow.summary import Summary
+from codeflow.units import DONE, MINED, PARTS, Failure
+>>>>>>> docs
 
 
 @dataclass(frozen=True)
@@ -78,7 +85,7 @@ def _run(
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise CodeflowError(f"{out}: {error.strerror}; give another --out") from None
+        raise UsageError(f"{out}: {error.strerror}; give another folder") from None
     with workdir.locked(out):
         settings = as_mapping(config)
         listed = [{"repo": s.repo, "location": s.location, "ref": s.ref} for s in sources]
@@ -86,7 +93,7 @@ def _run(
         summary = files.read_json(out / workdir.SUMMARY)
         if summary is not None and (out / manifest.NAME).exists():
             progress.note(f"{out} is complete; nothing to do (--fresh mines again)")
-            return _stored_summary(summary)
+            return stored_summary(summary)
         _remove_leftovers(out)
         cache = str(execution.cache.expanduser().absolute())
         context = MiningContext(config, cache, miners)
@@ -303,7 +310,7 @@ class _Run:
         keys = sorted(outcomes, key=lambda key: self._sources[key].repo)
         good = {k: o for k in keys if not isinstance(o := outcomes[k], Failure)}
         stamp = stage_hash(settings)
-        run_ledger = self._write_run_ledger(outcomes, opened)
+        run_ledger = write_run_ledger(self._out, self._sources, outcomes, opened)
         tables = {name: self._mined(good, name) for name in ("triples", "blobs", "trees", "ledger")}
         tables["ledger"].append(run_ledger)
         triples = tables.pop("triples")
@@ -349,7 +356,20 @@ class _Run:
         }
         with files.replacing(self._out / manifest.NAME) as temporary:
             temporary.write_bytes(manifest.seal(values))
+<<<<<<< HEAD
         summary = self._summary(outcomes, good, lines, kinds, deterministic, started)
+=======
+        summary = summarise(
+            self._out,
+            self._sources,
+            outcomes,
+            lines,
+            kinds,
+            deterministic,
+            time.monotonic() - started,
+        )
+        files.write_json(self._out / workdir.SUMMARY, asdict(summary))
+>>>>>>> docs
         shutil.rmtree(self._out / PARTS, ignore_errors=True)
         files.write_json(self._out / workdir.SUMMARY, asdict(summary))
         return summary
@@ -375,62 +395,6 @@ class _Run:
                 found.append(MinedFile(path, (self._out / path).stat().st_size, unreached))
         return found
 
-    def _write_run_ledger(
-        self, outcomes: Mapping[str, Outcome], opened: Mapping[str, Any]
-    ) -> MinedFile:
-        """Ledger rows of whole repositories: what failed, what is another's, repeated lines."""
-        rows = []
-        for key in sorted(outcomes, key=lambda key: self._sources[key].repo):
-            source, outcome = self._sources[key], outcomes[key]
-            if isinstance(outcome, Failure):
-                stage = "open" if "failure" in opened[key] else "mine"
-                rows.append(
-                    LedgerRow(
-                        stage, outcome.rule, outcome.reason, source.repo, None, None, outcome.detail
-                    )
-                )
-            elif not outcome["mined"]:
-                reason = "every change of its window belongs to another repository of its family"
-                rows.append(LedgerRow("families", "fork", reason, source.repo))
-            for line in source.repeats:
-                reason = f"line {line} of the list says the same as line {source.line}"
-                rows.append(LedgerRow("list", "repeated", reason, source.repo))
-        path = f"{MINED}/ledger.parquet"
-        with files.parquet(self._out / path, LEDGER) as writer:
-            writer.write(table_of(rows, LEDGER))
-        return MinedFile(path, (self._out / path).stat().st_size)
-
-    def _summary(
-        self,
-        outcomes: Mapping[str, Outcome],
-        good: Mapping[str, dict[str, Any]],
-        lines: Sequence[Mapping[str, Any]],
-        kinds: Mapping[str, int],
-        deterministic: bool,
-        started: float,
-    ) -> Summary:
-        failed = [
-            FailedRepository(self._sources[key].repo, o.rule, o.reason)
-            for key, o in outcomes.items()
-            if isinstance(o, Failure)
-        ]
-        blobs, content_bytes = _count_blobs(self._out, lines)
-        return Summary(
-            repositories=len(self._sources),
-            mined=len(good),
-            failed=failed,
-            commits_read=sum(outcome.get("steps", 0) for outcome in good.values()),
-            triples_by_kind=kinds,
-            left_out=_left_out(self._out, lines),
-            blobs=blobs,
-            content_bytes=content_bytes,
-            disk_bytes=sum(line["bytes"] for line in lines),
-            elapsed_s=time.monotonic() - started,
-            out=_shown(self._out),
-            deterministic=deterministic,
-            next_command=f"codeflow inspect {_shown(self._out)}",
-        )
-
 
 def good_repositories(
     sources: Mapping[str, Any], good: Mapping[str, Any], opened: Mapping[str, Any]
@@ -442,6 +406,7 @@ def good_repositories(
     ]
 
 
+<<<<<<< HEAD
 def _shown(path: Path) -> str:
     try:
         return os.path.relpath(path)
@@ -494,6 +459,8 @@ def _stored_summary(values: Mapping[str, Any]) -> Summary:
     )
 
 
+=======
+>>>>>>> docs
 def _remove_leftovers(out: Path) -> None:
     """Temporary files of a run that was killed."""
     for folder, _, names in os.walk(out):
