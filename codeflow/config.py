@@ -69,7 +69,7 @@ class Limits:
 
     def __post_init__(self) -> None:
         for field_ in dataclasses.fields(self):
-            least = 0 if field_.name == "rename_candidates" else 1
+            least = 0 if field_.name in ("rename_candidates", "unit_seconds") else 1
             if not getattr(self, field_.name) >= least:  # a NaN is not, either
                 value = getattr(self, field_.name)
                 raise UsageError(f"{field_.name} = {value}: give {least} or more")

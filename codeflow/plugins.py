@@ -26,18 +26,7 @@ def load_miners(
     factories: dict[str, Any] = {}
     owners: dict[str, str] = {}
     for entry in entry_points(group=MINERS_GROUP):
-<<<<<<< HEAD
-        try:
-            provided = entry.load()
-        except Exception as error:  # whatever a plug-in's import raises
-            raise UsageError(
-                f"plug-in {entry.value} does not load ({type(error).__name__}: {error}); "
-                "mend or uninstall it"
-            ) from error
-        for kind, factory in provided.items():
-=======
         for kind, factory in _load(entry).items():
->>>>>>> docs
             if kind in factories and entry.value != owners[kind]:
                 raise UsageError(
                     f"kind {kind!r} comes from {owners[kind]} and {entry.value}; uninstall one"

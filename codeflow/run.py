@@ -35,16 +35,9 @@ from codeflow.publish import (
     plan_shards,
     triples_units,
 )
-<<<<<<< HEAD
-from codeflow.records import LEDGER, SCHEMA_VERSION, LedgerRow, table_of
-from codeflow.summary import Failure as FailedRepository
-from codeflow.summary import LeftOut, Summary
-from codeflow.units import DONE, MINED, PARTS, Failure, disk_error, forget_failure
-=======
 from codeflow.records import SCHEMA_VERSION
 from codeflow.summary import Summary
-from codeflow.units import DONE, MINED, PARTS, Failure
->>>>>>> docs
+from codeflow.units import DONE, MINED, PARTS, Failure, disk_error, forget_failure
 
 
 @dataclass(frozen=True)
@@ -356,9 +349,6 @@ class _Run:
         }
         with files.replacing(self._out / manifest.NAME) as temporary:
             temporary.write_bytes(manifest.seal(values))
-<<<<<<< HEAD
-        summary = self._summary(outcomes, good, lines, kinds, deterministic, started)
-=======
         summary = summarise(
             self._out,
             self._sources,
@@ -368,8 +358,6 @@ class _Run:
             deterministic,
             time.monotonic() - started,
         )
-        files.write_json(self._out / workdir.SUMMARY, asdict(summary))
->>>>>>> docs
         shutil.rmtree(self._out / PARTS, ignore_errors=True)
         files.write_json(self._out / workdir.SUMMARY, asdict(summary))
         return summary
@@ -406,61 +394,6 @@ def good_repositories(
     ]
 
 
-<<<<<<< HEAD
-def _shown(path: Path) -> str:
-    try:
-        return os.path.relpath(path)
-    except ValueError:
-        return str(path)
-
-
-def _count_blobs(out: Path, lines: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
-    rows = size = 0
-    for line in lines:
-        if line["path"].startswith("blobs/"):
-            column = pq.read_table(out / line["path"], columns=["size_bytes"]).column(0)
-            rows += len(column)
-            size += pc.sum(column).as_py() or 0
-    return rows, size
-
-
-def _left_out(out: Path, lines: Sequence[Mapping[str, Any]]) -> list[LeftOut]:
-    """Ledger rows by rule, read a row group at a time: a ledger can be long."""
-    import pyarrow.parquet as pq
-
-    found: dict[tuple[str, str], tuple[int, str]] = {}
-    for line in lines:
-        if not line["path"].startswith("ledger/"):
-            continue
-        ledger = pq.ParquetFile(out / line["path"])
-        for number in range(ledger.num_row_groups):
-            table = ledger.read_row_group(number, columns=["stage", "rule", "reason"])
-            counted = table.group_by(["stage", "rule"]).aggregate(
-                [("reason", "count"), ("reason", "min")]
-            )
-            for row in counted.to_pylist():
-                rule = (row["stage"], row["rule"])
-                rows, reason = found.get(rule, (0, row["reason_min"]))
-                found[rule] = (rows + row["reason_count"], min(reason, row["reason_min"]))
-    left_out = [LeftOut(*rule, *value) for rule, value in found.items() if rule[0] != "open"]
-    return sorted(left_out, key=lambda row: (-row.rows, row.stage, row.rule))
-
-
-def _stored_summary(values: Mapping[str, Any]) -> Summary:
-    return Summary(
-        **{
-            **values,
-            "failed": [FailedRepository(*row) for row in values["failed"]],
-            "left_out": [LeftOut(*row) for row in values["left_out"]],
-        }
-    )
-
-
-=======
->>>>>>> docs
 def _remove_leftovers(out: Path) -> None:
     """Temporary files of a run that was killed."""
     for folder, _, names in os.walk(out):

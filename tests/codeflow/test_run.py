@@ -149,7 +149,7 @@ def test_units_that_never_ran_are_cancelled_when_the_pool_closes(tmp_path: Path)
     for k in range(6):
         pool.submit(Unit(f"u/{k}", faults.slow_unit, (str(tmp_path / f"ran-{k}"), 1.0)))
     pool.close()
-    with pytest.raises(UsageError, match="Ray at .*: no answer"):
+    with pytest.raises(UsageError, match=r"Ray at .*: no answer"):
         raise_for_address("127.0.0.1:1")
     time.sleep(2.5)
     assert not list(tmp_path.glob("ran-*")), "a unit ran on after the pool was closed"
