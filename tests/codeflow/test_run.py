@@ -105,6 +105,17 @@ def test_two_workers_give_the_same_bytes(undisturbed: tuple[Path, Path], tmp_pat
     assert faults.published(tmp_path / "reversed") == faults.published(out)
 
 
+@pytest.mark.parametrize("seed", ["1", "2", "3"])
+def test_the_order_of_sets_leaves_no_trace(
+    seed: str, undisturbed: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """Python hashes strings differently in every process, and so do the workers of a run."""
+    listing, out = undisturbed
+    environment = {**os.environ, "PYTHONHASHSEED": seed}
+    faults.mine(listing, tmp_path / "out", "--window", "0:1", env=environment)
+    assert faults.published(tmp_path / "out") == faults.published(out)
+
+
 def test_another_window_gives_other_bytes(undisturbed: tuple[Path, Path], tmp_path: Path) -> None:
     """The comparison can fail."""
     listing, out = undisturbed
