@@ -50,7 +50,7 @@ def resumes(reference: Reference, out: Path) -> None:
     done = faults.mine(reference.listing, out, *WINDOW)
     assert done.returncode == 1, done.stderr
     assert faults.published(out) == reference.files
-    assert [p for p in out.rglob("*.tmp")] == []
+    assert list(out.rglob("*.tmp")) == []
     assert not (out / ".work/parts").exists()
 
 
@@ -129,7 +129,7 @@ def test_workers_that_are_killed_leave_no_trace(
     assert done.returncode == 1, done.stderr
     assert faults.published(tmp_path / "out") == reference.files
     assert len(list((tmp_path / "kills").iterdir())) >= 7
-    assert [p for p in (tmp_path / "out/mined").rglob("*.tmp")] == []
+    assert list((tmp_path / "out/mined").rglob("*.tmp")) == []
 
 
 @pytest.mark.faults
