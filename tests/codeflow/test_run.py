@@ -28,7 +28,7 @@ from codeflow_miners.repositories import read_list
 from gitdag import Repo
 from hostile import history
 
-WHOLE = MineConfig(window=Window(0, 1))
+WHOLE = MineConfig(window=Window(0.0, 1.0))
 COMMITS_ONLY = MineConfig(kinds=("commit",))
 
 
@@ -105,10 +105,21 @@ def test_two_workers_give_the_same_bytes(undisturbed: tuple[Path, Path], tmp_pat
     assert faults.published(tmp_path / "reversed") == faults.published(out)
 
 
+@pytest.mark.parametrize("seed", ["1", "2", "3"])
+def test_the_order_of_sets_leaves_no_trace(
+    seed: str, undisturbed: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """Python hashes strings differently in every process, and so do the workers of a run."""
+    listing, out = undisturbed
+    environment = {**os.environ, "PYTHONHASHSEED": seed}
+    faults.mine(listing, tmp_path / "out", "--window", "0:1", env=environment)
+    assert faults.published(tmp_path / "out") == faults.published(out)
+
+
 def test_another_window_gives_other_bytes(undisturbed: tuple[Path, Path], tmp_path: Path) -> None:
     """The comparison can fail."""
     listing, out = undisturbed
-    mine(listing, tmp_path / "out", MineConfig(window=Window(0, 0.9)))
+    mine(listing, tmp_path / "out", MineConfig(window=Window(0.0, 0.9)))
     ours, theirs = faults.published(tmp_path / "out"), faults.published(out)
     assert ours.keys() == theirs.keys()
     assert all(ours[name] != theirs[name] for name in ours if "ledger" not in name)
@@ -184,7 +195,7 @@ def test_a_complete_folder_is_left_alone(undisturbed: tuple[Path, Path], tmp_pat
     ("config", "named"),
     [
         (replace(WHOLE, kinds=("commit",)), "kinds"),
-        (replace(WHOLE, window=Window(0, 0.5)), "window.stop"),
+        (replace(WHOLE, window=Window(0.0, 0.5)), "window.stop"),
         (replace(WHOLE, limits=Limits(min_commits=21)), "limits.min_commits"),
     ],
 )
@@ -328,7 +339,7 @@ def test_each_limit_has_its_row(
     limits: Limits, stage: str, rule: str, rows: int, tmp_path: Path
 ) -> None:
     repo = limits_repository(tmp_path / "r")
-    config = MineConfig(kinds=("commit",), window=Window(0, 1), limits=limits)
+    config = MineConfig(kinds=("commit",), window=Window(0.0, 1.0), limits=limits)
     out = tmp_path / "out"
     summary = mine(listing_of(tmp_path, repo.path), out, config)
     found = [row for row in ledger(out) if row["rule"] == rule]
@@ -347,7 +358,7 @@ def test_each_limit_has_its_row(
 def test_a_limit_one_lower_is_not_reached(tmp_path: Path) -> None:
     repo = limits_repository(tmp_path / "r")
     limits = Limits(max_triple_files=12, max_tree_files=12, min_commits=40, max_commits=40)
-    config = MineConfig(kinds=("commit",), window=Window(0, 1), limits=limits)
+    config = MineConfig(kinds=("commit",), window=Window(0.0, 1.0), limits=limits)
     summary = mine(listing_of(tmp_path, repo.path), tmp_path / "out", config)
     assert summary.failed == []
     assert summary.triples_by_kind == {"commit": 39}
