@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
@@ -120,23 +119,22 @@ def _count_blobs(out: Path, lines: Sequence[Mapping[str, Any]]) -> tuple[int, in
 
 
 def _left_out(out: Path, lines: Sequence[Mapping[str, Any]]) -> list[LeftOut]:
-    columns = ["stage", "rule", "reason"]
-    tables = [
-        pq.read_table(out / line["path"], columns=columns)
-        for line in lines
-        if line["path"].startswith("ledger/")
-    ]
-    if not tables:
-        return []
-    grouped = (
-        pa.concat_tables(tables)
-        .group_by(["stage", "rule"])
-        .aggregate([("reason", "count"), ("reason", "min")])
-        .to_pylist()
-    )
-    rows = [
-        LeftOut(row["stage"], row["rule"], row["reason_count"], row["reason_min"])
-        for row in grouped
-        if row["stage"] not in ("open",)
-    ]
-    return sorted(rows, key=lambda row: (-row.rows, row.stage, row.rule))
+    """Ledger rows by rule, read a row group at a time: a ledger can be long."""
+    import pyarrow.parquet as pq
+
+    found: dict[tuple[str, str], tuple[int, str]] = {}
+    for line in lines:
+        if not line["path"].startswith("ledger/"):
+            continue
+        ledger = pq.ParquetFile(out / line["path"])
+        for number in range(ledger.num_row_groups):
+            table = ledger.read_row_group(number, columns=["stage", "rule", "reason"])
+            counted = table.group_by(["stage", "rule"]).aggregate(
+                [("reason", "count"), ("reason", "min")]
+            )
+            for row in counted.to_pylist():
+                rule = (row["stage"], row["rule"])
+                rows, reason = found.get(rule, (0, row["reason_min"]))
+                found[rule] = (rows + row["reason_count"], min(reason, row["reason_min"]))
+    left_out = [LeftOut(*rule, *value) for rule, value in found.items() if rule[0] != "open"]
+    return sorted(left_out, key=lambda row: (-row.rows, row.stage, row.rule))

@@ -68,9 +68,11 @@ class Limits:
     unit_seconds: float = 3600.0
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if not value >= 0:  # nor is a NaN
-                raise UsageError(f"limits.{name} = {value}: give 0 or more")
+        for field_ in dataclasses.fields(self):
+            least = 0 if field_.name in ("rename_candidates", "unit_seconds") else 1
+            if not getattr(self, field_.name) >= least:  # a NaN is not, either
+                value = getattr(self, field_.name)
+                raise UsageError(f"{field_.name} = {value}: give {least} or more")
 
 
 @dataclass(frozen=True)

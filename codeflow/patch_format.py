@@ -83,9 +83,9 @@ class FilePatch(NamedTuple):
         return sum(hunk.deletions for hunk in self.hunks)
 
 
-def quote_path(path: bytes) -> bytes:
+def quote_path(path: bytes, always: bool = False) -> bytes:
     """A path as git writes it in a patch: in C quotes if any byte of it needs them."""
-    if not _TO_QUOTE.search(path):
+    if not always and not _TO_QUOTE.search(path):
         return path
 
     def escape(match: re.Match[bytes]) -> bytes:
@@ -184,7 +184,8 @@ def _parse_file(lines: _Lines) -> FilePatch:
         old_name, new_name = _unquote(source, where), _unquote(target, where)
     else:
         old_name = new_name = _same_name(header, where)
-    if header != quote_path(b"a/" + old_name) + b" " + quote_path(b"b/" + new_name):
+    names = b"a/" + old_name, b"b/" + new_name
+    if header not in (b" ".join(quote_path(n, always) for n in names) for always in (False, True)):
         raise DataError(f"{where}: the names of the header and of the lines below differ")
 
     ids = lines.after(b"index ")

@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from codeflow.plugins import load_miners
 from codeflow.pools import Pool, make_pool
 from codeflow.progress import Progress
 from codeflow.publish import (
+    SCHEMAS,
     MinedFile,
     describe,
     gather_units,
@@ -35,7 +37,7 @@ from codeflow.publish import (
 )
 from codeflow.records import SCHEMA_VERSION
 from codeflow.summary import Summary
-from codeflow.units import DONE, MINED, PARTS, Failure
+from codeflow.units import DONE, MINED, PARTS, Failure, disk_error, forget_failure
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,18 @@ def run(
         UsageError: the folder belongs to another run or question; Ray does not answer.
         CodeflowError: the disk is full. KeyboardInterrupt: stopped; the folder can be resumed.
     """
+    try:
+        with _stopped_by_sigterm():
+            return _run(sources, out, config, execution, progress)
+    except BrokenPipeError:  # of the display
+        raise
+    except OSError as error:
+        raise disk_error(error, out) from error
+
+
+def _run(
+    sources: Sequence[Any], out: Path, config: MineConfig, execution: Execution, progress: Progress
+) -> Summary:
     started = time.monotonic()
     miners = load_miners(config.kinds, config.miners)
     from codeflow_miners.flow import MiningContext
@@ -85,6 +99,23 @@ def run(
 
 
 @contextmanager
+def _stopped_by_sigterm() -> Iterator[None]:
+    """SIGTERM stops a run as Ctrl-C does; only the main thread may ask for that."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(signum: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
 def _pool(out: Path, execution: Execution, progress: Progress) -> Iterator[Pool]:
     if execution.workers > 1 or execution.ray_address:
         begun = time.monotonic()
@@ -92,15 +123,9 @@ def _pool(out: Path, execution: Execution, progress: Progress) -> Iterator[Pool]
         progress.note(f"Ray is up after {time.monotonic() - begun:.1f} s")
     else:
         pool = make_pool(out.absolute(), 1, None)
-
-    def stop(signum: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
     try:
         yield pool
     finally:
-        signal.signal(signal.SIGTERM, before)
         pool.close()
 
 
@@ -172,9 +197,7 @@ class _Run:
     def _forget_failures(self) -> None:
         for key in self._sources:
             for unit in ("acquire", "history"):
-                marker = self._out / DONE / key / f"{unit}.json"
-                if "failure" in (files.read_json(marker) or {}):
-                    marker.unlink()
+                forget_failure(f"{key}/{unit}", self._out)
 
     def divide(self, opened: Mapping[str, dict[str, Any]]) -> dict[str, Sequence[int]]:
         """The steps that each opened repository keeps within its family of forks."""
@@ -209,6 +232,7 @@ class _Run:
             flows.append((group[0], flow(members, group[0])))
         for name, outcome in self._drive(iter(flows)):
             if isinstance(outcome, Failure):
+                forget_failure(f"families/{name}", self._out)
                 raise CodeflowError(f"family of {name}: {outcome.rule}: {outcome.reason}")
             starts.update(outcome)
         return starts
@@ -255,6 +279,7 @@ class _Run:
             self._progress.add(units=len(starts[key]))
             record = {"failure": outcome._asdict()} if isinstance(outcome, Failure) else outcome
             files.write_json(self._out / DONE / key / "outcome.json", record)
+            shutil.rmtree(self._out / PARTS / key, ignore_errors=True)
             outcomes[key] = outcome
         ordered = dict(sorted(outcomes.items(), key=lambda item: self._sources[item[0]].repo))
         files.write_json(
@@ -301,6 +326,7 @@ class _Run:
         with files.replacing(self._out / "README.md") as temporary:
             temporary.write_text(text, encoding="utf-8")
         lines.append(describe(self._out, "README.md"))
+        _remove_unlisted(self._out, {str(line["path"]) for line in lines})
         values = {
             "schema_version": SCHEMA_VERSION,
             "created_by": f"codeflow {__version__}",
@@ -332,8 +358,8 @@ class _Run:
             deterministic,
             time.monotonic() - started,
         )
-        files.write_json(self._out / workdir.SUMMARY, asdict(summary))
         shutil.rmtree(self._out / PARTS, ignore_errors=True)
+        files.write_json(self._out / workdir.SUMMARY, asdict(summary))
         return summary
 
     def _run_units(self, name: str, units: Sequence[Unit]) -> list[dict[str, Any]]:
@@ -344,6 +370,7 @@ class _Run:
         lines: dict[str, dict[str, Any]] = {}
         for key, outcome in self._drive((unit.key, flow(unit)) for unit in units):
             if isinstance(outcome, Failure):
+                forget_failure(key, self._out)
                 raise CodeflowError(f"{name}: {key}: {outcome.reason}")
             lines[key] = outcome
         return [lines[unit.key] for unit in units]
@@ -373,3 +400,13 @@ def _remove_leftovers(out: Path) -> None:
         for name in names:
             if name.endswith(files.TEMPORARY):
                 (Path(folder) / name).unlink(missing_ok=True)
+
+
+def _remove_unlisted(out: Path, listed: Set[str]) -> None:
+    """What a killed worker, or a run that was cleared half, left beside the published files."""
+    for table in SCHEMAS:
+        for path in (out / table).glob("*"):
+            if path.relative_to(out).as_posix() not in listed:
+                path.unlink()
+    for path in (out / MINED).glob(f"**/*{files.TEMPORARY}"):
+        path.unlink()

@@ -180,6 +180,11 @@ class Contents:
         content = self._kept.get(side.blob)
         if content is None and side.mode != GITLINK and side.blob not in self._rules:
             content = self._load(side.blob)
+        if content is not None and side.blob not in self._done:
+            # whatever the path: another unit, with a better one, may count on it
+            self._done.add(side.blob)
+            if self._blobs is not None:
+                self._blobs.add(side.blob, content)
         rule: str | None
         if side.mode == GITLINK:
             rule = "submodule"
@@ -188,11 +193,6 @@ class Contents:
         if rule is not None:
             self._state(path, side, rule)
             return None
-        assert content is not None
-        if side.blob not in self._done:
-            self._done.add(side.blob)
-            if self._blobs is not None:
-                self._blobs.add(side.blob, content)
         return content
 
     def _state(self, path: bytes, side: Side, rule: str) -> None:

@@ -38,6 +38,7 @@ _FUNCTION_BYTES = 80  # git cuts the function context of a header here
 
 _FLAGS = DiffOption.FORCE_TEXT | DiffOption.INDENT_HEURISTIC
 _HEADER = re.compile(rb"^@@ -(\d+)((?:,\d+)?) \+(\d+)((?:,\d+)?) @@ ?(.*)$", re.M)
+_SPACES = b" \t\r\v\f"  # git leaves none at the end of a header; libgit2's cut may
 _NO_NEWLINE = b"\n\\ No newline at end of file\n"
 
 
@@ -135,7 +136,7 @@ def _has_context(body: bytes, old: bytes, cut_above: bool, cut_below: bool) -> b
 
 def _shift(body: bytes, old_lines: int, new_lines: int, old: bytes, above: int) -> bytes:
     """Hunk headers moved down by the lines cut off above; function context found up there."""
-    if not above and not new_lines and body.isascii():
+    if not above and not new_lines and body.isascii() and not _cut_at_space(body):
         return body
     function: bytes | None = None  # looked for once: the hunks of a segment share what is above it
     parts = []
@@ -154,6 +155,18 @@ def _shift(body: bytes, old_lines: int, new_lines: int, old: bytes, above: int) 
         at = following + 1
 
 
+def _cut_at_space(body: bytes) -> bool:
+    """Whether some header of hunks ends in white space."""
+    at = 0
+    while True:
+        end = body.index(b"\n", at)
+        if body[end - 1] in _SPACES:
+            return True
+        at = body.find(b"\n@@ -", end) + 1
+        if not at:
+            return False
+
+
 def _header(match: re.Match[bytes], old_lines: int, new_lines: int, function: bytes) -> bytes:
     start, count, new_start, new_count = match[1], match[2], match[3], match[4]
     text = b"@@ -%d%s +%d%s @@" % (
@@ -162,7 +175,7 @@ def _header(match: re.Match[bytes], old_lines: int, new_lines: int, function: by
         int(new_start) + new_lines,
         new_count,
     )
-    return text + b" " + _whole_characters(function) if function else text
+    return text + b" " + _whole_characters(function).rstrip(_SPACES) if function else text
 
 
 def _whole_characters(function: bytes) -> bytes:
@@ -182,7 +195,7 @@ def _function_line(content: bytes, stop: int) -> bytes:
                 start = content.rfind(b"\n", 0, stop - 1) + 1
         for line in reversed(content[start : stop - 1].split(b"\n")):
             if line[:1] in _DEFINITION_STARTS and line:
-                return line[:_FUNCTION_BYTES].rstrip(b" \t\r\n\v\f")
+                return line[:_FUNCTION_BYTES]
         stop = start
     return b""
 

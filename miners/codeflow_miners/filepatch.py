@@ -26,9 +26,9 @@ _ESCAPES = {
 NO_BLOB = b"0" * 40
 
 
-def quote(path: bytes) -> bytes:
+def quote(path: bytes, always: bool = False) -> bytes:
     """A path as Git prints it with core.quotePath on: C-quoted when it holds anything odd."""
-    if _PLAIN.fullmatch(path):
+    if not always and _PLAIN.fullmatch(path):
         return path
     quoted = b"".join(
         _ESCAPES.get(c) or (b"\\%03o" % c if c < 32 or c > 126 else bytes((c,))) for c in path
@@ -57,6 +57,9 @@ def file_patch(row: FileRow, hunks: Hunks, similarity: int = 100) -> bytes:
     assert old_path is not None
     assert new_path is not None
     a, b = quote(b"a/" + old_path), quote(b"b/" + new_path)
+    if b" /" in old_path and old_path == new_path and not hunks.body:
+        # no other line names the file, and `git apply` cannot read such a header without quotes
+        a, b = quote(b"a/" + old_path, always=True), quote(b"b/" + new_path, always=True)
     lines = [b"diff --git %s %s\n" % (a, b)]
     old_blob = row.old.blob.hex().encode() if row.old else NO_BLOB
     new_blob = row.new.blob.hex().encode() if row.new else NO_BLOB
@@ -73,7 +76,8 @@ def file_patch(row: FileRow, hunks: Hunks, similarity: int = 100) -> bytes:
     if old_path != new_path:
         names = (similarity, quote(old_path), quote(new_path))
         lines.append(b"similarity index %d%%\nrename from %s\nrename to %s\n" % names)
-    if old_blob != new_blob:
+    # of a symlink that only moves, `git apply` must know the type to let files come below it
+    if old_blob != new_blob or (old_path != new_path and suffix == b" 120000"):
         lines.append(b"index %s..%s%s\n" % (old_blob, new_blob, suffix))
     if hunks.body:
         lines.append(_name_line(b"---", a if row.old else b"/dev/null"))

@@ -70,12 +70,20 @@ class ObjectReader:
         return _parse_commit(object_id, self._read(object_id, ObjectType.COMMIT))
 
     def tree(self, object_id: bytes) -> list[Entry]:
-        """Entries of a tree in stored order, modes as Git's index would make them."""
+        """Entries of a tree in stored order, modes as Git's index would make them.
+
+        Raises RepositoryError for one that no index could hold: a name twice, a slash in a name.
+        """
         raw = self._read(object_id, ObjectType.TREE)
         entries: list[Entry] = _ENTRY.findall(raw)
         modes = [entry[0] for entry in entries]
         names = [entry[1] for entry in entries]
-        if len(b"".join(modes)) + len(b"".join(names)) + 22 * len(entries) != len(raw):
+        joined = b"".join(names)
+        if (
+            len(b"".join(modes)) + len(joined) + 22 * len(entries) != len(raw)
+            or b"/" in joined
+            or len(set(names)) < len(names)
+        ):
             raise RepositoryError(
                 "damaged-object", f"tree {object_id.hex()} is malformed; run git fsck"
             )

@@ -116,6 +116,9 @@ LEFT_OUT_REASONS: Mapping[str, str] = {
 }
 
 
+_PATH_RULES = ("path-not-utf8", "path-refused", "path-too-long")  # such blobs are written
+
+
 def _candidates(arguments: SnapshotsArguments) -> Iterator[Candidate]:
     for step in arguments.starts:
         yield Candidate(STEPS, step, COMMIT_KIND, step, step + 1, [])
@@ -244,7 +247,7 @@ def _snapshot(tree: ProjectedTree, trees: TreeBuffer) -> str:
 
 
 def _all_blobs(paths: Iterable[str], rules: Mapping[tuple[bytes, Side], str]) -> set[bytes]:
-    left_out = {side.blob for (_, side) in rules}
+    left_out = {side.blob for (_, side), rule in rules.items() if rule not in _PATH_RULES}
     blobs: set[bytes] = set()
     for path in paths:
         table = tables.read(path)

@@ -96,8 +96,10 @@ class Repo:
     git_dir: Path
     tip: str | None = None  # where the next commit goes by default
     clock_s: int = EPOCH
-    snapshots: dict[str, Flat] = field(default_factory=dict)  # of every commit made here
-    written: set[str] = field(default_factory=set)
+    snapshots: dict[str, Flat] = field(
+        default_factory=dict, repr=False
+    )  # of every commit made here
+    written: set[str] = field(default_factory=set, repr=False)
 
     @classmethod
     def create(cls, path: Path, bare: bool = True) -> Repo:
