@@ -26,14 +26,7 @@ from codeflow.errors import CodeflowError, UsageError
 from codeflow.plugins import load_miners
 from codeflow.pools import Pool, make_pool
 from codeflow.progress import Progress
-from codeflow.publish import (
-    SCHEMAS,
-    MinedFile,
-    describe,
-    gather_units,
-    plan_shards,
-    triples_units,
-)
+from codeflow.publish import SCHEMAS, MinedFile, describe, gather_units, plan_shards, triples_units
 from codeflow.records import SCHEMA_VERSION
 from codeflow.summary import Summary
 from codeflow.units import DONE, MINED, PARTS, Failure, disk_error, forget_failure
