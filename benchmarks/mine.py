@@ -5,8 +5,8 @@ For each repository, with everything interleaved round by round and medians of t
 1. `codeflow mine --kinds commit --workers 1` as a whole process, start-up included, into a fresh
    folder, against `git log -p --first-parent -m --no-renames` over the same commits.
 2. With --pydriller: PyDriller's commits per second on a sample spread over the same commits,
-   reading the diff and both contents of every file. Its objects of merges hold only the files in
-   conflict, so that merges cost it less than they cost the others.
+   reading the diff and both contents of every file. Merges stay out of the sample: it looks only
+   at what was in conflict there, mostly nothing, where the others read the whole change.
 3. Peak memory: of the largest process, and of all processes of a run together (sampled; resident
    sets, so that pages they share count in each).
 4. Size: triples, blobs and trees on disk against `git pack-objects` fed with the ids of the same
@@ -53,11 +53,12 @@ GIT_ENV = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")} | {
 
 
 class Range(NamedTuple):
-    """The commits of the window: `old..new` on the first-parent chain are `commits`."""
+    """The window: `old..new` on the first-parent chain; how many commits, and those not merges."""
 
     old: str
     new: str
-    commits: list[str]
+    commits: int
+    plain: list[str]
 
 
 class Ran(NamedTuple):
@@ -78,18 +79,20 @@ def git(repo: Path, *arguments: str) -> list[str]:
 def window(repo: Path) -> Range:
     """The steps whose old side lies at a position in [START, STOP)."""
     listing = subprocess.run(
-        git(repo, "rev-list", "--first-parent", "--reverse", "HEAD"),
+        git(repo, "rev-list", "--first-parent", "--reverse", "--parents", "HEAD"),
         check=True,
         capture_output=True,
         text=True,
         env=GIT_ENV,
     )
-    chain = listing.stdout.split()
+    chain = [line.split() for line in listing.stdout.splitlines()]  # each with its parents
     last = len(chain) - 1
     starts = [k for k in range(last) if START <= k / last < STOP]
     if not starts:
         sys.exit(f"{repo}: no commits in the window")
-    return Range(chain[starts[0]], chain[starts[-1] + 1], [chain[k + 1] for k in starts])
+    steps = [chain[k + 1] for k in starts]
+    plain = [commit for commit, *parents in steps if len(parents) == 1]
+    return Range(chain[starts[0]][0], steps[-1][0], len(steps), plain)
 
 
 def measured(command: Sequence[str], env: dict[str, str] | None = None) -> Ran:
@@ -173,7 +176,7 @@ def pydriller_rate(repo: Path, commits: Sequence[str]) -> float:
     """Commits per second on a sample spread evenly over some commits."""
     from pydriller import Git
 
-    os.environ.update(GIT_ENV)  # it starts git itself
+    os.environ.update(GIT_ENV)  # it starts git, too
     spread = max(1, len(commits) // PYDRILLER_COMMITS)
     sample = commits[::spread][:PYDRILLER_COMMITS]
     begun = time.perf_counter()
@@ -220,16 +223,21 @@ def one_repository(repo: Path, folder: Path, rounds: int, pydriller: bool) -> di
     by_git.append(f"{span.old}..{span.new}")
     out = folder / "one"
     measured(by_git, GIT_ENV)  # what follows reads from memory
+    plain = folder / "plain.git"  # PyDriller misreads a bare folder without that name
+    if pydriller:
+        shutil.rmtree(plain, ignore_errors=True)
+        clone = ["git", "clone", "-q", "--bare", "--shared", str(repo), str(plain)]
+        subprocess.run(clone, check=True, env=GIT_ENV)
     ours, gits, rates = [], [], []
     for _ in range(rounds):
         gits.append(measured(by_git, GIT_ENV))
         ours.append(mine([repo], out, "commit", 1))
         if pydriller:
-            rates.append(pydriller_rate(repo, span.commits))
-    our_rates = [len(span.commits) / ran.wall_s for ran in ours]
+            rates.append(pydriller_rate(plain, span.plain))
+    our_rates = [span.commits / ran.wall_s for ran in ours]
     return {
         "repo": repo.name,
-        "commits": len(span.commits),
+        "commits": span.commits,
         "git_log_s": [ran.wall_s for ran in gits],
         "codeflow_s": [ran.wall_s for ran in ours],
         "git_log_cpu_s": [ran.cpu_s for ran in gits],
