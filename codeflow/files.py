@@ -15,9 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 TEMPORARY = ".tmp"
-_COMPRESSION_LEVEL = (
-    3  # zstd's window is 2 MiB from here on, which holds several versions of a file
-)
+_COMPRESSION_LEVEL = 5  # from here on zstd reaches back over several versions of a large file
 _WHOLE_ROW_GROUP = 1 << 30
 
 

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import logging
 import os
+import re
+import signal
+import socket
+import threading
 from collections import deque
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, Protocol
 
 from codeflow.contracts import Unit, UnitResult
@@ -19,6 +23,7 @@ from codeflow.units import Failure, record_failure, run_unit
 
 WAITING_THREADS = 8
 RETRIES = 3
+_ANSWER_S = 10.0
 
 Done = tuple[Unit, UnitResult | Failure]
 
@@ -45,40 +50,60 @@ class Pool(Protocol):
 
 
 class SerialPool:
-    """One worker: units run here, one at a time; those that wait for others run in threads."""
+    """One worker: units run here, one at a time; those that wait for others run in threads.
+
+    The threads are daemons: a run that is stopped must not wait for a clone of an hour to end.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._queue: deque[Unit] = deque()
-        self._threads: ThreadPoolExecutor | None = None
-        self._waiting: dict[Future[UnitResult | Failure], Unit] = {}
+        self._inbox: SimpleQueue[Unit] = SimpleQueue()
+        self._ended: SimpleQueue[tuple[Unit, UnitResult | Failure | BaseException]] = SimpleQueue()
+        self._threads = 0
+        self._waiting = 0
 
     @property
     def room(self) -> int:
-        return 2 * WAITING_THREADS - len(self._queue) - len(self._waiting)
+        return 2 * WAITING_THREADS - len(self._queue) - self._waiting
 
     def submit(self, unit: Unit) -> None:
-        if unit.waits:
-            self._threads = self._threads or ThreadPoolExecutor(WAITING_THREADS)
-            self._waiting[self._threads.submit(run_unit, unit, self._folder)] = unit
-        else:
+        if not unit.waits:
             self._queue.append(unit)
+            return
+        self._waiting += 1
+        self._inbox.put(unit)
+        if self._threads < min(self._waiting, WAITING_THREADS):
+            self._threads += 1
+            threading.Thread(target=self._wait_for_others, daemon=True).start()
+
+    def _wait_for_others(self) -> None:
+        while True:
+            unit = self._inbox.get()
+            try:
+                self._ended.put((unit, run_unit(unit, self._folder)))
+            except BaseException as error:
+                self._ended.put((unit, error))
 
     def next_done(self) -> Done:
-        if not self._queue:
-            done, _ = wait(self._waiting, return_when=FIRST_COMPLETED)
-            future = done.pop()
-            return self._waiting.pop(future), future.result()
-        unit = self._queue.popleft()
-        return unit, run_unit(unit, self._folder)
+        if self._queue:
+            unit = self._queue.popleft()
+            return unit, run_unit(unit, self._folder)
+        unit, result = self._ended.get()
+        self._waiting -= 1
+        if isinstance(result, BaseException):
+            raise result
+        return unit, result
 
     def close(self) -> None:
-        if self._threads is not None:
-            self._threads.shutdown(wait=False, cancel_futures=True)
+        while not self._inbox.empty():
+            self._inbox.get()
 
 
 class RayPool:
     """Ray tasks. `folder` must be the same path on every node.
+
+    A Ray that this process is connected to already is used, and left as it is.
 
     Args:
         workers: size of a Ray started here; None to use all of an existing cluster.
@@ -88,23 +113,14 @@ class RayPool:
     def __init__(self, folder: Path, workers: int | None, address: str | None) -> None:
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        os.environ.setdefault("RAY_task_oom_retries", str(RETRIES))  # else for ever
         import ray
 
         self._ray = ray
         self._folder = folder
-        try:
-            if address is None:
-                ray.init(
-                    num_cpus=workers,
-                    include_dashboard=False,
-                    log_to_driver=False,
-                    logging_level=logging.ERROR,
-                )
-            else:
-                ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            lines = str(error).strip().splitlines() or [type(error).__name__]
-            raise UsageError(f"Ray at {address or 'this machine'}: {lines[0]}") from None
+        self._started = not ray.is_initialized()
+        if self._started:
+            _start_ray(workers, address)
         resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
         self.workers = workers or max(1, int(resources.get("CPU", 1)))
         self._run: Any = ray.remote(max_retries=RETRIES, retry_exceptions=False)(run_unit)
@@ -135,9 +151,49 @@ class RayPool:
             if isinstance(cause, CodeflowError):
                 raise cause from None
             raise
+        except exceptions.RayError as error:
+            raise CodeflowError(
+                f"Ray failed ({type(error).__name__}); run the same command again"
+            ) from error
 
     def close(self) -> None:
-        self._ray.shutdown()
+        for reference in self._pending:  # of a cluster that lives on
+            self._ray.cancel(reference, force=True)
+        if self._started:
+            self._ray.shutdown()
+
+
+def _start_ray(workers: int | None, address: str | None) -> None:
+    """Connects to the cluster at `address`, or starts one here. Raises UsageError."""
+    import ray
+
+    if address is not None and re.fullmatch(r"[^/]+:\d+", address):
+        _require_answer(address)
+    own: dict[str, Any] = {"num_cpus": workers, "include_dashboard": False}
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        ray.init(
+            address=address or "local",  # not one that the environment names
+            log_to_driver=False,
+            logging_level=logging.CRITICAL,
+            **({} if address else own),
+        )
+    except (ConnectionError, ValueError, RuntimeError, OSError, ImportError) as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise UsageError(f"Ray at {address or 'this machine'}: {lines[0]}") from None
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, before)  # Ray puts its own there
+
+
+def _require_answer(address: str) -> None:
+    """Asks at once what Ray would ask for two minutes, with a page of logs."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _ANSWER_S).close()
+    except (OSError, OverflowError) as error:
+        raise UsageError(
+            f"Ray at {address}: no answer ({error}); is `ray start --head` running there?"
+        ) from None
 
 
 def make_pool(folder: Path, workers: int, address: str | None) -> Pool:

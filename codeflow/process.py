@@ -11,6 +11,8 @@ import ctypes
 import gc
 from functools import cache
 
+import pyarrow as pa
+
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # <malloc.h>
 _KEPT_BYTES = 128 << 20
 _MAPPED_BYTES = 32 << 20  # glibc's largest
@@ -21,6 +23,7 @@ def tune() -> None:
     """Applies the settings, once a process."""
     gc.freeze()
     gc.set_threshold(200_000, 20, 100)
+    pa.set_memory_pool(pa.system_memory_pool())  # the same allocator, which keeps its pages
     try:
         libc = ctypes.CDLL(None)
         libc.mallopt(_M_MMAP_THRESHOLD, _MAPPED_BYTES)

@@ -10,32 +10,34 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from codeflow import __version__, card, files, manifest, workdir
+from codeflow.account import stored_summary, summarise, write_run_ledger
 from codeflow.config import MineConfig, as_mapping, stage_hash
 from codeflow.contracts import Flow, Unit, UnitResult
 from codeflow.drive import Outcome, drive
-from codeflow.errors import CodeflowError
+from codeflow.errors import CodeflowError, UsageError
 from codeflow.plugins import load_miners
 from codeflow.pools import Pool, make_pool
 from codeflow.progress import Progress
 from codeflow.publish import (
+    SCHEMAS,
     MinedFile,
     describe,
     gather_units,
     plan_shards,
     triples_units,
 )
-from codeflow.records import LEDGER, SCHEMA_VERSION, LedgerRow, table_of
-from codeflow.summary import Failure as FailedRepository
-from codeflow.summary import LeftOut, Summary
-from codeflow.units import DONE, MINED, PARTS, Failure
+from codeflow.records import SCHEMA_VERSION
+from codeflow.summary import Summary
+from codeflow.units import DONE, MINED, PARTS, Failure, disk_error, forget_failure
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,18 @@ def run(
         UsageError: the folder belongs to another run or question; Ray does not answer.
         CodeflowError: the disk is full. KeyboardInterrupt: stopped; the folder can be resumed.
     """
+    try:
+        with _stopped_by_sigterm():
+            return _run(sources, out, config, execution, progress)
+    except BrokenPipeError:  # of the display
+        raise
+    except OSError as error:
+        raise disk_error(error, out) from error
+
+
+def _run(
+    sources: Sequence[Any], out: Path, config: MineConfig, execution: Execution, progress: Progress
+) -> Summary:
     started = time.monotonic()
     miners = load_miners(config.kinds, config.miners)
     from codeflow_miners.flow import MiningContext
@@ -64,7 +78,7 @@ def run(
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise CodeflowError(f"{out}: {error.strerror}; give another --out") from None
+        raise UsageError(f"{out}: {error.strerror}; give another folder") from None
     with workdir.locked(out):
         settings = as_mapping(config)
         listed = [{"repo": s.repo, "location": s.location, "ref": s.ref} for s in sources]
@@ -72,7 +86,7 @@ def run(
         summary = files.read_json(out / workdir.SUMMARY)
         if summary is not None and (out / manifest.NAME).exists():
             progress.note(f"{out} is complete; nothing to do (--fresh mines again)")
-            return _stored_summary(summary)
+            return stored_summary(summary)
         _remove_leftovers(out)
         cache = str(execution.cache.expanduser().absolute())
         context = MiningContext(config, cache, miners)
@@ -85,6 +99,23 @@ def run(
 
 
 @contextmanager
+def _stopped_by_sigterm() -> Iterator[None]:
+    """SIGTERM stops a run as Ctrl-C does; only the main thread may ask for that."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(signum: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
 def _pool(out: Path, execution: Execution, progress: Progress) -> Iterator[Pool]:
     if execution.workers > 1 or execution.ray_address:
         begun = time.monotonic()
@@ -92,15 +123,9 @@ def _pool(out: Path, execution: Execution, progress: Progress) -> Iterator[Pool]
         progress.note(f"Ray is up after {time.monotonic() - begun:.1f} s")
     else:
         pool = make_pool(out.absolute(), 1, None)
-
-    def stop(signum: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
     try:
         yield pool
     finally:
-        signal.signal(signal.SIGTERM, before)
         pool.close()
 
 
@@ -172,9 +197,7 @@ class _Run:
     def _forget_failures(self) -> None:
         for key in self._sources:
             for unit in ("acquire", "history"):
-                marker = self._out / DONE / key / f"{unit}.json"
-                if "failure" in (files.read_json(marker) or {}):
-                    marker.unlink()
+                forget_failure(f"{key}/{unit}", self._out)
 
     def divide(self, opened: Mapping[str, dict[str, Any]]) -> dict[str, Sequence[int]]:
         """The steps that each opened repository keeps within its family of forks."""
@@ -209,6 +232,7 @@ class _Run:
             flows.append((group[0], flow(members, group[0])))
         for name, outcome in self._drive(iter(flows)):
             if isinstance(outcome, Failure):
+                forget_failure(f"families/{name}", self._out)
                 raise CodeflowError(f"family of {name}: {outcome.rule}: {outcome.reason}")
             starts.update(outcome)
         return starts
@@ -255,6 +279,7 @@ class _Run:
             self._progress.add(units=len(starts[key]))
             record = {"failure": outcome._asdict()} if isinstance(outcome, Failure) else outcome
             files.write_json(self._out / DONE / key / "outcome.json", record)
+            shutil.rmtree(self._out / PARTS / key, ignore_errors=True)
             outcomes[key] = outcome
         ordered = dict(sorted(outcomes.items(), key=lambda item: self._sources[item[0]].repo))
         files.write_json(
@@ -278,7 +303,7 @@ class _Run:
         keys = sorted(outcomes, key=lambda key: self._sources[key].repo)
         good = {k: o for k in keys if not isinstance(o := outcomes[k], Failure)}
         stamp = stage_hash(settings)
-        run_ledger = self._write_run_ledger(outcomes, opened)
+        run_ledger = write_run_ledger(self._out, self._sources, outcomes, opened)
         tables = {name: self._mined(good, name) for name in ("triples", "blobs", "trees", "ledger")}
         tables["ledger"].append(run_ledger)
         triples = tables.pop("triples")
@@ -301,6 +326,7 @@ class _Run:
         with files.replacing(self._out / "README.md") as temporary:
             temporary.write_text(text, encoding="utf-8")
         lines.append(describe(self._out, "README.md"))
+        _remove_unlisted(self._out, {str(line["path"]) for line in lines})
         values = {
             "schema_version": SCHEMA_VERSION,
             "created_by": f"codeflow {__version__}",
@@ -323,9 +349,17 @@ class _Run:
         }
         with files.replacing(self._out / manifest.NAME) as temporary:
             temporary.write_bytes(manifest.seal(values))
-        summary = self._summary(outcomes, good, lines, kinds, deterministic, started)
-        files.write_json(self._out / workdir.SUMMARY, asdict(summary))
+        summary = summarise(
+            self._out,
+            self._sources,
+            outcomes,
+            lines,
+            kinds,
+            deterministic,
+            time.monotonic() - started,
+        )
         shutil.rmtree(self._out / PARTS, ignore_errors=True)
+        files.write_json(self._out / workdir.SUMMARY, asdict(summary))
         return summary
 
     def _run_units(self, name: str, units: Sequence[Unit]) -> list[dict[str, Any]]:
@@ -336,6 +370,7 @@ class _Run:
         lines: dict[str, dict[str, Any]] = {}
         for key, outcome in self._drive((unit.key, flow(unit)) for unit in units):
             if isinstance(outcome, Failure):
+                forget_failure(key, self._out)
                 raise CodeflowError(f"{name}: {key}: {outcome.reason}")
             lines[key] = outcome
         return [lines[unit.key] for unit in units]
@@ -348,62 +383,6 @@ class _Run:
                 found.append(MinedFile(path, (self._out / path).stat().st_size, unreached))
         return found
 
-    def _write_run_ledger(
-        self, outcomes: Mapping[str, Outcome], opened: Mapping[str, Any]
-    ) -> MinedFile:
-        """Ledger rows of whole repositories: what failed, what is another's, repeated lines."""
-        rows = []
-        for key in sorted(outcomes, key=lambda key: self._sources[key].repo):
-            source, outcome = self._sources[key], outcomes[key]
-            if isinstance(outcome, Failure):
-                stage = "open" if "failure" in opened[key] else "mine"
-                rows.append(
-                    LedgerRow(
-                        stage, outcome.rule, outcome.reason, source.repo, None, None, outcome.detail
-                    )
-                )
-            elif not outcome["mined"]:
-                reason = "every change of its window belongs to another repository of its family"
-                rows.append(LedgerRow("families", "fork", reason, source.repo))
-            for line in source.repeats:
-                reason = f"line {line} of the list says the same as line {source.line}"
-                rows.append(LedgerRow("list", "repeated", reason, source.repo))
-        path = f"{MINED}/ledger.parquet"
-        with files.parquet(self._out / path, LEDGER) as writer:
-            writer.write(table_of(rows, LEDGER))
-        return MinedFile(path, (self._out / path).stat().st_size)
-
-    def _summary(
-        self,
-        outcomes: Mapping[str, Outcome],
-        good: Mapping[str, dict[str, Any]],
-        lines: Sequence[Mapping[str, Any]],
-        kinds: Mapping[str, int],
-        deterministic: bool,
-        started: float,
-    ) -> Summary:
-        failed = [
-            FailedRepository(self._sources[key].repo, o.rule, o.reason)
-            for key, o in outcomes.items()
-            if isinstance(o, Failure)
-        ]
-        blobs, content_bytes = _count_blobs(self._out, lines)
-        return Summary(
-            repositories=len(self._sources),
-            mined=len(good),
-            failed=failed,
-            commits_read=sum(outcome.get("steps", 0) for outcome in good.values()),
-            triples_by_kind=kinds,
-            left_out=_left_out(self._out, lines),
-            blobs=blobs,
-            content_bytes=content_bytes,
-            disk_bytes=sum(line["bytes"] for line in lines),
-            elapsed_s=time.monotonic() - started,
-            out=_shown(self._out),
-            deterministic=deterministic,
-            next_command=f"codeflow inspect {_shown(self._out)}",
-        )
-
 
 def good_repositories(
     sources: Mapping[str, Any], good: Mapping[str, Any], opened: Mapping[str, Any]
@@ -415,65 +394,19 @@ def good_repositories(
     ]
 
 
-def _shown(path: Path) -> str:
-    try:
-        return os.path.relpath(path)
-    except ValueError:
-        return str(path)
-
-
-def _count_blobs(out: Path, lines: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
-    rows = size = 0
-    for line in lines:
-        if line["path"].startswith("blobs/"):
-            column = pq.read_table(out / line["path"], columns=["size_bytes"]).column(0)
-            rows += len(column)
-            size += pc.sum(column).as_py() or 0
-    return rows, size
-
-
-def _left_out(out: Path, lines: Sequence[Mapping[str, Any]]) -> list[LeftOut]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    columns = ["stage", "rule", "reason"]
-    tables = [
-        pq.read_table(out / line["path"], columns=columns)
-        for line in lines
-        if line["path"].startswith("ledger/")
-    ]
-    if not tables:
-        return []
-    grouped = (
-        pa.concat_tables(tables)
-        .group_by(["stage", "rule"])
-        .aggregate([("reason", "count"), ("reason", "min")])
-        .to_pylist()
-    )
-    rows = [
-        LeftOut(row["stage"], row["rule"], row["reason_count"], row["reason_min"])
-        for row in grouped
-        if row["stage"] not in ("open",)
-    ]
-    return sorted(rows, key=lambda row: (-row.rows, row.stage, row.rule))
-
-
-def _stored_summary(values: Mapping[str, Any]) -> Summary:
-    return Summary(
-        **{
-            **values,
-            "failed": [FailedRepository(*row) for row in values["failed"]],
-            "left_out": [LeftOut(*row) for row in values["left_out"]],
-        }
-    )
-
-
 def _remove_leftovers(out: Path) -> None:
     """Temporary files of a run that was killed."""
     for folder, _, names in os.walk(out):
         for name in names:
             if name.endswith(files.TEMPORARY):
                 (Path(folder) / name).unlink(missing_ok=True)
+
+
+def _remove_unlisted(out: Path, listed: Set[str]) -> None:
+    """What a killed worker, or a run that was cleared half, left beside the published files."""
+    for table in SCHEMAS:
+        for path in (out / table).glob("*"):
+            if path.relative_to(out).as_posix() not in listed:
+                path.unlink()
+    for path in (out / MINED).glob(f"**/*{files.TEMPORARY}"):
+        path.unlink()

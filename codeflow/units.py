@@ -8,6 +8,7 @@ behind is overwritten. Paths are stored relative to the folder, so that it can b
 from __future__ import annotations
 
 import errno
+import os
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -96,7 +97,10 @@ def run_unit(unit: Unit, folder: Path) -> UnitResult | Failure:
         reason = "a unit ran out of memory"
         marker = {"failure": Failure("memory", reason, False)._asdict()}
     except OSError as error:
-        raise _disk_error(error, folder) from error
+        if not _is_repositorys(error, folder):
+            raise disk_error(error, folder) from error
+        reason = f"{Path(os.fsdecode(error.filename)).name}: {error.strerror}"
+        marker = {"failure": Failure("unreadable", reason)._asdict()}
     except CodeflowError:
         raise
     except Exception as error:
@@ -106,7 +110,7 @@ def run_unit(unit: Unit, folder: Path) -> UnitResult | Failure:
     try:
         files.write_json(folder / DONE / f"{unit.key}.json", marker)
     except OSError as error:
-        raise _disk_error(error, folder) from error
+        raise disk_error(error, folder) from error
     if "failure" in marker:
         return Failure(**marker["failure"])
     return _result(marker, folder)
@@ -125,9 +129,37 @@ def _result(marker: dict[str, Any], folder: Path) -> UnitResult:
     )
 
 
-def _disk_error(error: OSError, folder: Path) -> CodeflowError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return CodeflowError(f"{folder}: no space left; free some and run the same command again")
-    if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-        return CodeflowError(f"{error.filename or folder}: {error.strerror}; nothing was lost")
-    return CodeflowError(f"{error.filename or folder}: {error.strerror or error}; run it again")
+def forget_failure(unit_key: str, folder: Path) -> None:
+    """Lets a unit that failed run again; one that is done stays done."""
+    marker = folder / DONE / f"{unit_key}.json"
+    if "failure" in (files.read_json(marker) or {}):
+        marker.unlink()
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FORBIDDEN = (errno.EACCES, errno.EROFS, errno.EPERM)
+_OURS = (*_FULL, errno.EFBIG, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+
+
+def _is_repositorys(error: OSError, folder: Path) -> bool:
+    """Whether the error is about a file of a repository: removed under us, not ours to read.
+
+    Arrow, which writes what is ours, names no file.
+    """
+    name = error.filename
+    if error.errno in _OURS or not isinstance(name, (str, bytes, os.PathLike)):
+        return False
+    return not Path(os.fsdecode(name)).absolute().is_relative_to(folder.absolute())
+
+
+def disk_error(error: OSError, folder: Path) -> CodeflowError:
+    """What a user is told when a file of a run cannot be written or read."""
+    where = os.fsdecode(error.filename) if error.filename else str(folder)
+    if error.errno in _FULL:
+        return CodeflowError(f"{where}: no space left; free some and run the same command again")
+    if error.errno == errno.EFBIG:
+        return CodeflowError(f"{where}: larger than files may be here (ulimit -f); raise the limit")
+    what = error.strerror or str(error)
+    if error.errno in _FORBIDDEN:
+        return CodeflowError(f"{where}: {what}; nothing was lost, run the same command again")
+    return CodeflowError(f"{where}: {what}; run the same command again")

@@ -83,7 +83,7 @@ def verify(path: str | os.PathLike[str], *, progress: Progress | None = None) ->
     """Checks a whole dataset folder.
 
     Raises:
-        DataError: it is no dataset folder at all, or of another schema version.
+        DataError: it has no manifest. Everything else that is wrong is in the report.
     """
     folder = Path(path)
     tell = progress or (lambda stage, done, total: None)
@@ -118,7 +118,7 @@ def _check_files(
     for file in listed:
         path = folder / file.path
         report.files += 1
-        if ".." in Path(file.path).parts or path.is_absolute() != folder.is_absolute():
+        if ".." in Path(file.path).parts or Path(file.path).is_absolute():
             report.add(file.path, "", "lies outside the dataset")
             continue
         if names.count(file.path) > 1:

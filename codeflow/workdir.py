@@ -24,14 +24,20 @@ RUN = f"{WORK}/run.json"
 OPENED = f"{WORK}/opened.json"
 MINED_INDEX = f"{WORK}/mined.json"
 SUMMARY = f"{WORK}/summary.json"
-_OWN = ("mined", "decisions", "triples", "blobs", "trees", "tokens", "ledger", WORK)
+_OWN = ("mined", "decisions", "triples", "blobs", "trees", "tokens", "ledger")
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Holds the folder for this run. Raises UsageError when another run is in it."""
-    (folder / WORK).mkdir(parents=True, exist_ok=True)
-    with (folder / WORK / "lock").open("w") as lock:
+    try:
+        (folder / WORK).mkdir(parents=True, exist_ok=True)
+        opened = (folder / WORK / "lock").open("w")
+    except OSError as error:
+        raise UsageError(
+            f"{error.filename}: {error.strerror}; give a folder that can be written to"
+        ) from None
+    with opened as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -51,21 +57,20 @@ def begin(
     Raises:
         UsageError: the folder holds a run of another configuration or list, or other files.
     """
-    if fresh:
-        clear(folder)
     stored = files.read_json(folder / RUN)
-    if stored is None:
-        strangers = sorted(p.name for p in folder.iterdir() if p.name not in _OWN)
+    if stored is None:  # not a run's, whatever it is: --fresh must not clear it
+        strangers = sorted(p.name for p in folder.iterdir() if p.name != WORK)
         if strangers:
             raise UsageError(
                 f"{folder}: holds other files ({', '.join(strangers[:3])}); give a new folder"
             )
+    elif fresh:
+        clear(folder)
+    if stored is None or fresh:
         files.write_json(folder / RUN, {"config": config, "sources": list(sources)})
         return
     differing = differing_keys(stored["config"], config)
-    if [source["location"] for source in stored["sources"]] != [s["location"] for s in sources] or [
-        source["ref"] for source in stored["sources"]
-    ] != [s["ref"] for s in sources]:
+    if _targets(stored["sources"]) != _targets(sources):
         differing.append("repos")
     if differing:
         raise UsageError(
@@ -74,15 +79,28 @@ def begin(
         )
 
 
+def _targets(sources: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """What the sources are; the order of the list changes nothing that is published."""
+    return sorted((source["location"], source["ref"] or "") for source in sources)
+
+
 def clear(folder: Path) -> None:
-    """Removes what codeflow wrote into a folder, but for the lock that is held."""
-    for name in (*_OWN, "README.md", "manifest.json", "report.html"):
-        path = folder / name
-        if name == WORK:
-            for child in path.iterdir():
-                if child.name != "lock":
-                    shutil.rmtree(child) if child.is_dir() else child.unlink()
-        elif path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+    """Removes what codeflow wrote into a folder, but for `.work/run.json` and the lock.
+
+    The manifest goes first, so that a folder half cleared is not taken for a dataset, then the
+    markers, so that no unit counts as done whose files are gone. The mark that the folder is ours
+    stays, so that the same command may clear it again.
+    """
+    _remove(folder / "manifest.json")
+    for child in (folder / WORK).iterdir():
+        if child.name not in ("lock", Path(RUN).name):
+            _remove(child)
+    for name in ("README.md", "report.html", *_OWN):
+        _remove(folder / name)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -34,8 +34,11 @@ import pyarrow.parquet as pq
 ENV = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
 ENV |= {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull, "GIT_ATTR_NOSYSTEM": "1"}
 ENV |= {"GIT_NO_REPLACE_OBJECTS": "1", "LC_ALL": "C", "GIT_NO_LAZY_FETCH": "1"}
-ENV |= {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*"}
-
+# Read a repository of another user; do not spend time on packing and syncing the scratch one.
+CONFIG = {"safe.directory": "*", "core.compression": "0", "core.fsync": "none"}
+ENV["GIT_CONFIG_COUNT"] = str(len(CONFIG))
+for number, (key, value) in enumerate(CONFIG.items()):
+    ENV |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
 
 COLUMNS = ["id", "kind", "old_commit", "new_commit", "commits", "old_tree", "new_tree"]
 COLUMNS += ["patch", "position"]
@@ -58,7 +61,7 @@ def rows(dataset, table, repo, columns):
 
 def write_blobs(dataset, repo, scratch):
     """Every content into the scratch repository, byte for byte; git says what its id is."""
-    command = ["git", "fast-import", "--quiet", f"--export-marks={scratch}/marks"]
+    command = ["git", "fast-import", "--quiet", "--depth=0", f"--export-marks={scratch}/marks"]
     importer = subprocess.Popen(command, stdin=subprocess.PIPE, env=ENV | {"GIT_DIR": scratch})
     ids = []
     for row in rows(dataset, "blobs", repo, ["id", "content"]):
@@ -229,7 +232,7 @@ def main():
             TREES[row["id"]] = {e["name"].encode(): (e["mode"], e["id"]) for e in row["entries"]}
         triples = list(rows(options.dataset, "triples", repo, COLUMNS))
         triples.sort(key=lambda row: (row["kind"], row["position"]))
-        parts = [triples[k : k + 200] for k in range(0, len(triples), 200)]
+        parts = [triples[k : k + 50] for k in range(0, len(triples), 50)]
         jobs = [(part, folder, scratch, limit) for part in parts]
         with multiprocessing.get_context("fork").Pool(2) as pool:
             for found in pool.imap(check, jobs):

@@ -16,7 +16,7 @@ from codeflow_miners import tables
 from codeflow_miners.languages import ChangedLines, triple_language
 from codeflow_miners.tables import SNAPSHOTS
 
-_TRIPLES_PER_GROUP = 512
+_TRIPLES_PER_GROUP = 1024
 
 
 @dataclass(frozen=True)

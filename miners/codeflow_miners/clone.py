@@ -140,6 +140,7 @@ class _Remote:
             settings=self.settings,
             env=self.env,
             pass_fds=[self.lock],
+            leashed=True,
         )
 
 

@@ -8,13 +8,13 @@ for miners that search, features of every step.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from codeflow.config import MineConfig
@@ -132,15 +132,23 @@ class BlobBuffer:
         """Writes what is held as one row group."""
         if not self._ids:
             return
-        sizes = np.fromiter(map(len, self._contents), np.int64, len(self._contents))
-        offsets = np.concatenate(([0], np.cumsum(sizes)))
-        content = pa.LargeStringArray.from_buffers(  # one copy instead of two
-            len(sizes), pa.py_buffer(offsets), pa.py_buffer(b"".join(self._contents))
-        )
-        repo = pa.repeat(pa.scalar(self._repo), len(sizes))
-        columns = [repo, pa.array(self._ids), pa.array(sizes.astype(np.int32)), content]
-        self._writer.write(pa.record_batch(columns, schema=BLOBS))
+        sizes = [len(content) for content in self._contents]
+        # one chunk a blob, on the bytes where they are: the writer makes the only copy
+        chunks = [_large_string(content) for content in self._contents]
+        columns = [
+            pa.repeat(pa.scalar(self._repo), len(sizes)),
+            pa.array(self._ids),
+            pa.array(sizes, pa.int32()),
+            pa.chunked_array(chunks, pa.large_string()),
+        ]
+        self._writer.write(pa.table(columns, schema=BLOBS))
         self._ids, self._contents, self._bytes = [], [], 0
+
+
+def _large_string(content: bytes) -> pa.LargeStringArray:
+    """An array of one string over bytes that are known to be UTF-8."""
+    offsets = pa.py_buffer(struct.pack("<qq", 0, len(content)))
+    return pa.LargeStringArray.from_buffers(1, offsets, pa.py_buffer(content))
 
 
 class Contents:

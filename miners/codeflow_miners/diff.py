@@ -21,7 +21,7 @@ from pygit2 import Patch
 from pygit2.enums import DiffOption
 
 CONTEXT_LINES = 3
-_KEPT_BYTES = 640  # equal text given to xdiff around a difference; groups may slide over it
+_KEPT_BYTES = 400  # equal text given to xdiff around a difference; groups may slide over it
 _KEPT_LINES = 8  # ... and at least so many lines
 _BLOCK_BYTES = 512  # compared by one XOR
 _NUMPY_BYTES = 4096  # from here on numpy counts newlines faster than bytes.count

@@ -31,6 +31,17 @@ _NOISE = re.compile(
 _USERINFO = re.compile(r"(?<=://)[^/@\s']*@")
 
 
+_NOT_FOUND: Final = 127  # what a shell says; git itself never does
+# Runs "$0" "$@" beside a watcher that waits for the end of our standard input, a pipe whose other
+# end only codeflow's process has. That end closes with the process, even with one that is killed,
+# and takes the whole group along.
+_LEASH: Final = """\
+exec 3<&0
+{ read -r _ <&3; kill -KILL 0; } >/dev/null 2>&1 &
+"$0" "$@" </dev/null 3<&-
+"""
+
+
 class GitFailedError(RepositoryError):
     """git exited with an error. `stderr` is all it said, with credentials taken out."""
 
@@ -48,6 +59,7 @@ def run_git(
     settings: Iterable[tuple[str, str]] = (),
     env: Mapping[str, str] | None = None,
     pass_fds: Sequence[int] = (),
+    leashed: bool = False,
 ) -> bytes:
     """Runs git in isolation and returns what it printed.
 
@@ -57,6 +69,8 @@ def run_git(
             other users of the machine cannot read it.
         env: more environment variables.
         pass_fds: descriptors that stay open in git, so that a lock lives as long as it does.
+        leashed: git must die with this process, however that ends. For commands that may take
+            long; costs a shell.
 
     Raises:
         GitFailedError: rule `git`, with the last line that says something.
@@ -64,19 +78,33 @@ def run_git(
         UsageError: there is no git.
     """
     command = ["git", *([f"--git-dir={git_dir}"] if git_dir else []), *args]
-    try:
-        process = subprocess.Popen(
-            command,
-            cwd="/",  # a repository around the current folder must not be found
-            env={**_environment(settings), **(env or {})},
-            stdin=subprocess.DEVNULL if input is None else subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,  # no terminal to ask on, and one group to kill
-            pass_fds=pass_fds,
-        )
-    except FileNotFoundError:
-        raise UsageError("git: command not found; install git 2.36 or newer") from None
+    assert input is None or not leashed
+    with contextlib.ExitStack() as stack:
+        stdin = subprocess.DEVNULL if input is None else subprocess.PIPE
+        if leashed:
+            command = ["sh", "-c", _LEASH, *command]
+            stdin, held = os.pipe()
+            stack.callback(os.close, held)
+            stack.callback(os.close, stdin)
+        try:
+            process = subprocess.Popen(
+                command,
+                cwd="/",  # a repository around the current folder must not be found
+                env={**_environment(settings), **(env or {})},
+                stdin=stdin,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,  # no terminal to ask on, and one group to kill
+                pass_fds=pass_fds,
+            )
+        except FileNotFoundError:
+            raise UsageError("git: command not found; install git 2.36 or newer") from None
+        return _finish(process, args, input, timeout_s)
+
+
+def _finish(
+    process: subprocess.Popen[bytes], args: Sequence[str], input: bytes | None, timeout_s: float
+) -> bytes:
     with process:
         try:
             output, errors = process.communicate(input, timeout_s)
@@ -87,6 +115,8 @@ def run_git(
         except BaseException:
             _kill_group(process)
             raise
+    if process.returncode == _NOT_FOUND:
+        raise UsageError("git: command not found; install git 2.36 or newer")
     if process.returncode:
         stderr = _USERINFO.sub("", errors.decode("utf-8", "replace"))
         reason = last_words(stderr) or f"git {args[0]} failed with status {process.returncode}"

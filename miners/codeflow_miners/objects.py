@@ -70,12 +70,20 @@ class ObjectReader:
         return _parse_commit(object_id, self._read(object_id, ObjectType.COMMIT))
 
     def tree(self, object_id: bytes) -> list[Entry]:
-        """Entries of a tree in stored order, modes as Git's index would make them."""
+        """Entries of a tree in stored order, modes as Git's index would make them.
+
+        Raises RepositoryError for one that no index could hold: a name twice, a slash in a name.
+        """
         raw = self._read(object_id, ObjectType.TREE)
         entries: list[Entry] = _ENTRY.findall(raw)
         modes = [entry[0] for entry in entries]
         names = [entry[1] for entry in entries]
-        if len(b"".join(modes)) + len(b"".join(names)) + 22 * len(entries) != len(raw):
+        joined = b"".join(names)
+        if (
+            len(b"".join(modes)) + len(joined) + 22 * len(entries) != len(raw)
+            or b"/" in joined
+            or len(set(names)) < len(names)
+        ):
             raise RepositoryError(
                 "damaged-object", f"tree {object_id.hex()} is malformed; run git fsck"
             )
@@ -136,32 +144,33 @@ def _canonical(mode: bytes) -> bytes:
     return b"100755" if bits & 0o100 else b"100644"
 
 
+_COMMIT = re.compile(
+    rb"tree ([0-9a-f]{40})\n"
+    rb"((?:parent [0-9a-f]{40}\n)*)"
+    rb"author ([^\n]*)\n(?:author [^\n]*\n)*"
+    rb"committer ([^\n]*)"
+)
+_ENCODING = re.compile(rb"^encoding ([^\n]*)", re.M)
+
+
 def _parse_commit(object_id: bytes, raw: bytes) -> RawCommit:
     head, _, message = raw.partition(b"\n\n")
-    tree = b""
-    parents: dict[bytes, None] = {}  # a duplicate parent counts once
-    author = committer = b""
-    encoding = None
-    try:
-        for line in head.split(b"\n"):
-            key, _, value = line.partition(b" ")
-            if key == b"tree":
-                tree = bytes.fromhex(value.decode())
-            elif key == b"parent":
-                parents[bytes.fromhex(value.decode())] = None
-            elif key == b"author" and not author:
-                author = value
-            elif key == b"committer" and not committer:
-                committer = value
-            elif key == b"encoding":
-                encoding = value
-        if len(tree) != 20 or any(len(parent) != 20 for parent in parents):
-            raise ValueError("short id")
-    except ValueError:
+    match = _COMMIT.match(head)
+    if match is None:
         raise RepositoryError(
             "damaged-object", f"commit {object_id.hex()} is malformed; run git fsck"
-        ) from None
-    return RawCommit(tree, tuple(parents), author, _seconds(committer), encoding, message)
+        )
+    tree, parents, author, committer = match.groups()
+    ids = [bytes.fromhex(line[7:47].decode()) for line in parents.splitlines()]
+    encoding = _ENCODING.search(head, match.end()) if len(head) > match.end() else None
+    return RawCommit(
+        bytes.fromhex(tree.decode()),
+        tuple(dict.fromkeys(ids)),  # a duplicate parent counts once
+        author,
+        _seconds(committer),
+        encoding[1] if encoding else None,
+        message,
+    )
 
 
 _LAST_SECOND = 253402300799  # 9999-12-31, the last time that Arrow readers turn into a date

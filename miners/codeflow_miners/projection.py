@@ -17,12 +17,10 @@ Entry = tuple[str, str, str, bytes]
 
 
 class TreeRow(NamedTuple):
-    """One tree object: raw id, and its entries in Git's order, by column."""
+    """One tree object: raw id, entries in Git's order."""
 
     id: bytes
-    modes: Sequence[str]
-    names: Sequence[str]
-    children: Sequence[str]
+    entries: Sequence[Entry]
 
 
 class _Folder:
@@ -106,8 +104,7 @@ def _write(folder: _Folder, emit: Callable[[TreeRow], None]) -> bytes:
             raw = b"%s %s\0%s" % (side.mode, key, side.blob)
             entry = entries[key] = (side.mode.decode(), key.decode(), side.blob.hex(), raw)
         ordered.append(entry)
-    modes, names, children, raws = zip(*ordered, strict=True) if ordered else ((), (), (), ())
-    body = b"".join(raws)
+    body = b"".join([entry[3] for entry in ordered])
     folder.id = sha1(b"tree %d\0%s" % (len(body), body)).digest()
-    emit(TreeRow(folder.id, modes, names, children))
+    emit(TreeRow(folder.id, ordered))
     return folder.id

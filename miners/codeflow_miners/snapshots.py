@@ -17,13 +17,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from codeflow.config import Limits
-from codeflow.contracts import Commit, Sink
+from codeflow.contracts import Commit, Sink, TableWriter
 from codeflow.records import LEDGER, TREES, LedgerRow
 from codeflow_miners import tables
 from codeflow_miners.batches import RowBuffer
 from codeflow_miners.licenses import license_files, license_of_tree
 from codeflow_miners.objects import ObjectReader
-from codeflow_miners.projection import ProjectedTree, TreeRow
+from codeflow_miners.projection import Entry, ProjectedTree, TreeRow
 from codeflow_miners.renames import FileRow
 from codeflow_miners.tables import CHOSEN, SNAPSHOTS, STEPS
 from codeflow_miners.treediff import Side
@@ -179,7 +179,7 @@ def _walk(
     arguments: SnapshotsArguments,
     rules: Mapping[tuple[bytes, Side], str],
     needed: Sequence[int],
-    writer: Any,
+    writer: TableWriter,
 ) -> tuple[dict[int, str], dict[int, str | None], list[str]]:
     """Trees at the needed commits: root ids, licences, and the blobs that none of them holds."""
     licenses = LicenseReader(ObjectReader(Path(arguments.git_dir)))
@@ -304,17 +304,23 @@ class LicenseReader:
 
 
 class TreeBuffer:
-    """Projected trees on their way to disk, each distinct one once."""
+    """Projected trees on their way to disk, each distinct one once.
 
-    def __init__(self, repo: str, writer: Any) -> None:
+    Most entries of a tree are those of the version before, so an entry is made into strings once
+    a batch and trees are lists of their numbers.
+    """
+
+    def __init__(self, repo: str, writer: TableWriter) -> None:
         self._repo = repo
         self._writer = writer
         self._seen: set[bytes] = set()
+        self._clear()
+
+    def _clear(self) -> None:
         self._ids: list[str] = []
         self._offsets = [0]
-        self._modes: list[str] = []
-        self._names: list[str] = []
-        self._children: list[str] = []
+        self._codes: list[int] = []
+        self._numbers: dict[Entry, int] = {}
 
     def add(self, row: TreeRow) -> None:
         """Takes a tree; one already taken costs a lookup."""
@@ -322,29 +328,29 @@ class TreeBuffer:
             return
         self._seen.add(row.id)
         self._ids.append(row.id.hex())
-        self._modes.extend(row.modes)
-        self._names.extend(row.names)
-        self._children.extend(row.children)
-        self._offsets.append(len(self._modes))
-        if len(self._modes) >= _ENTRIES_PER_BATCH:
+        numbers = self._numbers
+        self._codes += [numbers.setdefault(entry, len(numbers)) for entry in row.entries]
+        self._offsets.append(len(self._codes))
+        if len(self._codes) >= _ENTRIES_PER_BATCH:
             self.flush()
 
     def flush(self) -> None:
         """Writes what is held as one row group."""
         if not self._ids:
             return
-        struct = pa.StructArray.from_arrays(
-            [pa.array(c, pa.string()) for c in (self._modes, self._names, self._children)],
-            fields=list(TREES.field("entries").type.value_type),
+        kind = TREES.field("entries").type
+        columns = list(zip(*self._numbers, strict=True))[:3] or [(), (), ()]
+        distinct = pa.StructArray.from_arrays(
+            [pa.array(column, pa.string()) for column in columns], fields=list(kind.value_type)
         )
         entries = pa.ListArray.from_arrays(
-            pa.array(self._offsets, pa.int32()), struct, type=TREES.field("entries").type
+            pa.array(self._offsets, pa.int32()),
+            distinct.take(pa.array(self._codes, pa.int32())),
+            type=kind,
         )
         repo = pa.repeat(pa.scalar(self._repo), len(self._ids))
-        batch = pa.record_batch([repo, pa.array(self._ids), entries], schema=TREES)
-        self._writer.write(batch)
-        self._ids, self._offsets = [], [0]
-        self._modes, self._names, self._children = [], [], []
+        self._writer.write(pa.table([repo, pa.array(self._ids), entries], schema=TREES))
+        self._clear()
 
 
 def _buckets(sizes: Sequence[int]) -> list[tuple[int, int]]:

@@ -60,14 +60,16 @@ def read_steps(arguments: StepsArguments, sink: Sink) -> dict[str, Any]:
                 found.append(Change(-1, FileRow(None, None, change.path, change.new)))
             if len(found) > limit:
                 raise LimitExceededError(
-                    "max-tree-files", f"{len(found)} files in one commit; the limit is {limit}"
+                    "max-tree-files",
+                    f"{len(found)} files in one commit; limits.max_tree_files is {limit}",
                 )
         for step in range(arguments.first, arguments.stop):
             deadline.check()
             changes = differ.changes(trees[step], trees[step + 1])
             if len(changes) > limit:
                 raise LimitExceededError(
-                    "max-tree-files", f"{len(changes)} files in one change; the limit is {limit}"
+                    "max-tree-files",
+                    f"{len(changes)} files in one change; limits.max_tree_files is {limit}",
                 )
             for row in pair_renames(
                 changes, arguments.limits.rename_candidates, reader.blob, reader.blob_size

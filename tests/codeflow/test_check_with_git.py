@@ -97,7 +97,7 @@ def move_to(git: Git, row: dict[str, Any], tree: str) -> None:
 
 
 def wrong_patch(git: Git, row: dict[str, Any]) -> None:
-    row["patch"] = row["patch"].replace("\n+", "\n+!", 1)
+    row["patch"] = row["patch"].replace("\n+two", "\n+!two")
 
 
 def no_patch(git: Git, row: dict[str, Any]) -> None:

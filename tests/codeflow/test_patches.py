@@ -258,3 +258,15 @@ def test_quotes_as_git_does(git: Git, name: bytes) -> None:
 def test_refuses_broken_quotations(text: bytes) -> None:
     with pytest.raises(ValueError, match=r"broken|unknown"):
         unquote_path(text)
+
+
+def test_a_hunk_without_context_behind_it_has_to_end_the_file(git: Git) -> None:
+    """Git takes such a hunk for the end of the file, and so refuses it in the middle."""
+    old, new = git.tree({"f": ("100644", OLD)}), git.tree({"f": ("100644", NEW)})
+    patch = git.patch(old, new, "-U0")
+    assert git_apply(git, old, patch) is None
+    with pytest.raises(DataError, match="f: hunk 1 has no context behind it"):
+        apply_patch(patch, {"f": ("100644", OLD)})
+    at_the_end = OLD.replace(b"line 29\n", b"the end")
+    patch = git.patch(old, git.tree({"f": ("100644", at_the_end)}), "-U0")
+    assert apply_patch(patch, {"f": ("100644", OLD)}) == {"f": ("100644", at_the_end)}

@@ -105,6 +105,17 @@ def test_the_manifest_counts_rows(good: Path, tmp_path: Path) -> None:
     assert "rows" in problem.what
 
 
+@pytest.mark.parametrize("path", ["../outside.parquet", "/etc/hostname"])
+def test_the_manifest_cannot_point_outside(good: Path, tmp_path: Path, path: str) -> None:
+    values = json.loads((good / "manifest.json").read_bytes())
+    values["files"].append({"path": path, "rows": 1, "bytes": 1, "sha256": ""})
+    shutil.copytree(good, tmp_path / "data")
+    (tmp_path / "data" / "manifest.json").write_bytes(manifest.seal(values))
+    assert [(p.file, p.what) for p in verify(tmp_path / "data").problems] == [
+        (path, "lies outside the dataset")
+    ]
+
+
 def first(tables: Tables, **wanted: Any) -> dict[str, Any]:
     return next(
         row
@@ -208,7 +219,7 @@ DAMAGE: list[tuple[str, Callable[[Tables], None]]] = [
     ("its id should be", set_triple("new_commit", lambda row: "0" * 40)),
     ("not new_commit", set_triple("commits", lambda row: [*row["commits"], "0" * 40])),
     ("messages", set_triple("messages", lambda row: [*row["messages"], ["x"]])),
-    ("patch", set_triple("patch", lambda row: row["patch"].replace("\n+", "\n+!", 1))),
+    ("patch", set_triple("patch", lambda row: row["patch"].replace(" @@\n", " @@\n+!\n", 1))),
     ("patch", set_triple("patch", drop_last_file_patch)),
     ("patch", set_triple("patch", lambda row: row["patch"] + "\n")),
     ("patch", set_triple("patch", lambda row: "")),

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections import Counter
 
 import numpy as np
+import pyarrow as pa
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codeflow_miners.spans.likeness import topic_band
+from codeflow.contracts import STEP_FEATURES, History
+from codeflow_miners.spans.likeness import TERMS_PER_STEP, topic_band
 from codeflow_miners.spans.net import net_sizes
 from codeflow_miners.spans.score import strongest_ties, weakest_joints
 from codeflow_miners.spans.steps import read_steps
-from spans_planted import Edit, Step, history
+from spans_planted import Edit, Step, history, row
 
 LONGEST = 5
 
@@ -99,3 +102,45 @@ def test_topic_is_the_cosine_of_shared_rare_terms() -> None:
     band = topic_band(read_steps(history(steps)), LONGEST)
     assert np.isclose(band[0, 1], 1.0)  # same stem, name and words
     assert band[0, 0] == band[1, 0] == band[2, 0] == 0
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_a_file_stays_the_same_through_renames(backwards: bool) -> None:
+    steps = [
+        Step("add", 1, ()),
+        Step("move", 1, ()),
+        Step("move on", 1, ()),
+        Step("take out", 1, ()),
+    ]
+    rows = [
+        row(0, Edit("a.py", (), ("alpha", "beta"))),
+        {**row(1, Edit("b.py")), "status": "R", "old_path": "a.py"},
+        {**row(2, Edit("c.py")), "status": "R", "old_path": "b.py"},
+        row(3, Edit("c.py", ("alpha", "beta"), ())),
+    ]
+    table = pa.Table.from_pylist(rows[::-1] if backwards else rows, schema=STEP_FEATURES)
+    given = History("renames", history(steps).commits, range(4), table)
+    net = net_sizes(read_steps(given), LONGEST)
+    assert net.gross_lines[0, 3] == 4
+    assert net.lines[0, 3] == 0
+    assert net.files[0, 3] == 1
+
+
+def test_of_a_sweeping_step_only_the_rarest_terms_count() -> None:
+    common = tuple(f"common_{k}" for k in range(TERMS_PER_STEP))
+    rare = tuple(f"rare_{k}" for k in range(TERMS_PER_STEP))
+    sweep = Step("", 1, (Edit("sweep.x", (), common + rare),))
+    near = Step("", 1, (Edit("near.x", (), rare),))
+    far = Step("", 1, (Edit("far.x", (), common),))
+    band = topic_band(read_steps(history([sweep, near, far, far, far])), LONGEST)
+    assert np.isclose(band[0, 0], 1 / 3)  # of stems, identifiers and words, all identifiers agree
+    assert band[0, 1] == 0
+
+
+def test_topic_weighs_terms_by_rarity() -> None:
+    first = Step("", 1, (Edit("first.x", (), ("aaa bbb ccc ddd",)),))
+    second = Step("", 1, (Edit("second.x", ("ccc ddd",), ("eee fff",)),))
+    band = topic_band(read_steps(history([first, second])), LONGEST)
+    once, twice = np.log(3 / 1), np.log(3 / 2)  # of two steps
+    cosine = 2 * twice**2 / (2 * twice**2 + 2 * once**2)
+    assert np.isclose(band[0, 0], cosine / 3)

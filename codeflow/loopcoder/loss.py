@@ -1,0 +1,110 @@
+"""Cross-entropy over a large vocabulary without ever holding all logits.
+
+The rows are taken a chunk at a time: logits, loss, and, since the loss is linear in what follows
+it, the gradients too, so that the backward pass only scales them. Three matrix products a row, as
+in the plain computation, and memory for one chunk of logits plus one float32 gradient of the head.
+
+The result is a *sum*, with the weight it sums over: a mean of means over micro-batches or ranks
+weighs tokens unequally, so whoever accumulates divides once, by the total weight.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from codeflow.loopcoder.attention import Documents
+
+
+class Loss(NamedTuple):
+    """Weighted loss of a batch.
+
+    `sum` is differentiable, in nats; `weight` the sum of the weights; `tokens` the loss of every
+    position before weighting, (B, T) float32, detached. `sum` of nothing is 0, never NaN.
+    """
+
+    sum: Tensor
+    weight: Tensor
+    tokens: Tensor
+
+    @property
+    def mean(self) -> Tensor:
+        """Token-mean loss of this batch alone, 0 when no token counts."""
+        return self.sum / self.weight.clamp_min(torch.finfo(self.weight.dtype).tiny)
+
+
+def next_tokens(
+    input_ids: Tensor, token_weights: Tensor, documents: Documents
+) -> tuple[Tensor, Tensor]:
+    """Targets and their weights, (B, T) each: position t predicts token t + 1 of its document.
+
+    Args:
+        token_weights: (B, T) float, what each token counts *as a target*. The first token of a
+            document is never one: the position before it gets weight 0, as does the row's last.
+    """
+    ids = documents.ids(input_ids.device)
+    inside = F.pad(ids[:, 1:] == ids[:, :-1], (0, 1), value=False)
+    targets = input_ids.roll(-1, dims=1).long()
+    return targets, token_weights.roll(-1, dims=1) * inside
+
+
+def chunked_cross_entropy(
+    hidden: Tensor, head: Tensor, targets: Tensor, weights: Tensor, chunk_tokens: int
+) -> Loss:
+    """Weighted cross-entropy of `hidden @ head.T` against the targets.
+
+    Args:
+        hidden: (B, T, C).
+        head: (V, C), of the same dtype; logits and their softmax are float32.
+        targets, weights: (B, T).
+        chunk_tokens: rows of logits that exist at a time.
+    """
+    if not torch.is_grad_enabled():
+        hidden, head = hidden.detach(), head.detach()  # spares the gradients' products
+    total, losses = _ChunkedCrossEntropy.apply(  # type: ignore[no-untyped-call]
+        hidden.flatten(0, 1), head, targets.flatten(), weights.flatten().float(), chunk_tokens
+    )
+    return Loss(total, weights.float().sum(), losses.view(targets.shape))
+
+
+class _ChunkedCrossEntropy(torch.autograd.Function):
+    """Loss and gradients in one sweep over the chunks."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: Tensor, head: Tensor, targets: Tensor, weights: Tensor, chunk_tokens: int
+    ) -> tuple[Tensor, Tensor]:
+        with_hidden, with_head = ctx.needs_input_grad[:2]
+        hidden_grad = torch.empty_like(hidden) if with_hidden else None
+        head_grad = torch.zeros_like(head, dtype=torch.float32) if with_head else None
+        losses = torch.empty_like(weights)
+        for start in range(0, len(targets), chunk_tokens):
+            part = slice(start, start + chunk_tokens)
+            logits = (hidden[part] @ head.T).float()  # (chunk, V)
+            picked = targets[part, None]
+            log_sum = logits.logsumexp(dim=1, keepdim=True)
+            losses[part] = (log_sum - logits.gather(1, picked)).squeeze(1)
+            if hidden_grad is None and head_grad is None:
+                continue
+            slope = logits.sub_(log_sum).exp_()  # softmax, in place
+            slope.scatter_add_(1, picked, -torch.ones_like(log_sum))
+            slope = slope.mul_(weights[part, None]).to(hidden.dtype)
+            if hidden_grad is not None:
+                torch.mm(slope, head, out=hidden_grad[part])
+            if head_grad is not None:
+                head_grad += slope.T @ hidden[part]
+        ctx.save_for_backward(hidden_grad, head_grad)
+        ctx.head_dtype = head.dtype
+        ctx.mark_non_differentiable(losses)
+        return (losses * weights).sum(), losses
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        hidden_grad, head_grad = ctx.saved_tensors
+        by = grads[0]
+        to_hidden = None if hidden_grad is None else hidden_grad * by.to(hidden_grad.dtype)
+        to_head = None if head_grad is None else (head_grad * by).to(ctx.head_dtype)
+        return to_hidden, to_head, None, None, None

@@ -1,0 +1,331 @@
+"""LoopCoder: a pre-norm Llama whose layers run twice, as the released checkpoint computes it.
+
+    h = E[x]
+    pass 1   every layer, causal attention of Q1 over K1, V1; K1 and V1 are kept
+    pass 2   the same layers on the raw result: Q2 over the kept K1, V1 (global, causal) and over
+             its own K2, V2 (local, a sliding window of 64), mixed by a gate per head and token
+    logits = lm_head(RMSNorm(h))
+
+Nothing happens between the passes. `loop_num = 1` stops after pass 1: the dense model. Parameter
+names and shapes are the released ones. B batch, T tokens, C hidden size, H heads, G key-value
+heads, D head size, V vocabulary. Cost per token: that of a dense model of 2L layers, plus 128
+scores of local attention per head and layer, with the memory of L layers' parameters.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple, overload
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from codeflow.loopcoder import attention
+from codeflow.loopcoder.attention import Attention, Documents
+from codeflow.loopcoder.config import Compute, ModelConfig
+from codeflow.loopcoder.loss import Loss, chunked_cross_entropy
+
+GATE_BIAS = 2.0  # every gate bias of the released checkpoint, and where training starts
+
+
+class Rope(NamedTuple):
+    """cos and sin of every position's angles, (B or 1, 1, T, D), float32."""
+
+    cos: Tensor
+    sin: Tensor
+
+
+def rope_tables(positions: Tensor, head_dim: int, theta: float) -> Rope:
+    """Angles `position * theta^(-2i/D)` for (B, T) positions, each twice: rotate-half layout."""
+    exponents = torch.arange(0, head_dim, 2, device=positions.device, dtype=torch.float32)
+    frequencies = theta ** -(exponents / head_dim)  # (D/2,)
+    angles = positions[:, None, :, None].float() * frequencies  # (B, 1, T, D/2)
+    angles = torch.cat((angles, angles), dim=-1)  # (B, 1, T, D)
+    return Rope(angles.cos(), angles.sin())
+
+
+def rotate(x: Tensor, rope: Rope) -> Tensor:
+    """Rotates (B, H, T, D) by its positions' angles, in float32."""
+    wide = x.float()
+    left, right = wide.chunk(2, dim=-1)
+    return (wide * rope.cos + torch.cat((-right, left), dim=-1) * rope.sin).to(x.dtype)
+
+
+class KeyValue(NamedTuple):
+    """Keys (after RoPE) and values of one layer in one pass, (B, G, T, D) each."""
+
+    k: Tensor
+    v: Tensor
+
+
+class RMSNorm(nn.Module):
+    """`weight * x / sqrt(mean(x^2) + eps)`, computed in float32."""
+
+    def __init__(self, size: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(size))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x.float(), self.weight.shape, self.weight.float(), self.eps).to(x.dtype)
+
+
+class GateProjection(nn.Module):
+    """`g = sigmoid(w_h . q2_h + b_h)`: one number per head and token, from the rotated query."""
+
+    def __init__(self, heads: int, head_dim: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(heads, head_dim))
+        self.bias = nn.Parameter(torch.empty(heads))
+
+    def forward(self, q: Tensor) -> Tensor:
+        """(B, H, T, D) -> (B, H, T, 1)."""
+        logits = q @ self.weight[:, :, None].to(q.dtype) + self.bias[:, None, None].to(q.dtype)
+        return torch.sigmoid(logits)
+
+
+class SelfAttention(nn.Module):
+    """The four projections; no biases, no norm of queries or keys."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        c, d = config.hidden_size, config.head_dim
+        self.head_dim = d
+        self.q_proj = nn.Linear(c, config.num_attention_heads * d, bias=False)
+        self.k_proj = nn.Linear(c, config.num_key_value_heads * d, bias=False)
+        self.v_proj = nn.Linear(c, config.num_key_value_heads * d, bias=False)
+        self.o_proj = nn.Linear(config.num_attention_heads * d, c, bias=False)
+
+    def project(self, x: Tensor, rope: Rope) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, T, C) -> q (B, H, T, D), k and v (B, G, T, D); q and k rotated."""
+        heads = (-1, self.head_dim)
+        q = self.q_proj(x).unflatten(-1, heads).transpose(1, 2)
+        k = self.k_proj(x).unflatten(-1, heads).transpose(1, 2)
+        v = self.v_proj(x).unflatten(-1, heads).transpose(1, 2)
+        return rotate(q, rope), rotate(k, rope), v
+
+    def merge(self, heads: Tensor) -> Tensor:
+        """(B, H, T, D) -> (B, T, C)."""
+        out: Tensor = self.o_proj(heads.transpose(1, 2).flatten(2))
+        return out
+
+
+class MLP(nn.Module):
+    """`down(silu(gate(x)) * up(x))`."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.gate_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
+        self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
+        self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+        return out
+
+
+def mix(gate: Tensor, over_first: Tensor, over_window: Tensor) -> Tensor:
+    """Pass 2's two attention outputs (B, H, T, D) by the gate (B, H, T, 1)."""
+    return gate * over_first + (1 - gate) * over_window
+
+
+class Layer(nn.Module):
+    """One block, used once in each pass."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.self_attn = SelfAttention(config)
+        self.mlp = MLP(config)
+        self.input_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+
+    def forward(
+        self,
+        h: Tensor,
+        rope: Rope,
+        attend: Attention,
+        first: KeyValue | None = None,
+        gate: GateProjection | None = None,
+    ) -> tuple[Tensor, KeyValue]:
+        """(B, T, C) -> (B, T, C), and this pass's keys and values.
+
+        Args:
+            first, gate: in pass 2, K1 and V1 of this layer, through which gradients flow back
+                into pass 1, and this layer's gate.
+        """
+        q, k, v = self.self_attn.project(self.input_layernorm(h), rope)
+        if first is None or gate is None:
+            heads = attend.causal(q, k, v)
+        else:
+            heads = mix(gate(q), attend.causal(q, *first), attend.sliding(q, k, v))
+        return self.finish(h, heads), KeyValue(k, v)
+
+    def finish(self, h: Tensor, heads: Tensor) -> Tensor:
+        """What follows the attention: output projection and MLP, each on the residual stream."""
+        h = h + self.self_attn.merge(heads)
+        out: Tensor = h + self.mlp(self.post_attention_layernorm(h))
+        return out
+
+
+class Backbone(nn.Module):
+    """Embedding, the layers in their passes, and the one final norm."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))
+        self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        if config.loop_num == 2:
+            self.gate_projections = nn.ModuleList(
+                GateProjection(config.num_attention_heads, config.head_dim)
+                for _ in range(config.num_hidden_layers)
+            )
+
+    def rope(self, positions: Tensor) -> Rope:
+        """Tables for (B, T) positions."""
+        return rope_tables(positions, self.config.head_dim, self.config.rope_theta)
+
+    def forward(self, input_ids: Tensor, documents: Documents, compute: Compute) -> Tensor:
+        """(B, T) -> (B, T, C), after the final norm."""
+        device = input_ids.device
+        attend = attention.for_batch(documents, self.config.loop_window_size, device)
+        rope = self.rope(documents.positions(device))
+        run: Callable[..., tuple[Tensor, KeyValue]] = (
+            _recomputed if compute.activation_checkpointing and torch.is_grad_enabled() else _run
+        )
+        h = self.embed_tokens(input_ids)  # (B, T, C)
+        kept = []
+        for layer in self.layers:
+            h, key_value = run(layer, h, rope, attend)
+            kept.append(key_value)
+        if self.config.loop_num == 2:
+            for layer, first, gate in zip(self.layers, kept, self.gate_projections, strict=True):
+                h, _ = run(layer, h, rope, attend, first, gate)
+        out: Tensor = self.norm(h)
+        return out
+
+
+def _run(layer: nn.Module, *arguments: Any) -> tuple[Tensor, KeyValue]:
+    out: tuple[Tensor, KeyValue] = layer(*arguments)
+    return out
+
+
+def _recomputed(layer: nn.Module, *arguments: Any) -> tuple[Tensor, KeyValue]:
+    out: tuple[Tensor, KeyValue] = checkpoint(
+        layer, *arguments, use_reentrant=False, preserve_rng_state=False
+    )
+    return out
+
+
+class LoopCoder(nn.Module):
+    """The language model, loop or dense: `model(ids)` maps (B, T) to logits (B, T, V).
+
+    Built without values; `reset_parameters` draws them, `codeflow.loopcoder.load` reads them. Both
+    ways of use go through `forward`, so that DDP and FSDP2 see every call.
+    """
+
+    def __init__(self, config: ModelConfig, compute: Compute | None = None) -> None:
+        super().__init__()
+        self.config = config
+        self.compute = compute or Compute()
+        self.model = Backbone(config)
+        self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+
+    @overload
+    def forward(self, input_ids: Tensor, documents: Documents | None = None) -> Tensor: ...
+
+    @overload
+    def forward(
+        self, input_ids: Tensor, documents: Documents | None, targets: Tensor, weights: Tensor
+    ) -> Loss: ...
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        documents: Documents | None = None,
+        targets: Tensor | None = None,
+        weights: Tensor | None = None,
+    ) -> Tensor | Loss:
+        """Logits (B, T, V), or with targets the summed loss, without ever holding all logits.
+
+        Args:
+            input_ids: (B, T) integers below V.
+            documents: how the rows are packed; None takes every row as one document.
+            targets: (B, T), the token that each position has to predict.
+            weights: (B, T) float, what each target counts; 0 leaves it out.
+        """
+        documents = documents or Documents.whole(*input_ids.shape)
+        with self._precision(input_ids.device):
+            h = self.model(input_ids, documents, self.compute)  # (B, T, C)
+            if targets is None or weights is None:
+                logits: Tensor = self.lm_head(h)
+                return logits
+            head = self.lm_head.weight  # (V, C)
+            if self.compute.dtype == "bfloat16":
+                h, head = h.bfloat16(), head.bfloat16()
+            return chunked_cross_entropy(h, head, targets, weights, self.compute.loss_chunk_tokens)
+
+    def _precision(self, device: torch.device) -> contextlib.AbstractContextManager[Any]:
+        if self.compute.dtype == "float32":
+            return contextlib.nullcontext()
+        return torch.autocast(device.type, dtype=torch.bfloat16)
+
+    @torch.no_grad()
+    def reset_parameters(self, seed: int) -> None:
+        """Draws initial values: normal with `initializer_range`, gates at w = 0, b = +2.
+
+        The projections that write to the residual stream are scaled by the square root of the
+        number of writes, so that its variance does not grow with depth and passes. (This scaling
+        is this project's; the papers do not say.)
+        """
+        generator = torch.Generator(self.lm_head.weight.device).manual_seed(seed)
+        std = self.config.initializer_range
+        writes = 2 * self.config.num_hidden_layers * self.config.loop_num
+        for name, parameter in self.named_parameters():
+            if "gate_projections" in name:
+                parameter.fill_(0.0 if name.endswith("weight") else GATE_BIAS)
+            elif parameter.ndim == 1:
+                parameter.fill_(1.0)
+            else:
+                residual = name.endswith(("o_proj.weight", "down_proj.weight"))
+                scale = std / math.sqrt(writes) if residual else std
+                parameter.normal_(0.0, scale, generator=generator)
+
+
+def build(config: ModelConfig, compute: Compute | None = None) -> LoopCoder:
+    """The model on the meta device: names and shapes, no memory."""
+    with torch.device("meta"):
+        return LoopCoder(config, compute)
+
+
+def create(
+    config: ModelConfig, seed: int = 0, device: str = "cpu", compute: Compute | None = None
+) -> LoopCoder:
+    """An untrained float32 model; on `meta` without values."""
+    model = build(config, compute)
+    if device != "meta":
+        model.to_empty(device=device)
+        model.reset_parameters(seed)
+    return model
+
+
+def fold(dense: LoopCoder) -> LoopCoder:
+    """Dense to loop: the same weights run twice, with gates at their start (w = 0, b = +2).
+
+    The result shares no memory with `dense` and is no approximation of it: its loss is higher
+    until training has taught the second pass. This is how the papers start a loop, since training
+    one from scratch is unstable.
+    """
+    if dense.config.loop_num != 1:
+        raise ValueError("fold takes a dense model (loop_num = 1)")
+    config = dataclasses.replace(dense.config, loop_num=2)
+    device = str(dense.lm_head.weight.device)
+    loop = create(config, device=device, compute=dense.compute).to(dense.lm_head.weight.dtype)
+    loop.load_state_dict(dense.state_dict(), strict=False)  # the gates keep their start
+    return loop
