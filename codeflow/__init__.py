@@ -1,3 +1,42 @@
-"""codeflow: exact triples (old repository, patch, new repository) from Git histories."""
+"""codeflow: exact triples (old repository, patch, new repository) from Git histories.
+
+Names load what they need when they are first used: `import codeflow` alone takes milliseconds.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from codeflow.api import mine
+    from codeflow.config import MineConfig
+    from codeflow.dataset import Dataset, open
+    from codeflow.errors import CodeflowError
+    from codeflow.summary import Summary
+    from codeflow.triple import Triple
 
 __version__ = "0.1.0"
+
+__all__ = ["CodeflowError", "Dataset", "MineConfig", "Summary", "Triple", "mine", "open"]
+
+_HOMES = {
+    "CodeflowError": "codeflow.errors",
+    "Dataset": "codeflow.dataset",
+    "MineConfig": "codeflow.config",
+    "Summary": "codeflow.summary",
+    "Triple": "codeflow.triple",
+    "mine": "codeflow.api",
+    "open": "codeflow.dataset",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'codeflow' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_HOMES[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

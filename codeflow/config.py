@@ -28,6 +28,10 @@ class Projection:
 
     max_file_bytes: int = 1 << 20
 
+    def __post_init__(self) -> None:
+        if not 1 <= self.max_file_bytes < 1 << 31:  # sizes are stored in 32 bits
+            raise UsageError(f"max_file_bytes = {self.max_file_bytes}: give 1 or more, under 2 GiB")
+
     @property
     def identity(self) -> str:
         """The part of a triple's id that says how it was projected."""
@@ -62,6 +66,13 @@ class Limits:
     max_patch_bytes: int = 8 << 20
     rename_candidates: int = 100
     unit_seconds: float = 3600.0
+
+    def __post_init__(self) -> None:
+        for field_ in dataclasses.fields(self):
+            least = 0 if field_.name in ("rename_candidates", "unit_seconds") else 1
+            if not getattr(self, field_.name) >= least:  # a NaN is not, either
+                value = getattr(self, field_.name)
+                raise UsageError(f"{field_.name} = {value}: give {least} or more")
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 from collections.abc import Mapping
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any, cast
 
 from codeflow.config import from_mapping
@@ -25,14 +26,7 @@ def load_miners(
     factories: dict[str, Any] = {}
     owners: dict[str, str] = {}
     for entry in entry_points(group=MINERS_GROUP):
-        try:
-            provided = entry.load()
-        except Exception as error:  # whatever a plug-in's import raises
-            raise UsageError(
-                f"plug-in {entry.value} does not load ({type(error).__name__}: {error}); "
-                "mend or uninstall it"
-            ) from error
-        for kind, factory in provided.items():
+        for kind, factory in _load(entry).items():
             if kind in factories and entry.value != owners[kind]:
                 raise UsageError(
                     f"kind {kind!r} comes from {owners[kind]} and {entry.value}; uninstall one"
@@ -40,11 +34,27 @@ def load_miners(
             factories[kind], owners[kind] = factory, entry.value
     for kind in (*kinds, *parameters):
         if kind not in factories:
-            known = ", ".join(sorted(factories))
-            raise UsageError(f"unknown kind of triple {kind!r}; known: {known}")
+            near = difflib.get_close_matches(str(kind), factories, n=1)
+            hint = (
+                f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(factories))}"
+            )
+            raise UsageError(f"unknown kind of triple {kind!r}; {hint}")
     if not kinds:
         raise UsageError("no kind of triple asked for; known: " + ", ".join(sorted(factories)))
     return {kind: _make(kind, factories[kind], parameters.get(kind, {})) for kind in kinds}
+
+
+def _load(entry: EntryPoint) -> Mapping[str, Any]:
+    try:
+        kinds = entry.load()
+    except Exception as error:  # somebody else's code: anything may come
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise UsageError(
+            f"plug-in {entry.value} cannot be loaded: {reason}; mend or uninstall it"
+        ) from error
+    if not isinstance(kinds, Mapping):
+        raise UsageError(f"plug-in {entry.value} names no dict of kinds; mend or uninstall it")
+    return kinds
 
 
 def _make(kind: str, factory: Any, values: Mapping[str, Any]) -> Miner:

@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from codeflow import __version__, card, files, manifest, workdir
+from codeflow.account import stored_summary, summarise, write_run_ledger
 from codeflow.config import MineConfig, as_mapping, stage_hash
 from codeflow.contracts import Flow, Unit, UnitResult
 from codeflow.drive import Outcome, drive
-from codeflow.errors import CodeflowError
+from codeflow.errors import CodeflowError, UsageError
 from codeflow.plugins import load_miners
 from codeflow.pools import Pool, make_pool
 from codeflow.progress import Progress
@@ -34,9 +35,8 @@ from codeflow.publish import (
     plan_shards,
     triples_units,
 )
-from codeflow.records import LEDGER, SCHEMA_VERSION, LedgerRow, table_of
-from codeflow.summary import Failure as FailedRepository
-from codeflow.summary import LeftOut, Summary
+from codeflow.records import SCHEMA_VERSION
+from codeflow.summary import Summary
 from codeflow.units import DONE, MINED, PARTS, Failure, disk_error, forget_failure
 
 
@@ -78,7 +78,7 @@ def _run(
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise CodeflowError(f"{out}: {error.strerror}; give another --out") from None
+        raise UsageError(f"{out}: {error.strerror}; give another folder") from None
     with workdir.locked(out):
         settings = as_mapping(config)
         listed = [{"repo": s.repo, "location": s.location, "ref": s.ref} for s in sources]
@@ -86,7 +86,7 @@ def _run(
         summary = files.read_json(out / workdir.SUMMARY)
         if summary is not None and (out / manifest.NAME).exists():
             progress.note(f"{out} is complete; nothing to do (--fresh mines again)")
-            return _stored_summary(summary)
+            return stored_summary(summary)
         _remove_leftovers(out)
         cache = str(execution.cache.expanduser().absolute())
         context = MiningContext(config, cache, miners)
@@ -303,7 +303,7 @@ class _Run:
         keys = sorted(outcomes, key=lambda key: self._sources[key].repo)
         good = {k: o for k in keys if not isinstance(o := outcomes[k], Failure)}
         stamp = stage_hash(settings)
-        run_ledger = self._write_run_ledger(outcomes, opened)
+        run_ledger = write_run_ledger(self._out, self._sources, outcomes, opened)
         tables = {name: self._mined(good, name) for name in ("triples", "blobs", "trees", "ledger")}
         tables["ledger"].append(run_ledger)
         triples = tables.pop("triples")
@@ -349,7 +349,15 @@ class _Run:
         }
         with files.replacing(self._out / manifest.NAME) as temporary:
             temporary.write_bytes(manifest.seal(values))
-        summary = self._summary(outcomes, good, lines, kinds, deterministic, started)
+        summary = summarise(
+            self._out,
+            self._sources,
+            outcomes,
+            lines,
+            kinds,
+            deterministic,
+            time.monotonic() - started,
+        )
         shutil.rmtree(self._out / PARTS, ignore_errors=True)
         files.write_json(self._out / workdir.SUMMARY, asdict(summary))
         return summary
@@ -375,62 +383,6 @@ class _Run:
                 found.append(MinedFile(path, (self._out / path).stat().st_size, unreached))
         return found
 
-    def _write_run_ledger(
-        self, outcomes: Mapping[str, Outcome], opened: Mapping[str, Any]
-    ) -> MinedFile:
-        """Ledger rows of whole repositories: what failed, what is another's, repeated lines."""
-        rows = []
-        for key in sorted(outcomes, key=lambda key: self._sources[key].repo):
-            source, outcome = self._sources[key], outcomes[key]
-            if isinstance(outcome, Failure):
-                stage = "open" if "failure" in opened[key] else "mine"
-                rows.append(
-                    LedgerRow(
-                        stage, outcome.rule, outcome.reason, source.repo, None, None, outcome.detail
-                    )
-                )
-            elif not outcome["mined"]:
-                reason = "every change of its window belongs to another repository of its family"
-                rows.append(LedgerRow("families", "fork", reason, source.repo))
-            for line in source.repeats:
-                reason = f"line {line} of the list says the same as line {source.line}"
-                rows.append(LedgerRow("list", "repeated", reason, source.repo))
-        path = f"{MINED}/ledger.parquet"
-        with files.parquet(self._out / path, LEDGER) as writer:
-            writer.write(table_of(rows, LEDGER))
-        return MinedFile(path, (self._out / path).stat().st_size)
-
-    def _summary(
-        self,
-        outcomes: Mapping[str, Outcome],
-        good: Mapping[str, dict[str, Any]],
-        lines: Sequence[Mapping[str, Any]],
-        kinds: Mapping[str, int],
-        deterministic: bool,
-        started: float,
-    ) -> Summary:
-        failed = [
-            FailedRepository(self._sources[key].repo, o.rule, o.reason)
-            for key, o in outcomes.items()
-            if isinstance(o, Failure)
-        ]
-        blobs, content_bytes = _count_blobs(self._out, lines)
-        return Summary(
-            repositories=len(self._sources),
-            mined=len(good),
-            failed=failed,
-            commits_read=sum(outcome.get("steps", 0) for outcome in good.values()),
-            triples_by_kind=kinds,
-            left_out=_left_out(self._out, lines),
-            blobs=blobs,
-            content_bytes=content_bytes,
-            disk_bytes=sum(line["bytes"] for line in lines),
-            elapsed_s=time.monotonic() - started,
-            out=_shown(self._out),
-            deterministic=deterministic,
-            next_command=f"codeflow inspect {_shown(self._out)}",
-        )
-
 
 def good_repositories(
     sources: Mapping[str, Any], good: Mapping[str, Any], opened: Mapping[str, Any]
@@ -440,58 +392,6 @@ def good_repositories(
         {"repo": sources[key].repo, "url": sources[key].url, "head": opened[key]["head"]}
         for key in good
     ]
-
-
-def _shown(path: Path) -> str:
-    try:
-        return os.path.relpath(path)
-    except ValueError:
-        return str(path)
-
-
-def _count_blobs(out: Path, lines: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
-    rows = size = 0
-    for line in lines:
-        if line["path"].startswith("blobs/"):
-            column = pq.read_table(out / line["path"], columns=["size_bytes"]).column(0)
-            rows += len(column)
-            size += pc.sum(column).as_py() or 0
-    return rows, size
-
-
-def _left_out(out: Path, lines: Sequence[Mapping[str, Any]]) -> list[LeftOut]:
-    """Ledger rows by rule, read a row group at a time: a ledger can be long."""
-    import pyarrow.parquet as pq
-
-    found: dict[tuple[str, str], tuple[int, str]] = {}
-    for line in lines:
-        if not line["path"].startswith("ledger/"):
-            continue
-        ledger = pq.ParquetFile(out / line["path"])
-        for number in range(ledger.num_row_groups):
-            table = ledger.read_row_group(number, columns=["stage", "rule", "reason"])
-            counted = table.group_by(["stage", "rule"]).aggregate(
-                [("reason", "count"), ("reason", "min")]
-            )
-            for row in counted.to_pylist():
-                rule = (row["stage"], row["rule"])
-                rows, reason = found.get(rule, (0, row["reason_min"]))
-                found[rule] = (rows + row["reason_count"], min(reason, row["reason_min"]))
-    left_out = [LeftOut(*rule, *value) for rule, value in found.items() if rule[0] != "open"]
-    return sorted(left_out, key=lambda row: (-row.rows, row.stage, row.rule))
-
-
-def _stored_summary(values: Mapping[str, Any]) -> Summary:
-    return Summary(
-        **{
-            **values,
-            "failed": [FailedRepository(*row) for row in values["failed"]],
-            "left_out": [LeftOut(*row) for row in values["left_out"]],
-        }
-    )
 
 
 def _remove_leftovers(out: Path) -> None:

@@ -30,8 +30,14 @@ _OWN = ("mined", "decisions", "triples", "blobs", "trees", "tokens", "ledger")
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Holds the folder for this run. Raises UsageError when another run is in it."""
-    (folder / WORK).mkdir(parents=True, exist_ok=True)
-    with (folder / WORK / "lock").open("w") as lock:
+    try:
+        (folder / WORK).mkdir(parents=True, exist_ok=True)
+        opened = (folder / WORK / "lock").open("w")
+    except OSError as error:
+        raise UsageError(
+            f"{error.filename}: {error.strerror}; give a folder that can be written to"
+        ) from None
+    with opened as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -7,7 +7,7 @@ from. About twice as fast as libgit2's tree diff with its objects in Python.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from operator import attrgetter
+from operator import itemgetter
 from typing import NamedTuple
 
 from codeflow_miners.objects import Entry, ObjectReader
@@ -42,14 +42,11 @@ class TreeDiffer:
         self._entries = 0
 
     def changes(self, old: bytes | None, new: bytes | None) -> list[PathChange]:
-        """Changed files between two root trees (None: the empty tree), sorted by path.
-
-        Sets differ in order from process to process, and what is published must not.
-        """
+        """Changed files between two root trees (None: the empty tree), in order of path."""
         found: list[PathChange] = []
         if old != new:
             self._compare(old, new, b"", found, 0)
-            found.sort(key=_path)
+            found.sort(key=itemgetter(0))  # sets have another order in every process
         return found
 
     def files(self, tree: bytes) -> Iterator[PathChange]:
@@ -99,5 +96,4 @@ class TreeDiffer:
         return entries
 
 
-_path = attrgetter("path")
 _NOTHING: frozenset[Entry] = frozenset()

@@ -75,7 +75,7 @@ def test_ids_are_those_of_write_tree(repo: Repo, snapshots: list[Files], name: s
         assert set(tree.top_files()) == {p.decode() for p in files if b"/" not in p}
         for oid, entries in objects_below(repo, root).items():
             row = emitted[oid]
-            ours = zip(row.modes, row.names, row.children, strict=True)
+            ours = (entry[:3] for entry in row.entries)
             assert [(m, n.encode(), c) for m, n, c in ours] == entries
     emitted.clear()
     assert tree.write(emit).hex() == root
@@ -93,4 +93,4 @@ def test_only_changed_folders_are_emitted() -> None:
     rows.clear()
     tree.set(b"c/z", Side(b"100755", b"\1" * 20))
     tree.write(rows.append)
-    assert [list(row.names) for row in rows] == [["z"], ["a", "c"]]
+    assert [[entry[1] for entry in row.entries] for row in rows] == [["z"], ["a", "c"]]

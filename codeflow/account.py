@@ -1,0 +1,140 @@
+"""The account of a run: ledger rows of whole repositories, and the figures of the summary.
+
+Figures are counted in what was published, so that they are of the whole folder, earlier runs that
+were resumed included. Costs a read of the ledger's and the blobs' small columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from codeflow import files
+from codeflow.drive import Outcome
+from codeflow.publish import MinedFile
+from codeflow.records import LEDGER, LedgerRow, table_of
+from codeflow.summary import Failure as FailedRepository
+from codeflow.summary import LeftOut, Summary
+from codeflow.units import MINED, Failure
+
+
+def write_run_ledger(
+    out: Path,
+    sources: Mapping[str, Any],
+    outcomes: Mapping[str, Outcome],
+    opened: Mapping[str, Any],
+) -> MinedFile:
+    """Ledger rows of whole repositories: what failed, what is another's, repeated lines."""
+    rows = []
+    for key in sorted(outcomes, key=lambda key: str(sources[key].repo)):
+        source, outcome = sources[key], outcomes[key]
+        if isinstance(outcome, Failure):
+            stage = "open" if "failure" in opened[key] else "mine"
+            rows.append(
+                LedgerRow(
+                    stage, outcome.rule, outcome.reason, source.repo, None, None, outcome.detail
+                )
+            )
+        elif not outcome["mined"]:
+            reason = "every change of its window belongs to another repository of its family"
+            rows.append(LedgerRow("families", "fork", reason, source.repo))
+        for line in source.repeats:
+            reason = f"line {line} of the list says the same as line {source.line}"
+            rows.append(LedgerRow("list", "repeated", reason, source.repo))
+    path = f"{MINED}/ledger.parquet"
+    with files.parquet(out / path, LEDGER) as writer:
+        writer.write(table_of(rows, LEDGER))
+    return MinedFile(path, (out / path).stat().st_size)
+
+
+def summarise(
+    out: Path,
+    sources: Mapping[str, Any],
+    outcomes: Mapping[str, Outcome],
+    lines: Sequence[Mapping[str, Any]],
+    kinds: Mapping[str, int],
+    deterministic: bool,
+    elapsed_s: float,
+) -> Summary:
+    """The summary of a published folder.
+
+    Args:
+        lines: the manifest's lines of its files.
+        kinds: triples of each kind.
+    """
+    failed = [
+        FailedRepository(sources[key].repo, outcome.rule, outcome.reason)
+        for key, outcome in outcomes.items()
+        if isinstance(outcome, Failure)
+    ]
+    good = [outcome for outcome in outcomes.values() if not isinstance(outcome, Failure)]
+    blobs, content_bytes = _count_blobs(out, lines)
+    shown = _shown(out)
+    return Summary(
+        repositories=len(sources),
+        mined=len(good),
+        failed=failed,
+        commits_read=sum(outcome.get("steps", 0) for outcome in good),
+        triples_by_kind=kinds,
+        left_out=_left_out(out, lines),
+        blobs=blobs,
+        content_bytes=content_bytes,
+        disk_bytes=sum(line["bytes"] for line in lines),
+        elapsed_s=elapsed_s,
+        out=shown,
+        deterministic=deterministic,
+        next_command=f"codeflow inspect {shown}",
+    )
+
+
+def stored_summary(values: Mapping[str, Any]) -> Summary:
+    """A summary from the JSON it was stored as."""
+    return Summary(
+        **{
+            **values,
+            "failed": [FailedRepository(*row) for row in values["failed"]],
+            "left_out": [LeftOut(*row) for row in values["left_out"]],
+        }
+    )
+
+
+def _shown(path: Path) -> str:
+    """A folder as one would type it here."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+def _count_blobs(out: Path, lines: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
+    rows = size = 0
+    for line in lines:
+        if line["path"].startswith("blobs/"):
+            column = pq.read_table(out / line["path"], columns=["size_bytes"]).column(0)
+            rows += len(column)
+            size += pc.sum(column).as_py() or 0
+    return rows, size
+
+
+def _left_out(out: Path, lines: Sequence[Mapping[str, Any]]) -> list[LeftOut]:
+    """Ledger rows by rule, read a row group at a time: a ledger can be long."""
+    import pyarrow.parquet as pq
+
+    found: dict[tuple[str, str], tuple[int, str]] = {}
+    for line in lines:
+        if not line["path"].startswith("ledger/"):
+            continue
+        ledger = pq.ParquetFile(out / line["path"])
+        for number in range(ledger.num_row_groups):
+            table = ledger.read_row_group(number, columns=["stage", "rule", "reason"])
+            counted = table.group_by(["stage", "rule"]).aggregate(
+                [("reason", "count"), ("reason", "min")]
+            )
+            for row in counted.to_pylist():
+                rule = (row["stage"], row["rule"])
+                rows, reason = found.get(rule, (0, row["reason_min"]))
+                found[rule] = (rows + row["reason_count"], min(reason, row["reason_min"]))
+    left_out = [LeftOut(*rule, *value) for rule, value in found.items() if rule[0] != "open"]
+    return sorted(left_out, key=lambda row: (-row.rows, row.stage, row.rule))
