@@ -59,8 +59,10 @@ def inspect_git_dir(path: Path) -> GitDir:
         found = GitDir(git_dir, common, common / "objects")
         if not found.objects.is_dir():
             raise RepositoryError("not-a-repository", "it has no folder of objects")
-        _require_plain_files(found)
+        stores = _require_plain_files(found)
         _require_complete(found)
+        for store in stores:  # last: packs of another object format are told by the configuration
+            require_sound_packs(store)
         if not _has_refs(found):
             raise RepositoryError("empty", "it has no commits")
     except OSError as error:
@@ -111,8 +113,8 @@ def _common(git_dir: Path) -> Path:
     return common
 
 
-def _require_plain_files(found: GitDir) -> None:
-    """Everything that a reader may open is a regular file.
+def _require_plain_files(found: GitDir) -> list[Path]:
+    """Everything that a reader may open is a regular file. Gives the object stores.
 
     The parts themselves may be symbolic links to folders, as some tools make them; inside, a link
     to a folder could lead anywhere, and Git makes none.
@@ -135,8 +137,8 @@ def _require_plain_files(found: GitDir) -> None:
             reason = "it borrows objects from a repository that is gone (objects/info/alternates)"
             raise RepositoryError("missing-alternate", reason)
         _scan(Path(real))
-        require_sound_packs(Path(real))
         waiting.extend(_alternates(Path(real)))
+    return [Path(store) for store in sorted(seen)]
 
 
 def _is_symbolic_head(path: Path) -> bool:
