@@ -85,8 +85,7 @@ def _run(
         with _pool(out, execution, progress) as pool:
             job = _Run(sources, out, context, pool, progress)
             opened = job.open_all()
-            starts = job.divide(opened)
-            outcomes = job.mine_all(opened, starts)
+            outcomes = job.mine_all(opened)
             return job.publish(opened, outcomes, settings, started)
 
 
@@ -172,10 +171,7 @@ class _Run:
             for key, outcome in self._drive(flows):
                 found[key] = outcome
                 self._progress.add(units=1)
-            known = {
-                key: {"failure": o._asdict()} if isinstance(o, Failure) else o
-                for key, o in sorted(found.items())
-            }
+            known = {key: _record(outcome) for key, outcome in sorted(found.items())}
             files.write_json(self._out / workdir.OPENED, known)
         for key, value in known.items():
             if "failure" in value:
@@ -191,98 +187,122 @@ class _Run:
             for unit in ("acquire", "history"):
                 forget_failure(f"{key}/{unit}", self._out)
 
-    def divide(self, opened: Mapping[str, dict[str, Any]]) -> dict[str, Sequence[int]]:
-        """The steps that each opened repository keeps within its family of forks."""
-        from codeflow_miners.families import FamilyArguments, Member, divide, families
+    def _divide(
+        self, opened: Mapping[str, dict[str, Any]], lost: Set[str], number: int
+    ) -> dict[str, Sequence[int]]:
+        """The steps that each opened repository keeps within its family of forks.
 
-        good = {key: value for key, value in opened.items() if "failure" not in value}
+        Args:
+            lost: keys of those that could not be mined, and keep nothing.
+            number: of the round, in which each division has a unit of its own.
+        """
+        from codeflow_miners.families import FamilyArguments, Member, divide
+
         starts: dict[str, Sequence[int]] = {
-            key: range(value["starts"]) for key, value in good.items()
+            key: range(value["starts"])
+            for key, value in opened.items()
+            if "failure" not in value and key not in lost
         }
-        groups = [
-            group
-            for group in families({key: value["roots"] for key, value in good.items()})
-            if len(group) > 1
-        ]
 
-        def flow(members: tuple[Member, ...], name: str) -> Flow:
-            [result] = yield [Unit(f"families/{name}", divide, FamilyArguments(members))]
+        def flow(members: tuple[Member, ...], unit: str) -> Flow:
+            [result] = yield [Unit(unit, divide, FamilyArguments(members))]
             return dict(result.value["starts"])
 
         flows = []
-        for group in groups:
+        for group in _families(opened):
             members = tuple(
                 Member(
                     key,
                     self._sources[key].repo,
-                    good[key]["length"],
-                    self._path(good[key]["commits"]),
-                    tuple(range(good[key]["starts"])),
+                    opened[key]["length"],
+                    self._path(opened[key]["commits"]),
+                    tuple(starts[key]),
                 )
                 for key in group
+                if key in starts
             )
-            flows.append((group[0], flow(members, group[0])))
-        for name, outcome in self._drive(iter(flows)):
+            unit = f"families/{group[0]}{_round_suffix(number)}"
+            flows.append((unit, flow(members, unit)))
+        for unit, outcome in self._drive(iter(flows)):
             if isinstance(outcome, Failure):
-                forget_failure(f"families/{name}", self._out)
-                raise CodeflowError(f"family of {name}: {outcome.rule}: {outcome.reason}")
+                forget_failure(unit, self._out)
+                raise CodeflowError(f"{unit}: {outcome.rule}: {outcome.reason}")
             starts.update(outcome)
         return starts
 
     def _path(self, name: str) -> str:
         return str(self._out / name)
 
-    def mine_all(
-        self, opened: Mapping[str, dict[str, Any]], starts: Mapping[str, Sequence[int]]
+    def mine_all(self, opened: Mapping[str, dict[str, Any]]) -> dict[str, Outcome]:
+        """Mines every opened repository; the parts of one that is done are removed.
+
+        Goes in rounds, because what fails gives its steps back to the forks that have them, too:
+        a damaged copy must not cost the steps of a whole one. A round is finished before the next
+        is divided, so that a run that was stopped comes to the same division.
+        """
+        stored = files.read_json(self._out / workdir.MINED_INDEX)
+        if stored is not None:
+            return {key: _outcome(value) for key, value in stored.items()}
+        outcomes: dict[str, Outcome] = {
+            key: _outcome(value) for key, value in opened.items() if "failure" in value
+        }
+        mined: dict[str, Sequence[int]] = {}
+        lost: set[str] = set()
+        replaced: list[str] = []
+        for number in range(len(opened)):
+            starts = self._divide(opened, lost, number)
+            todo = {key: own for key, own in starts.items() if mined.get(key) != own}
+            replaced += [key + _round_suffix(n) for key in todo for n in range(number)]
+            results = self._mine_round(opened, todo, number)
+            outcomes.update(results)
+            mined.update(todo)
+            failed = {key for key, result in results.items() if isinstance(result, Failure)}
+            lost |= failed
+            if not failed:
+                break
+        for key in replaced:
+            shutil.rmtree(self._out / MINED / key, ignore_errors=True)
+        ordered = dict(sorted(outcomes.items(), key=lambda item: self._sources[item[0]].repo))
+        files.write_json(
+            self._out / workdir.MINED_INDEX, {key: _record(o) for key, o in ordered.items()}
+        )
+        shutil.rmtree(self._out / PARTS, ignore_errors=True)
+        return ordered
+
+    def _mine_round(
+        self, opened: Mapping[str, dict[str, Any]], todo: Mapping[str, Sequence[int]], number: int
     ) -> dict[str, Outcome]:
-        """Mines every opened repository; the parts of one that is done are removed."""
+        """Mines some repositories, or finds what an earlier run made of them."""
         from codeflow_miners.flow import mine_repository
 
-        index = self._out / workdir.MINED_INDEX
-        stored = files.read_json(index)
-        if stored is not None:
-            return {
-                key: Failure(**value["failure"]) if "failure" in value else value
-                for key, value in stored.items()
-            }
-        self._progress.stage("content", sum(len(own) for own in starts.values()))
-        outcomes: dict[str, Outcome] = {}
-        todo: list[tuple[str, Flow]] = []
-        for key, value in opened.items():
-            if "failure" in value:
-                outcomes[key] = Failure(**value["failure"])
-                continue
-            done = files.read_json(self._out / DONE / key / "outcome.json")
+        self._progress.stage("content", sum(len(own) for own in todo.values()))
+        results: dict[str, Outcome] = {}
+        flows: list[tuple[str, Flow]] = []
+        forks = {key for group in _families(opened) for key in group}
+        for key, own in todo.items():
+            name = key + _round_suffix(number)
+            done = files.read_json(self._out / DONE / name / "outcome.json")
             if done is not None:
-                outcomes[key] = Failure(**done["failure"]) if "failure" in done else done
+                results[key] = _outcome(done)
                 continue
-            here = {**value, "commits": self._path(value["commits"])}
-            todo.append(
-                (key, mine_repository(self._sources[key], here, starts[key], self._context))
-            )
-        for key, outcome in self._drive(iter(todo)):
+            here = {**opened[key], "commits": self._path(opened[key]["commits"])}
+            flow = mine_repository(self._sources[key], here, own, self._context, name)
+            flows.append((key, flow))
+        for key, outcome in self._drive(iter(flows)):
+            name = key + _round_suffix(number)
             if isinstance(outcome, Failure):
                 self._progress.add(repositories_failed=1)
                 repo = self._sources[key].repo
                 self._progress.note(f"{repo}: {outcome.rule}: {outcome.reason}")
-                shutil.rmtree(self._out / MINED / key, ignore_errors=True)
-            else:
+                shutil.rmtree(self._out / MINED / name, ignore_errors=True)
+            elif not number:
                 self._progress.add(repositories_done=1)
-            self._progress.add(units=len(starts[key]))
-            record = {"failure": outcome._asdict()} if isinstance(outcome, Failure) else outcome
-            files.write_json(self._out / DONE / key / "outcome.json", record)
-            shutil.rmtree(self._out / PARTS / key, ignore_errors=True)
-            outcomes[key] = outcome
-        ordered = dict(sorted(outcomes.items(), key=lambda item: self._sources[item[0]].repo))
-        files.write_json(
-            index,
-            {
-                k: {"failure": o._asdict()} if isinstance(o, Failure) else o
-                for k, o in ordered.items()
-            },
-        )
-        shutil.rmtree(self._out / PARTS, ignore_errors=True)
-        return ordered
+            self._progress.add(units=len(todo[key]))
+            files.write_json(self._out / DONE / name / "outcome.json", _record(outcome))
+            if key not in forks:  # a further round reads the commits of those
+                shutil.rmtree(self._out / PARTS / name, ignore_errors=True)
+            results[key] = outcome
+        return results
 
     def publish(
         self,
@@ -374,6 +394,26 @@ class _Run:
             for path in outcome["mined"].get(name, []):
                 found.append(MinedFile(path, (self._out / path).stat().st_size, unreached))
         return found
+
+
+def _families(opened: Mapping[str, dict[str, Any]]) -> list[tuple[str, ...]]:
+    """Keys of opened repositories that share a root, two or more together."""
+    from codeflow_miners.families import families
+
+    roots = {key: value["roots"] for key, value in opened.items() if "failure" not in value}
+    return [group for group in families(roots) if len(group) > 1]
+
+
+def _round_suffix(number: int) -> str:
+    return f".{number}" if number else ""
+
+
+def _outcome(record: dict[str, Any]) -> Outcome:
+    return Failure(**record["failure"]) if "failure" in record else record
+
+
+def _record(outcome: Outcome) -> dict[str, Any]:
+    return {"failure": outcome._asdict()} if isinstance(outcome, Failure) else outcome
 
 
 def good_repositories(

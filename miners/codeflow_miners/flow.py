@@ -70,9 +70,13 @@ def open_repository(source: Source, context: MiningContext) -> Flow:
 
 
 def mine_repository(
-    source: Source, opened: Mapping[str, Any], starts: Sequence[int], context: MiningContext
+    source: Source,
+    opened: Mapping[str, Any],
+    starts: Sequence[int],
+    context: MiningContext,
+    key: str,
 ) -> Flow:
-    """Mines the steps of a repository that are its own.
+    """Mines the steps of a repository that are its own; `key` begins the keys of its units.
 
     Returns:
         `mined`: kept files by table; `kinds`: triples of each kind; `unreached`: blobs in no
@@ -80,7 +84,7 @@ def mine_repository(
     """
     if not starts:
         return {"mined": {}, "kinds": {}, "unreached": [], "steps": 0, "bytes": 0}
-    key, config = source.key, context.config
+    config = context.config
     wants_features = any(miner.wants_features for miner in context.searching.values())
     reach = context.lookahead if context.searching else 1
     first, stop = starts[0], min(starts[-1] + reach, opened["last"])

@@ -3,7 +3,8 @@
 git and libgit2 hang on a FIFO in place of a ref or an object, and what the folder configures could
 run programs. So the folder is first listed with `lstat` and `stat` alone; then the one file that
 must be understood, `config`, is read as plain data (`git config --file`, no includes). Ownership
-does not matter: nothing of the folder is trusted. Costs one `stat` per loose object and pack.
+does not matter: nothing of the folder is trusted. Costs one `stat` per loose object and pack, and a
+look at the beginning of each packed object.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Final
 
 from codeflow.errors import RepositoryError
 from codeflow_miners.git import GitFailedError, run_git
+from codeflow_miners.packs import require_sound_packs
 
 _SMALL_FILE_BYTES: Final = 1 << 16
 _MAX_ALTERNATES: Final = 16
@@ -133,6 +135,7 @@ def _require_plain_files(found: GitDir) -> None:
             reason = "it borrows objects from a repository that is gone (objects/info/alternates)"
             raise RepositoryError("missing-alternate", reason)
         _scan(Path(real))
+        require_sound_packs(Path(real))
         waiting.extend(_alternates(Path(real)))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import resource
@@ -23,6 +24,7 @@ import faults
 import varied
 from codeflow import workdir
 from codeflow.verify import verify
+from gitdag import Repo
 from hostile import history
 
 WINDOW = ("--window", "0:1")
@@ -237,9 +239,10 @@ def test_a_clone_ends_with_the_run(
 @pytest.mark.faults
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_a_cluster_that_is_up_is_used_and_left_alone(
-    signum: int, reference: Reference, tmp_path: Path
+    signum: int, reference: Reference, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stopped in the middle its tasks are gone; the next run on it ends with the same bytes."""
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # newer Rays ask for a token
     ray = [sys.executable, "-m", "ray.scripts.scripts"]
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -401,6 +404,43 @@ def test_a_corrupt_object_costs_its_repository_alone(kind: str, tmp_path: Path) 
         names = [name for name in ours if name.startswith(table)]
         assert [ours[name] for name in names] == [theirs[name] for name in names]
     assert verify(tmp_path / "out").ok
+
+
+@pytest.mark.parametrize("stop_at", [0, 1])
+def test_a_damaged_fork_gives_its_steps_back(stop_at: int, tmp_path: Path) -> None:
+    """Steps that a fork took and could not give are mined from the next one that has them."""
+    repo, ids = history(tmp_path / "whole")
+    ends = {"whole": ids[-1]}
+    for name in ("second", "longest"):  # longest has the most commits, so it is asked first
+        shutil.copytree(repo.path, tmp_path / name)
+        for n in range(2 if name == "second" else 3):
+            copy = Repo(tmp_path / name, tmp_path / name, tip=ends.get(name, ids[-1]))
+            copy.snapshots = repo.snapshots
+            ends[name] = copy.commit({f"{name}.py": f"x = {n}\n"}, message=f"{name} {n}")
+            repo.snapshots |= copy.snapshots
+    bad = repo.git("rev-parse", f"{ids[15]}:src/app.py").decode().strip()
+    for name in ("longest", "second"):
+        (tmp_path / name / "objects" / bad[:2] / bad[2:]).unlink()
+    listing, out = tmp_path / "list.txt", tmp_path / "out"
+    listing.write_text("longest\nsecond\nwhole\n")
+    more = ("--kinds", "commit", "--window", "0:1")
+    if stop_at:
+        log = tmp_path / "log"
+        faults.hurt(0, 0, listing, tmp_path / "full", *more, log=log)
+        touches = faults.touches(log, tmp_path / "full")
+        moment = max(n for n, touch in enumerate(touches, 1) if ".1/" in touch)
+        done = faults.hurt(signal.SIGKILL, moment, listing, out, *more)
+        assert done.returncode == -signal.SIGKILL
+    assert faults.mine(listing, out, *more).returncode == 1
+    rows = pq.read_table(out / "triples").to_pylist()
+    assert {row["repo"] for row in rows} == {"whole"}
+    steps = [(row["old_commit"], row["new_commit"]) for row in rows]
+    assert sorted(steps) == sorted(itertools.pairwise(ids))
+    failed = [row["repo"] for row in pq.read_table(out / "ledger").to_pylist()]
+    assert failed == ["longest", "second"]
+    assert verify(out).ok
+    if stop_at:
+        assert faults.published(out) == faults.published(tmp_path / "full")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")

@@ -245,7 +245,7 @@ def test_heads_stay_pinned_when_a_run_goes_on(
 ) -> None:
     repo, ids = history(tmp_path / "r")
     listing, out = listing_of(tmp_path, repo.path), tmp_path / "out"
-    stop_before(monkeypatch, "divide")
+    stop_before(monkeypatch, "mine_all")
     with pytest.raises(KeyboardInterrupt):
         mine(listing, out)
     monkeypatch.undo()

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gitdag import EPOCH, Content, Entry, Gitlink, Path_, Repo, Symlink, git
+from packwriter import DeltaEntry, write_pack
 
 COMMITS: Final = 30
 MIDDLE: Final = 15  # index of the commit that carries the mischief
@@ -321,14 +322,46 @@ def _corrupt_pack(path: Path) -> HostileCase:
     return HostileCase(str(path), DAMAGED)
 
 
-@_case("truncated-pack")
-def _truncated_pack(path: Path) -> HostileCase:
-    repo, _ = history(path)
-    repo.pack()
-    [pack] = repo.git_dir.glob("objects/pack/*.pack")
-    pack.chmod(0o644)
-    os.truncate(pack, pack.stat().st_size // 2)
-    return HostileCase(str(path), DAMAGED)
+def _pack_harmed(name: str, pattern: str, harm: Callable[[Path], object]) -> None:
+    """Registers a packed history one file of whose pack is harmed."""
+
+    def build(path: Path) -> HostileCase:
+        repo, _ = history(path)
+        repo.pack()
+        [file] = repo.git_dir.glob(f"objects/pack/*.{pattern}")
+        file.chmod(0o644)
+        harm(file)
+        return HostileCase(str(path), DAMAGED)
+
+    _case(name)(build)
+
+
+_pack_harmed("truncated-pack", "pack", lambda p: os.truncate(p, p.stat().st_size // 2))
+_pack_harmed("truncated-index", "idx", lambda p: os.truncate(p, p.stat().st_size // 2))
+_pack_harmed("empty-pack", "pack", lambda p: os.truncate(p, 0))
+_pack_harmed("empty-index", "idx", lambda p: os.truncate(p, 0))
+_pack_harmed("garbage-pack", "pack", lambda p: p.write_bytes(b"\xff" * p.stat().st_size))
+_pack_harmed("garbage-index", "idx", lambda p: p.write_bytes(b"\xff" * p.stat().st_size))
+_pack_harmed("pack-without-index", "idx", lambda p: p.unlink())
+_pack_harmed("index-without-pack", "pack", lambda p: p.unlink())
+
+
+def _endless_deltas(name: str, bases: Callable[[bytes, bytes], list[DeltaEntry]]) -> None:
+    """Registers a history whose middle blob is a delta that leads back to itself."""
+
+    def build(path: Path) -> HostileCase:
+        repo, ids = history(path)
+        blob = repo.git("rev-parse", f"{ids[MIDDLE]}:src/app.py").decode().strip()
+        repo.loose_path(blob).unlink()
+        write_pack(repo.git_dir / "objects/pack", bases(bytes.fromhex(blob), b"\xbb" * 20))
+        return HostileCase(str(path), frozenset({"damaged"}))
+
+    _case(name)(build)
+
+
+_endless_deltas("delta-of-itself", lambda a, b: [DeltaEntry(a, base=a)])
+_endless_deltas("delta-circle", lambda a, b: [DeltaEntry(a, base=b), DeltaEntry(b, base=a)])
+_endless_deltas("delta-circle-by-offset", lambda a, b: [DeltaEntry(b, base=a), DeltaEntry(a)])
 
 
 # -- what would be executed
