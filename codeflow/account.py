@@ -138,3 +138,31 @@ def _left_out(out: Path, lines: Sequence[Mapping[str, Any]]) -> list[LeftOut]:
                 found[rule] = (rows + row["reason_count"], min(reason, row["reason_min"]))
     left_out = [LeftOut(*rule, *value) for rule, value in found.items() if rule[0] != "open"]
     return sorted(left_out, key=lambda row: (-row.rows, row.stage, row.rule))
+
+
+def good_repositories(
+    sources: Mapping[str, Any], good: Mapping[str, Any], opened: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """What the card says of each mined repository."""
+    return [
+        {"repo": sources[key].repo, "url": sources[key].url, "head": opened[key]["head"]}
+        for key in good
+    ]
+
+
+def outcome_of(record: dict[str, Any]) -> Outcome:
+    """An outcome from the JSON it was stored as."""
+    return Failure(**record["failure"]) if "failure" in record else record
+
+
+def record_of(outcome: Outcome) -> dict[str, Any]:
+    """An outcome as JSON."""
+    return {"failure": outcome._asdict()} if isinstance(outcome, Failure) else outcome
+
+
+def forked_families(opened: Mapping[str, dict[str, Any]]) -> list[tuple[str, ...]]:
+    """Keys of opened repositories that share a root, two or more together."""
+    from codeflow_miners.families import families
+
+    roots = {key: value["roots"] for key, value in opened.items() if "failure" not in value}
+    return [group for group in families(roots) if len(group) > 1]

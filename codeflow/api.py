@@ -28,8 +28,8 @@ def mine(
     """Mines repositories into a dataset folder, or goes on with a run that was stopped.
 
     A repository that cannot be mined does not raise: it is in `failed` of the summary and in the
-    ledger. Read the result with `codeflow.open(out)`. SIGTERM ends the run as Ctrl-C does, so this
-    has to be called from the main thread.
+    ledger. Read the result with `codeflow.open(out)`. In the main
+    thread SIGTERM ends the run as Ctrl-C does.
 
     Args:
         repos: the path of a list file, or its lines: URLs and paths, each with an optional `@REF`.

@@ -9,6 +9,10 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 
 import pyarrow as pa
@@ -30,3 +34,20 @@ def tune() -> None:
         libc.mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
     except (OSError, AttributeError):  # another C library
         pass
+
+
+@contextmanager
+def stopped_by_sigterm() -> Iterator[None]:
+    """SIGTERM stops a run as Ctrl-C does; only the main thread may ask for that."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(signum: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

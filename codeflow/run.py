@@ -8,8 +8,6 @@ markers, so that the same command goes on where a run stopped. The driver holds 
 from __future__ import annotations
 
 import shutil
-import signal
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
@@ -18,15 +16,31 @@ from pathlib import Path
 from typing import Any
 
 from codeflow import __version__, card, files, manifest, workdir
-from codeflow.account import stored_summary, summarise, write_run_ledger
+from codeflow.account import (
+    forked_families,
+    good_repositories,
+    outcome_of,
+    record_of,
+    stored_summary,
+    summarise,
+    write_run_ledger,
+)
 from codeflow.config import MineConfig, as_mapping, stage_hash
 from codeflow.contracts import Flow, Unit, UnitResult
 from codeflow.drive import Outcome, drive
 from codeflow.errors import CodeflowError, UsageError
 from codeflow.plugins import load_miners
 from codeflow.pools import Pool, make_pool
+from codeflow.process import stopped_by_sigterm
 from codeflow.progress import Progress
-from codeflow.publish import SCHEMAS, MinedFile, describe, gather_units, plan_shards, triples_units
+from codeflow.publish import (
+    MinedFile,
+    describe,
+    gather_units,
+    plan_shards,
+    remove_unlisted,
+    triples_units,
+)
 from codeflow.records import SCHEMA_VERSION
 from codeflow.summary import Summary
 from codeflow.units import DONE, MINED, PARTS, Failure, disk_error, forget_failure
@@ -52,7 +66,7 @@ def run(
         CodeflowError: the disk is full. KeyboardInterrupt: stopped; the folder can be resumed.
     """
     try:
-        with _stopped_by_sigterm():
+        with stopped_by_sigterm():
             return _run(sources, out, config, execution, progress)
     except BrokenPipeError:  # of the display
         raise
@@ -87,23 +101,6 @@ def _run(
             opened = job.open_all()
             outcomes = job.mine_all(opened)
             return job.publish(opened, outcomes, settings, started)
-
-
-@contextmanager
-def _stopped_by_sigterm() -> Iterator[None]:
-    """SIGTERM stops a run as Ctrl-C does; only the main thread may ask for that."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(signum: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
@@ -171,7 +168,7 @@ class _Run:
             for key, outcome in self._drive(flows):
                 found[key] = outcome
                 self._progress.add(units=1)
-            known = {key: _record(outcome) for key, outcome in sorted(found.items())}
+            known = {key: record_of(outcome) for key, outcome in sorted(found.items())}
             files.write_json(self._out / workdir.OPENED, known)
         for key, value in known.items():
             if "failure" in value:
@@ -209,7 +206,7 @@ class _Run:
             return dict(result.value["starts"])
 
         flows = []
-        for group in _families(opened):
+        for group in forked_families(opened):
             members = tuple(
                 Member(
                     key,
@@ -242,9 +239,9 @@ class _Run:
         """
         stored = files.read_json(self._out / workdir.MINED_INDEX)
         if stored is not None:
-            return {key: _outcome(value) for key, value in stored.items()}
+            return {key: outcome_of(value) for key, value in stored.items()}
         outcomes: dict[str, Outcome] = {
-            key: _outcome(value) for key, value in opened.items() if "failure" in value
+            key: outcome_of(value) for key, value in opened.items() if "failure" in value
         }
         mined: dict[str, Sequence[int]] = {}
         lost: set[str] = set()
@@ -264,7 +261,7 @@ class _Run:
             shutil.rmtree(self._out / MINED / key, ignore_errors=True)
         ordered = dict(sorted(outcomes.items(), key=lambda item: self._sources[item[0]].repo))
         files.write_json(
-            self._out / workdir.MINED_INDEX, {key: _record(o) for key, o in ordered.items()}
+            self._out / workdir.MINED_INDEX, {key: record_of(o) for key, o in ordered.items()}
         )
         shutil.rmtree(self._out / PARTS, ignore_errors=True)
         return ordered
@@ -278,12 +275,12 @@ class _Run:
         self._progress.stage("content", sum(len(own) for own in todo.values()))
         results: dict[str, Outcome] = {}
         flows: list[tuple[str, Flow]] = []
-        forks = {key for group in _families(opened) for key in group}
+        forks = {key for group in forked_families(opened) for key in group}
         for key, own in todo.items():
             name = key + _round_suffix(number)
             done = files.read_json(self._out / DONE / name / "outcome.json")
             if done is not None:
-                results[key] = _outcome(done)
+                results[key] = outcome_of(done)
                 continue
             here = {**opened[key], "commits": self._path(opened[key]["commits"])}
             flow = mine_repository(self._sources[key], here, own, self._context, name)
@@ -298,7 +295,7 @@ class _Run:
             elif not number:
                 self._progress.add(repositories_done=1)
             self._progress.add(units=len(todo[key]))
-            files.write_json(self._out / DONE / name / "outcome.json", _record(outcome))
+            files.write_json(self._out / DONE / name / "outcome.json", record_of(outcome))
             if key not in forks:  # a further round reads the commits of those
                 shutil.rmtree(self._out / PARTS / name, ignore_errors=True)
             results[key] = outcome
@@ -338,7 +335,7 @@ class _Run:
         with files.replacing(self._out / "README.md") as temporary:
             temporary.write_text(text, encoding="utf-8")
         lines.append(describe(self._out, "README.md"))
-        _remove_unlisted(self._out, {str(line["path"]) for line in lines})
+        remove_unlisted(self._out, {str(line["path"]) for line in lines})
         values = {
             "schema_version": SCHEMA_VERSION,
             "created_by": f"codeflow {__version__}",
@@ -396,41 +393,5 @@ class _Run:
         return found
 
 
-def _families(opened: Mapping[str, dict[str, Any]]) -> list[tuple[str, ...]]:
-    """Keys of opened repositories that share a root, two or more together."""
-    from codeflow_miners.families import families
-
-    roots = {key: value["roots"] for key, value in opened.items() if "failure" not in value}
-    return [group for group in families(roots) if len(group) > 1]
-
-
 def _round_suffix(number: int) -> str:
     return f".{number}" if number else ""
-
-
-def _outcome(record: dict[str, Any]) -> Outcome:
-    return Failure(**record["failure"]) if "failure" in record else record
-
-
-def _record(outcome: Outcome) -> dict[str, Any]:
-    return {"failure": outcome._asdict()} if isinstance(outcome, Failure) else outcome
-
-
-def good_repositories(
-    sources: Mapping[str, Any], good: Mapping[str, Any], opened: Mapping[str, Any]
-) -> list[dict[str, Any]]:
-    """What the card says of each mined repository."""
-    return [
-        {"repo": sources[key].repo, "url": sources[key].url, "head": opened[key]["head"]}
-        for key in good
-    ]
-
-
-def _remove_unlisted(out: Path, listed: Set[str]) -> None:
-    """What a killed worker, or a run that was cleared half, left beside the published files."""
-    for table in SCHEMAS:
-        for path in (out / table).glob("*"):
-            if path.relative_to(out).as_posix() not in listed:
-                path.unlink()
-    for path in (out / MINED).glob(f"**/*{files.TEMPORARY}"):
-        path.unlink()
