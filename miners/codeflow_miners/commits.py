@@ -12,9 +12,17 @@ from codeflow.contracts import History, Pair
 class CommitMiner:
     """Single commits, a data category of their own in the paper's mid-training."""
 
-    why: str = "one commit of the first-parent chain, a merge counting as one change"
-    lookahead: int = 1
-    wants_features: bool = False
+    @property
+    def why(self) -> str:
+        return "one commit of the first-parent chain, a merge counting as one change"
+
+    @property
+    def lookahead(self) -> int:
+        return 1
+
+    @property
+    def wants_features(self) -> bool:
+        return False
 
     def pairs(self, history: History) -> Iterator[Pair]:
         """One pair a start."""
