@@ -59,8 +59,10 @@ def inspect_git_dir(path: Path) -> GitDir:
         found = GitDir(git_dir, common, common / "objects")
         if not found.objects.is_dir():
             raise RepositoryError("not-a-repository", "it has no folder of objects")
-        _require_plain_files(found)
+        stores = _require_plain_files(found)
         _require_complete(found)
+        for objects in stores:
+            require_sound_packs(objects)
         if not _has_refs(found):
             raise RepositoryError("empty", "it has no commits")
     except OSError as error:
@@ -111,8 +113,8 @@ def _common(git_dir: Path) -> Path:
     return common
 
 
-def _require_plain_files(found: GitDir) -> None:
-    """Everything that a reader may open is a regular file.
+def _require_plain_files(found: GitDir) -> list[Path]:
+    """Everything that a reader may open is a regular file. Returns all its object stores.
 
     The parts themselves may be symbolic links to folders, as some tools make them; inside, a link
     to a folder could lead anywhere, and Git makes none.
@@ -122,21 +124,21 @@ def _require_plain_files(found: GitDir) -> None:
             _require_regular(top)
     if os.path.lexists(found.common / "refs"):
         _scan(found.common / "refs")
-    waiting, seen = [found.objects], set[str]()
+    waiting, seen = [found.objects], dict[str, None]()
     while waiting:
         objects = waiting.pop()
         real = os.path.realpath(objects)
         if real in seen:
             continue
-        seen.add(real)
+        seen[real] = None
         if len(seen) > _MAX_ALTERNATES:
             raise RepositoryError("missing-alternate", "it borrows from too many repositories")
         if not os.path.isdir(real):
             reason = "it borrows objects from a repository that is gone (objects/info/alternates)"
             raise RepositoryError("missing-alternate", reason)
         _scan(Path(real))
-        require_sound_packs(Path(real))
         waiting.extend(_alternates(Path(real)))
+    return [Path(real) for real in seen]
 
 
 def _is_symbolic_head(path: Path) -> bool:
