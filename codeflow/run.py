@@ -7,7 +7,6 @@ markers, so that the same command goes on where a run stopped. The driver holds 
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import threading
@@ -27,14 +26,7 @@ from codeflow.errors import CodeflowError, UsageError
 from codeflow.plugins import load_miners
 from codeflow.pools import Pool, make_pool
 from codeflow.progress import Progress
-from codeflow.publish import (
-    SCHEMAS,
-    MinedFile,
-    describe,
-    gather_units,
-    plan_shards,
-    triples_units,
-)
+from codeflow.publish import SCHEMAS, MinedFile, describe, gather_units, plan_shards, triples_units
 from codeflow.records import SCHEMA_VERSION
 from codeflow.summary import Summary
 from codeflow.units import DONE, MINED, PARTS, Failure, disk_error, forget_failure
@@ -87,7 +79,7 @@ def _run(
         if summary is not None and (out / manifest.NAME).exists():
             progress.note(f"{out} is complete; nothing to do (--fresh mines again)")
             return stored_summary(summary)
-        _remove_leftovers(out)
+        workdir.remove_leftovers(out)
         cache = str(execution.cache.expanduser().absolute())
         context = MiningContext(config, cache, miners)
         with _pool(out, execution, progress) as pool:
@@ -432,14 +424,6 @@ def good_repositories(
         {"repo": sources[key].repo, "url": sources[key].url, "head": opened[key]["head"]}
         for key in good
     ]
-
-
-def _remove_leftovers(out: Path) -> None:
-    """Temporary files of a run that was killed."""
-    for folder, _, names in os.walk(out):
-        for name in names:
-            if name.endswith(files.TEMPORARY):
-                (Path(folder) / name).unlink(missing_ok=True)
 
 
 def _remove_unlisted(out: Path, listed: Set[str]) -> None:

@@ -104,3 +104,11 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Temporary files of a run that was killed."""
+    for place, _, names in os.walk(folder):
+        for name in names:
+            if name.endswith(files.TEMPORARY):
+                (Path(place) / name).unlink(missing_ok=True)

@@ -65,7 +65,7 @@ def read_chain(
     positions = _positions(reader, chain, commits, config.window)
     start, stop = _window(positions, config.window)
     stop = min(stop, len(chain) - 1)  # the last commit has no step after it
-    last = min(stop + lookahead, len(chain) - 1) if start < stop else start
+    last = min(stop + lookahead, len(chain) - 1) if start < stop else start - 1
     brought = _brought(commits, chain)
     named = _tags_on_chain(reader, commits, chain, tags)
     kept = [

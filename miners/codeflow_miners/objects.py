@@ -22,6 +22,7 @@ from codeflow_miners.loose import loose_objects, open_loose, read_loose
 _ENTRY = re.compile(rb"([0-7]{1,7}) ([^\0]+)\0(.{20})", re.S)
 _CANONICAL_MODES = frozenset({b"100644", b"100755", b"120000", b"40000", b"160000"})
 _CACHED_BYTES = 32 << 20
+_WINDOW_BYTES, _MAPPED_BYTES = 64 << 20, 256 << 20  # of packs, which may be larger than memory
 
 Entry = tuple[bytes, bytes, bytes]
 """(canonical mode, name, id) of one tree entry."""
@@ -44,6 +45,8 @@ class ObjectReader:
     def __init__(self, git_dir: Path) -> None:
         pygit2.settings.enable_strict_hash_verification(False)
         pygit2.settings.cache_max_size(_CACHED_BYTES)
+        pygit2.settings.mwindow_size = _WINDOW_BYTES
+        pygit2.settings.mwindow_mapped_limit = _MAPPED_BYTES
         self._loose = loose_objects(git_dir / "objects")
         try:
             self._odb = pygit2.Odb(str(git_dir / "objects"))

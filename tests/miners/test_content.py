@@ -15,7 +15,7 @@ from gitdag import Repo
 from mining import described, git_apply, patch_of, run_in
 
 SLOW = settings(
-    max_examples=120,
+    max_examples=80,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -1,0 +1,138 @@
+"""The whole flow on small strange histories: what is published is exact, and is all there is."""
+
+from __future__ import annotations
+
+import io
+import random
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+import codeflow.dataset
+from codeflow.config import Limits, MineConfig, Window
+from codeflow.patches import apply_patch
+from codeflow.progress import make_progress
+from codeflow.run import Execution, run
+from codeflow.verify import verify
+from codeflow_miners import plan
+from codeflow_miners.repositories import parse_sources
+from edits import Files, commit_files
+from gitdag import Entry, Gitlink, Repo
+from mining import git_apply, run_in
+
+SCRIPT = Path(__file__).parents[2] / "examples" / "check_with_git.py"
+NAMES = [b"a", b"A", b"a b", b"d/a", b"d /b", b"d/e/f.py", b'q"', b"t\tb", b"n\nl", b"b\\s"]
+NAMES += ["é".encode()]
+TEXTS = [b"", b"x", b"one\ntwo\n", b"cr\r\nlf\r\n", b"lone\rcr", b"\xc3\xa9\xe6\x97\xa5\n" * 30]
+
+
+def strange_history(folder: Path, seed: int, commits: int = 40) -> Repo:
+    """Edits, moves, swaps, rings, changes of type and mode, folders for files, what is left out."""
+    repo = Repo.create(folder / f"strange-{seed}.git")
+    draw = random.Random(seed)
+    files: Files = {name: ("100644", draw.choice(TEXTS)) for name in NAMES[:6]}
+    files[b"long.c"] = ("100644", b"".join(b"int line_%d;\n" % k for k in range(800)))
+    first = commit_files(repo, files)
+    for number in range(commits):
+        for _ in range(draw.choice([0, 1, 1, 2, 4])):
+            edit(draw, files, number)
+        for path in sorted(files):
+            if any(path.startswith(other + b"/") for other in files):
+                del files[path]
+        entries = {path: Entry(mode, content) for path, (mode, content) in files.items()}
+        if number % 5 == 1:
+            entries[b"module"] = Gitlink(first)
+        if number % 7 in (2, 3):
+            entries |= {b".git/x": Entry("100644", b"only here\n"), b"\xff": Entry("100644", b"x")}
+        if number % 11 == 4:
+            entries[b"seen/late"] = Entry("100644", b"only here\n")
+        repo.commit(entries, snapshot=True)
+    return repo
+
+
+def edit(draw: random.Random, files: Files, number: int) -> None:
+    path = draw.choice(sorted(files))
+    mode, content = files[path]
+    ring = draw.sample(sorted(files), min(3, len(files)))
+    kind = draw.randrange(9)
+    if kind == 0 and len(files) > 4:
+        del files[path]
+    elif kind == 1:
+        files[draw.choice(NAMES)] = files.pop(path)
+    elif kind == 2:
+        values = [files[p] for p in ring]
+        files.update(zip(ring, values[1:] + values[:1], strict=True))
+    elif kind == 3:
+        other = "120000" if mode == "100644" else "100755" if mode == "120000" else "100644"
+        files[path] = (other, content or b"target")
+    elif kind == 4:
+        files[path + b"/in"] = files.pop(path)
+    elif kind == 5:
+        files[path] = ("100644", draw.choice([b"\0binary", b"\xe9 latin\n", b"text again\n"]))
+    elif kind == 6 and mode != "120000":
+        files[b"copy %d" % number] = (mode, content + b"tail %d" % number)
+    else:
+        lines = files.get(b"long.c", ("", b"\n"))[1].split(b"\n")
+        lines[draw.randrange(len(lines))] = b"int changed_%d;" % number
+        files[b"long.c"] = ("100644", b"\n".join(lines))
+
+
+def write_tree(repo: Repo, files: Mapping[str, tuple[str, bytes]]) -> str:
+    """The id that git gives a side when its files are staged one by one."""
+    index = repo.git_dir / "staging"
+    index.unlink(missing_ok=True)
+    rows = b"".join(
+        b"%s %s\t%s\0" % (mode.encode(), repo.blob(content).encode(), path.encode())
+        for path, (mode, content) in files.items()
+    )
+    run_in(repo, index, "update-index", "-z", "--index-info", input=rows)
+    return run_in(repo, index, "write-tree").stdout.decode().strip()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_is_published_is_exact(
+    tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every triple by git apply, our apply, verify and the outside script; no blob more or less."""
+    monkeypatch.setattr(plan.plan_units, "__defaults__", (12,))  # many content units
+    repo = strange_history(tmp_path, seed)
+    config = MineConfig(window=Window(0.0, 1.0), limits=Limits(min_commits=2))
+    out = tmp_path / "data"
+    sources = parse_sources([repo.path.name], tmp_path)
+    progress = make_progress(False, io.StringIO())
+    summary = run(sources, out, config, Execution(cache=tmp_path / "cache"), progress)
+    progress.close()
+    assert not summary.failed
+    dataset = codeflow.dataset.open(out)
+    triples = list(dataset.triples())
+    kinds = {kind: sum(t.kind == kind for t in triples) for kind in ("commit", "span")}
+    assert kinds["commit"] > 10
+    reached: set[str] = set()
+    for triple in triples:
+        sides = [
+            {path: (side.entry(path).mode, side[path]) for path in side}
+            for side in (triple.old_repo, triple.new_repo)
+        ]
+        assert apply_patch(triple.patch.encode(), sides[0]) == sides[1]
+        trees = [write_tree(repo, side) for side in sides]
+        assert trees == [triple.old_tree, triple.new_tree]
+        applied = git_apply(repo, trees[0], triple.patch.encode())
+        assert applied.tree == trees[1], applied.said
+        assert "offset" not in applied.said
+        for side in (triple.old_repo, triple.new_repo):
+            reached |= {side.entry(path).id for path in side}
+    blobs = [
+        oid
+        for path in sorted((out / "blobs").glob("*.parquet"))
+        for oid in pq.read_table(path, columns=["id"]).column("id").to_pylist()
+    ]
+    assert sorted(blobs) == sorted(reached)
+    assert verify(out).ok
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), str(out), str(repo.path)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
