@@ -47,6 +47,8 @@ class Window:
     by: str = "commits"
 
     def __post_init__(self) -> None:
+        for name in ("start", "stop"):  # 0 and 0.0 are one window
+            object.__setattr__(self, name, float(getattr(self, name)))
         if not 0 <= self.start < self.stop <= 1:
             raise UsageError(
                 f"window {self.start}:{self.stop}: need 0 <= start < stop <= 1, as in 0.4:0.8"

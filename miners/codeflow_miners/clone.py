@@ -12,6 +12,7 @@ the user's keys and agent. Nothing else of that configuration is read.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import random
@@ -40,6 +41,7 @@ _TRANSIENT = re.compile(
     r"|ssl_(?:read|connect|err)",
     re.IGNORECASE,
 )
+_NO_SPACE: Final = "No space left on device"
 _NO_ACCESS = re.compile(
     r"could not read (?:username|password)|authentication failed|permission denied"
     r"|error: 40[13]|host key verification",
@@ -76,6 +78,7 @@ def acquire(
     Raises:
         RepositoryError: `forbidden-url`, `missing`, `no-access`, `unreachable`, `timeout`, `busy`
             or `clone-failed`, without credentials in the reason.
+        OSError: the disk of the cache is full.
     """
     if source.problem:
         raise RepositoryError("forbidden-url", source.problem)
@@ -84,6 +87,8 @@ def acquire(
     try:
         return _acquire_clone(source, cache_dir.absolute(), timeout_s, retries, pinned)
     except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise  # no fault of this repository: the run must stop
         reason = f"the cache cannot be used: {error.strerror}"
         raise RepositoryError("clone-failed", reason) from error
 
@@ -203,6 +208,8 @@ def _is_transient(error: GitFailedError) -> bool:
 
 def _explained(error: GitFailedError, source: Source) -> RepositoryError:
     """The error as a rule and a reason that may be stored: no secrets, no paths of this machine."""
+    if _NO_SPACE in error.stderr:
+        raise OSError(errno.ENOSPC, _NO_SPACE)
     reason = error.reason.replace(source.location, source.url)
     if source.location.startswith("file://"):
         reason = reason.replace(unquote(source.location.removeprefix("file://")), source.url)

@@ -61,8 +61,8 @@ def inspect_git_dir(path: Path) -> GitDir:
             raise RepositoryError("not-a-repository", "it has no folder of objects")
         stores = _require_plain_files(found)
         _require_complete(found)
-        for store in stores:  # last: packs of another object format are told by the configuration
-            require_sound_packs(store)
+        for objects in stores:
+            require_sound_packs(objects)
         if not _has_refs(found):
             raise RepositoryError("empty", "it has no commits")
     except OSError as error:
@@ -114,7 +114,7 @@ def _common(git_dir: Path) -> Path:
 
 
 def _require_plain_files(found: GitDir) -> list[Path]:
-    """Everything that a reader may open is a regular file. Gives the object stores.
+    """Everything that a reader may open is a regular file. Returns all its object stores.
 
     The parts themselves may be symbolic links to folders, as some tools make them; inside, a link
     to a folder could lead anywhere, and Git makes none.
@@ -124,13 +124,13 @@ def _require_plain_files(found: GitDir) -> list[Path]:
             _require_regular(top)
     if os.path.lexists(found.common / "refs"):
         _scan(found.common / "refs")
-    waiting, seen = [found.objects], set[str]()
+    waiting, seen = [found.objects], dict[str, None]()
     while waiting:
         objects = waiting.pop()
         real = os.path.realpath(objects)
         if real in seen:
             continue
-        seen.add(real)
+        seen[real] = None
         if len(seen) > _MAX_ALTERNATES:
             raise RepositoryError("missing-alternate", "it borrows from too many repositories")
         if not os.path.isdir(real):
@@ -138,7 +138,7 @@ def _require_plain_files(found: GitDir) -> list[Path]:
             raise RepositoryError("missing-alternate", reason)
         _scan(Path(real))
         waiting.extend(_alternates(Path(real)))
-    return [Path(store) for store in sorted(seen)]
+    return [Path(real) for real in seen]
 
 
 def _is_symbolic_head(path: Path) -> bool:

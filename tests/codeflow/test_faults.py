@@ -360,6 +360,21 @@ def test_a_full_disk_stops_the_run_with_one_line(reference: Reference, small_dis
     resumes(reference, out)
 
 
+def test_a_full_disk_of_the_cache_stops_the_run(small_disk: Path, tmp_path: Path) -> None:
+    """It is no fault of the repository: were it quarantined, it would be missing for good."""
+    repo, _ = history(tmp_path / "r")
+    repo.commit({"noise.bin": random.Random(0).randbytes(300_000)})
+    listing, out = tmp_path / "list.txt", tmp_path / "out"
+    listing.write_text(f"file://{repo.path}\n")
+    done = faults.mine(listing, out, "--cache", str(small_disk / "cache"))
+    assert done.returncode == 1
+    assert "no space left; free some" in done.stderr.splitlines()[-1]
+    assert not (out / "manifest.json").exists()
+    remount(small_disk, "8m")
+    done = faults.mine(listing, out, "--cache", str(small_disk / "cache"))
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("limit", [600, 4_000, 9_000])
 def test_files_that_may_not_grow(limit: int, reference: Reference, tmp_path: Path) -> None:
     """The fallback where nothing can be mounted: writes fail above a size of files."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +21,12 @@ import varied
 from codeflow import manifest, workdir
 from codeflow.config import Limits, MineConfig, Window
 from codeflow.contracts import Unit
-from codeflow.errors import UsageError
+from codeflow.errors import CodeflowError, UsageError
 from codeflow.pools import RayPool
 from codeflow.progress import make_progress
 from codeflow.run import Execution, run
 from codeflow.summary import Summary
+from codeflow.units import Failure, find_result, run_unit
 from codeflow_miners.repositories import read_list
 from gitdag import Repo
 from hostile import history
@@ -309,6 +312,50 @@ def test_a_failed_shard_is_tried_again(tmp_path: Path, monkeypatch: pytest.Monke
         mine(listing, tmp_path / "out")
     monkeypatch.undo()
     assert mine(listing, tmp_path / "out").failed == []
+
+
+@pytest.mark.parametrize(
+    ("code", "place", "ours"),
+    [
+        (errno.ENOENT, "/repository/objects/ab/cd", False),
+        (errno.EACCES, "/repository/objects/ab/cd", False),
+        (errno.EIO, "/repository/objects/ab/cd", False),
+        (errno.ENOSPC, "/tmp/scratch", True),
+        (errno.EMFILE, "/repository/objects/ab/cd", True),
+        (errno.EACCES, "{out}/mined/r/x.parquet", True),
+        (errno.EIO, None, True),  # Arrow names no file, and writes ours
+    ],
+)
+def test_a_file_that_fails_is_the_repositorys_or_the_runs(
+    code: int, place: str | None, ours: bool, tmp_path: Path
+) -> None:
+    """What is wrong with a repository's files quarantines it; with ours, stops the run."""
+
+    def fail(arguments: Any, sink: Any) -> dict[str, Any]:
+        if place is None:
+            raise OSError(code, os.strerror(code))
+        raise OSError(code, os.strerror(code), place.format(out=tmp_path))
+
+    unit = Unit("r/unit", fail, None)
+    if ours:
+        with pytest.raises(CodeflowError, match="run the same command again"):
+            run_unit(unit, tmp_path)
+        assert find_result("r/unit", tmp_path) is None, "it runs again"
+        return
+    found = run_unit(unit, tmp_path)
+    assert isinstance(found, Failure)
+    assert (found.rule, found.reason) == ("unreadable", f"cd: {os.strerror(code)}")
+    assert find_result("r/unit", tmp_path) == found
+
+
+def test_a_plug_in_that_does_not_load_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = EntryPoint("x", "no_such_module:MINERS", "codeflow.miners")
+    monkeypatch.setattr("codeflow.plugins.entry_points", lambda group: [broken])
+    repo, _ = history(tmp_path / "r")
+    with pytest.raises(UsageError, match="plug-in no_such_module:MINERS cannot be loaded"):
+        mine(listing_of(tmp_path, repo.path), tmp_path / "out")
 
 
 # -- limits
