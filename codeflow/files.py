@@ -6,9 +6,10 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Event, Semaphore, Thread
 from typing import Any
 
 import pyarrow as pa
@@ -48,32 +49,53 @@ def read_json(path: Path) -> Any | None:
 
 
 class _ParquetWriter:
-    """Compresses and writes one batch behind its caller, on a thread (Arrow lets go of the GIL)."""
+    """Compresses and writes one batch behind its caller, on a thread (Arrow lets go of the GIL).
+
+    The thread says itself that it has ended: an interrupted `Thread.join` takes a thread for ended
+    that is not (bpo-45274), and closing a file under Arrow is a crash.
+    """
 
     def __init__(self, writer: pq.ParquetWriter) -> None:
         self._writer = writer
-        self._thread = ThreadPoolExecutor(1)
-        self._pending: Future[None] | None = None
+        self._batches: SimpleQueue[pa.Table | None] = SimpleQueue()
+        self._room = Semaphore(1)
+        self._ended = Event()
+        self._error: BaseException | None = None
+        Thread(target=self._run, daemon=True).start()
 
     def write(self, batch: pa.RecordBatch | pa.Table) -> None:
         """Takes one row group, once the one before is written."""
-        self._settle()
+        self._room.acquire()
+        if self._error is not None:
+            raise self._error
         table = pa.Table.from_batches([batch]) if isinstance(batch, pa.RecordBatch) else batch
-        self._pending = self._thread.submit(
-            self._writer.write_table, table, row_group_size=max(1, len(table))
-        )
+        self._batches.put(table)
 
-    def _settle(self) -> None:
-        pending, self._pending = self._pending, None
-        if pending is not None:
-            pending.result()
+    def _run(self) -> None:
+        while (table := self._batches.get()) is not None:
+            try:
+                if self._error is None:
+                    self._writer.write_table(table, row_group_size=max(1, len(table)))
+            except BaseException as error:  # raised where the caller is
+                self._error = error
+            self._room.release()
+        self._ended.set()
 
-    def close(self) -> None:
-        """Waits for what is being written."""
-        try:
-            self._settle()
-        finally:
-            self._thread.shutdown()
+    def finish(self) -> None:
+        """Waits for what is being written and ends the file."""
+        self._batches.put(None)
+        self._ended.wait()
+        if self._error is not None:
+            raise self._error
+        self._writer.close()
+
+    def abandon(self) -> None:
+        """Ends the thread whatever comes, a second Ctrl-C included; the file is of no use then."""
+        self._batches.put(None)
+        while not self._ended.is_set():
+            with suppress(KeyboardInterrupt):
+                self._ended.wait()
+        with suppress(Exception):
             self._writer.close()
 
 
@@ -98,8 +120,10 @@ def parquet(path: Path, schema: pa.Schema) -> Iterator[_ParquetWriter]:
         behind = _ParquetWriter(writer)
         try:
             yield behind
-        finally:
-            behind.close()
+            behind.finish()
+        except BaseException:
+            behind.abandon()
+            raise
 
 
 @contextmanager

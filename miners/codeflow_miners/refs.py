@@ -27,7 +27,7 @@ _ID: Final = re.compile(r"[0-9a-f]{40}")
 @contextmanager
 def stand_in(found: GitDir) -> Iterator[Path]:
     """A bare repository with the refs and objects of `found`, and nothing else of it."""
-    with tempfile.TemporaryDirectory(prefix="codeflow-") as name:
+    with tempfile.TemporaryDirectory(prefix="codeflow-", ignore_cleanup_errors=True) as name:
         path = Path(name)
         (path / "config").write_text("[core]\n\trepositoryformatversion = 0\n\tbare = true\n")
         head = found.path / "HEAD"
