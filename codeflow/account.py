@@ -6,6 +6,7 @@ were resumed included. Costs a read of the ledger's and the blobs' small columns
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,11 @@ def write_run_ledger(
             stage = "open" if "failure" in opened[key] else "mine"
             rows.append(
                 LedgerRow(
-                    stage, outcome.rule, outcome.reason, source.repo, None, None, outcome.detail
+                    stage,
+                    outcome.rule,
+                    _without_folders(outcome.reason),
+                    source.repo,
+                    detail=outcome.detail and _without_folders(outcome.detail),
                 )
             )
         elif not outcome["mined"]:
@@ -49,6 +54,15 @@ def write_run_ledger(
     with files.parquet(out / path, LEDGER) as writer:
         writer.write(table_of(rows, LEDGER))
     return MinedFile(path, (out / path).stat().st_size)
+
+
+# in a traceback, or an absolute path in running text; not the path of a URL
+_FOLDERS = re.compile(r"""(?<=File ")[^"\n]*/|(?<![\w.~/-])/(?:[^\s/:'"]+/)+""")
+
+
+def _without_folders(text: str) -> str:
+    """A ledger is published: the folders of this machine, and whose they are, stay out of it."""
+    return _FOLDERS.sub("", text)
 
 
 def summarise(
@@ -91,11 +105,14 @@ def summarise(
     )
 
 
-def stored_summary(values: Mapping[str, Any]) -> Summary:
-    """A summary from the JSON it was stored as."""
+def stored_summary(values: Mapping[str, Any], out: Path) -> Summary:
+    """A summary from the JSON it was stored as; the folder may have moved, or the reader."""
+    shown = _shown(out.absolute())
     return Summary(
         **{
             **values,
+            "out": shown,
+            "next_command": f"codeflow inspect {shown}",
             "failed": [FailedRepository(*row) for row in values["failed"]],
             "left_out": [LeftOut(*row) for row in values["left_out"]],
         }

@@ -88,6 +88,16 @@ class MineConfig:
     miners: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Parameters of each kind of miner, as in `[mine.miners.span]`."""
 
+    def __post_init__(self) -> None:
+        for kind in self.kinds:
+            if not isinstance(kind, str):
+                raise UsageError(f"kinds: {kind!r} is not a name; write it as ['span', 'commit']")
+        for kind, values in self.miners.items():
+            if not isinstance(values, Mapping):
+                raise UsageError(f"miners.{kind}: expected a table, got {values!r}")
+        # the data do not depend on their order, so the identity of a run must not, either
+        object.__setattr__(self, "kinds", tuple(sorted(set(self.kinds), reverse=True)))
+
 
 T = TypeVar("T")
 
@@ -140,6 +150,8 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UsageError(f"{path}: no such configuration file") from None
+    except OSError as error:
+        raise UsageError(f"{path}: cannot read the configuration: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: {error}") from None
 

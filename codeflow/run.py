@@ -92,7 +92,7 @@ def _run(
         summary = files.read_json(out / workdir.SUMMARY)
         if summary is not None and (out / manifest.NAME).exists():
             progress.note(f"{out} is complete; nothing to do (--fresh mines again)")
-            return stored_summary(summary)
+            return stored_summary(summary, out)
         workdir.remove_leftovers(out)
         cache = str(execution.cache.expanduser().absolute())
         context = MiningContext(config, cache, miners)

@@ -36,6 +36,8 @@ ENV |= {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull, "GIT_ATTR_N
 ENV |= {"GIT_NO_REPLACE_OBJECTS": "1", "LC_ALL": "C", "GIT_NO_LAZY_FETCH": "1"}
 # Read a repository of another user; do not spend time on packing and syncing the scratch one.
 CONFIG = {"safe.directory": "*", "core.compression": "0", "core.fsync": "none"}
+# What git refuses on any system, it refuses here: a dataset must not depend on where it was mined.
+CONFIG |= {"core.protectHFS": "true", "core.protectNTFS": "true"}
 ENV["GIT_CONFIG_COUNT"] = str(len(CONFIG))
 for number, (key, value) in enumerate(CONFIG.items()):
     ENV |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}

@@ -123,7 +123,8 @@ def _trailer_start(lines: list[str]) -> int | None:
 
 
 _LOCAL: Final = r"[\w.!#$%&'*+=?^`{|}~-]"
-_DOMAIN: Final = r"(?!v?\d+\.)(?:[\w-]++\.)+[A-Za-z]{2,}(?![\w-])"
+# not a version, as in `actions/checkout@v4.x`; but the mail of 163.com and 139.com is
+_DOMAIN: Final = r"(?!v?\d+\.(?!(?:com|cn|net|org)\b))(?:[\w-]++\.)+[A-Za-z]{2,}(?![\w-])"
 _BRACKETED: Final = re.compile(r"[ \t]*<[^<>\s@]++@[^<>\s]++>")
 _ADDRESS: Final = re.compile(
     rf"(?<!{_LOCAL}){_LOCAL}++(?:@|[ ]?[(\[][ ]?at[ ]?[)\]][ ]?)(?:{_DOMAIN}|localhost\b)"
@@ -155,6 +156,8 @@ _OWNERS: Final = tuple(
         (r"^([^\w\n]{0,8}Merge )(?:[a-z+]+://|[\w.@-]+:)[^\s/]*(?:/\S*)?/(?=[^\s/])", r"\1"),
         # Bitbucket: "Merged in owner/branch (pull request #3)"
         (r"^([^\w\n]{0,8}Merged in )[^\s/]+/(?=\S+ \(pull request)", r"\1"),
+        # Bitbucket Server: "Merge in PROJECT/repo from ~OWNER/repo:branch to main"
+        (r"^(Merge )in \S+ (from )[^\s:]+:(?=\S+ to )", r"\1\2"),
         # GitLab: "See merge request owner/repo!12"
         (r"^(See merge request )\S+(?=!\d)", r"\1"),
         # bors: "Auto merge of #12 - owner:branch, r=reviewer"

@@ -50,9 +50,9 @@ class ObjectReader:
         self._loose = loose_objects(git_dir / "objects")
         try:
             self._odb = pygit2.Odb(str(git_dir / "objects"))
-        except pygit2.GitError as error:
+        except pygit2.GitError:  # whose text names the folder, and ledgers are published
             raise RepositoryError(
-                "damaged", f"its object database does not open: {error}"
+                "damaged", "its folder of objects is gone or does not open; run git fsck"
             ) from None
 
     def blob(self, object_id: bytes) -> bytes:

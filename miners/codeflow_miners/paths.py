@@ -16,8 +16,11 @@ MAX_PATH_BYTES = 4096
 # code points that HFS+ ignores in names (Git's utf8.c, next_hfs_char)
 _HFS_IGNORED = re.compile("[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]")
 _DOT_GIT = re.compile(r"(?i)(?:\.git|git~1)[ .]*(?:[:\\].*)?", re.S)
+# gi7eba: what NTFS falls back to, a hash, cut so that name, tilde and number are eight letters
 _DOT_GITMODULES = re.compile(
-    r"(?i)(?:\.gitmodules|gitmod~\d|gi7eba~\d|gi7eb~\d+)[ .]*(?::.*)?", re.S
+    r"(?i)(?:\.gitmodules|gitmod~[1-4]|gi7eba~[1-9]|gi7eb~[1-9]\d|gi7e~[1-9]\d{2}|gi7~[1-9]\d{3}"
+    r"|gi~[1-9]\d{4}|g~[1-9]\d{5}|~[1-9]\d{6})[ .]*(?::.*)?",
+    re.A | re.S,
 )
 
 
@@ -30,9 +33,13 @@ def refused(path: bytes, symlink: bool = False) -> str | None:
         if rule:
             return rule
     if symlink:
-        name = path.rpartition(b"/")[2].decode()
-        if _DOT_GITMODULES.fullmatch(_HFS_IGNORED.sub("", name)):
-            return "path-refused"
+        name = _HFS_IGNORED.sub("", path.rpartition(b"/")[2].decode())
+        while True:  # from each backslash on, as an NTFS reader would take it
+            if _DOT_GITMODULES.fullmatch(name):
+                return "path-refused"
+            _, backslash, name = name.partition("\\")
+            if not backslash:
+                break
     return None
 
 

@@ -44,7 +44,9 @@ def test_no_file_and_an_empty_file_are_the_defaults(tmp_path: Path) -> None:
         ("mine = 3", ["mine must be a table"]),
         ("[mine]\nwindow = 3", ["mine.window: expected a table, got 3"]),
         ("[mine]\nkinds = 'span'", ["mine.kinds: expected a list"]),
+        ("[mine]\nkinds = [['span']]", ["kinds: ['span'] is not a name"]),
         ("[mine]\nminers = 3", ["mine.miners: expected a table"]),
+        ("[mine.miners]\nspan = 3", ["miners.span: expected a table, got 3"]),
         ("[mine.limits]\nmin_commits = 1.5", ["mine.limits.min_commits: expected int, got 1.5"]),
         ("[mine.limits]\nmin_commits = true", ["expected int, got True"]),
         ("[mine.limits]\nunit_seconds = true", ["expected float, got True"]),
@@ -106,3 +108,16 @@ def test_every_limit_changes_the_hash() -> None:
         )
         assert stage_hash(as_mapping(changed)) != stage_hash(as_mapping(base))
         assert differing_keys(as_mapping(base), as_mapping(changed)) == [f"limits.{field.name}"]
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot read the configuration: Is a directory"):
+        read_config(tmp_path)
+
+
+def test_the_order_of_kinds_is_no_other_configuration() -> None:
+    one = MineConfig(kinds=("commit", "span", "commit"))
+    other = MineConfig(kinds=("span", "commit"))
+    assert one == other == MineConfig()
+    assert stage_hash(as_mapping(one)) == stage_hash(as_mapping(other))
+    assert MineConfig(kinds=("commit",)) != one

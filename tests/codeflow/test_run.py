@@ -27,6 +27,7 @@ from codeflow.progress import make_progress
 from codeflow.run import Execution, run
 from codeflow.summary import Summary
 from codeflow.units import Failure, find_result, run_unit
+from codeflow_miners import flow
 from codeflow_miners.repositories import read_list
 from gitdag import Repo
 from hostile import history
@@ -192,6 +193,41 @@ def test_a_complete_folder_is_left_alone(undisturbed: tuple[Path, Path], tmp_pat
     }
     # the list's order is not part of the question
     assert mine(varied.varied(listing.parent, reverse=True), tmp_path / "out") == first
+
+
+def test_a_complete_folder_that_moved_says_where_it_is(
+    undisturbed: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listing, out = undisturbed
+    shutil.copytree(out, tmp_path / "moved")
+    assert mine(listing, tmp_path / "moved").out == str(tmp_path / "moved")
+    monkeypatch.chdir(tmp_path)
+    assert mine(listing, Path("moved")).next_command == "codeflow inspect moved"
+
+
+def test_no_folder_of_this_machine_is_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history(tmp_path / "a b")
+    repo, _ = history(tmp_path / "gone")
+    listing = listing_of(tmp_path, tmp_path / "a b", f"file://{repo.path}")
+    read = flow.plan_contents
+
+    def broken(arguments: Any, sink: Any) -> Any:
+        if "gone" in sink._repository:
+            shutil.rmtree(tmp_path / "cache")  # between two units: the next finds no objects
+            return read(arguments, sink)
+        raise ValueError(f"{tmp_path}/x cannot be")
+
+    monkeypatch.setattr(flow, "plan_contents", broken)
+    mine(listing, tmp_path / "out")
+    rows = {row["repo"]: row for row in ledger(tmp_path / "out")}
+    assert rows["a b"]["reason"] == "ValueError: x cannot be"
+    assert 'File "test_run.py", line' in rows["a b"]["detail"]
+    assert rows["gone"]["rule"] == "damaged"
+    for path in (tmp_path / "out").rglob("*"):
+        if path.is_file() and workdir.WORK not in path.parts:
+            assert b"/" + os.fsencode(tmp_path.parent.name) not in path.read_bytes()
 
 
 @pytest.mark.parametrize(
