@@ -10,7 +10,7 @@ budget, and rows fill up.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -26,13 +26,19 @@ _CACHED_TOKENS = 1 << 24
 _LEAST_ROOM = 16  # tokens; less context than this is not worth a name
 
 Weights = npt.NDArray[np.float32]
+Positions = npt.NDArray[np.int32]
 _Part = tuple[Ids, float]
 
 
 class Encoded(NamedTuple):
-    """A document of n tokens: `ids` (n,), and `weights` (n,) of each token as a target.
+    """A document of n tokens.
 
-    The first token is never a target: its weight is 0.
+    Attributes:
+        ids: (n,).
+        weights: (n,), of each token as a target; 0 for the first, which never is one.
+        files: (F, 2), where each context file starts and where its content does.
+        body: where the body starts; 0 where there is no context that could be given up.
+        breaks: positions in the context behind a line end.
     """
 
     ids: Ids
@@ -40,6 +46,43 @@ class Encoded(NamedTuple):
     triple_id: str
     language: str | None
     kind: str
+    files: Positions = np.empty((0, 2), np.int32)
+    body: int = 0
+    breaks: Positions = np.empty(0, np.int32)
+
+    @property
+    def least(self) -> int:
+        """Tokens that are left without any context."""
+        return len(self.ids) - (self.body - int(self.files[0, 0]) if self.body else 0)
+
+    def trimmed(self, size: int) -> Encoded:
+        """The document with its least important context given up, in at most `size` tokens.
+
+        Whole lines go; the file they are from keeps its name. `size` has to be `least` or more.
+        """
+        if size >= len(self.ids):
+            return self
+        starts, first = self.files[:, 0], int(self.files[0, 0])
+        wanted = self.body - (size - self.least)  # context before this has to go
+        at = int(np.searchsorted(starts, wanted, side="right")) - 1
+        start, content = (int(place) for place in self.files[at])
+        following = int(starts[at + 1]) if at + 1 < len(starts) else self.body
+        place = int(np.searchsorted(self.breaks, max(wanted, start) + content - start))
+        kept = int(self.breaks[place]) if place < len(self.breaks) else following
+        slices = [slice(0, first)]
+        if wanted == start:
+            slices.append(slice(start, None))
+        elif kept < following:
+            slices += [slice(start, content), slice(kept, None)]
+        else:
+            slices.append(slice(following, None))
+        return Encoded(
+            np.concatenate([self.ids[part] for part in slices]),
+            np.concatenate([self.weights[part] for part in slices]),
+            self.triple_id,
+            self.language,
+            self.kind,
+        )
 
 
 class Fitter:
@@ -109,12 +152,28 @@ class Fitter:
             some = weights[start:stop].copy()
             some[0] = 0
             if some.any():
-                yield Encoded(
+                made = Encoded(
                     ids[start:stop], some, document.triple_id, document.language, document.kind
                 )
+                yield self._with_layout(made, head, context) if context else made
             else:
                 self.counts["no-target"] += 1
             start = stop
+
+    def _with_layout(
+        self, made: Encoded, head: Sequence[_Part], context: Sequence[_Part]
+    ) -> Encoded:
+        """Notes where the context lies; its parts come in threes: mark, name, content."""
+        first = sum(len(part) for part, _ in head)
+        ends = first + np.cumsum([len(part) for part, _ in context])
+        starts = np.concatenate([[first], ends[2:-1:3]])
+        body = int(ends[-1])
+        breaks = first + 1 + np.flatnonzero(self._encoder.ends_line[made.ids[first:body]])
+        return made._replace(
+            files=np.stack([starts, ends[1::3]], axis=1).astype(np.int32),
+            body=body,
+            breaks=breaks.astype(np.int32),
+        )
 
     def _ends(self, ids: Ids) -> Iterator[int]:
         """Where to cut: behind the last line end that fits, if it leaves more than half a row."""

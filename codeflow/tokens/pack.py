@@ -2,15 +2,19 @@
 
 The longest document of the window goes first, each into the row where it leaves the least room
 (best fit decreasing). Rows that are full to 1/256 are done; the documents of the others wait for
-the next window, where shorter ones may fill them up. Memory is one window and what waits, at most
-half a window more; time is a binary search a document. The order of rows depends on the documents
-alone.
+the next window, where shorter ones may fill them up. What still leaves room gets a document of an
+emptier row, with so much of its context given up that it fits: small repositories make documents
+of 0.6 to 0.9 T in numbers, no two of which share a row. Nothing but context is ever given up.
+
+Memory is one window and what waits, at most half a window more; time is a binary search a
+document. The order of rows depends on the documents alone.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 import numpy as np
 
@@ -20,6 +24,7 @@ from codeflow.tokens.shards import PADDING, Row
 _WINDOW_TOKENS = 1 << 22
 _WINDOW_ROWS = 48
 _SLACK = 256
+_GIVERS = 64  # emptiest rows to search for a document that fits
 
 
 def pack(
@@ -40,10 +45,11 @@ def pack(
         window.append(document)
         held += len(document.ids)
         if held >= limit:
-            done, window = _settle(_best_fit(window, length), window, length, limit // 2)
+            filled = _fill(_best_fit(window, length), window, length)
+            done, window = _settle(filled, window, length, limit // 2)
             held = sum(len(waiting.ids) for waiting in window)
             yield from (_row(documents, length, pad) for documents in done)
-    for numbers in _best_fit(window, length):
+    for numbers in _fill(_best_fit(window, length), window, length):
         yield _row([window[k] for k in numbers], length, pad)
 
 
@@ -63,6 +69,37 @@ def _best_fit(documents: list[Encoded], length: int) -> list[list[int]]:
         if room > sizes[number]:
             insort(rooms, (room - sizes[number], row))
     return [sorted(row) for row in rows]
+
+
+def _fill(rows: list[list[int]], documents: list[Encoded], length: int) -> list[list[int]]:
+    """Moves documents from the emptiest rows to fuller ones, trimmed to the room there.
+
+    A trimmed document takes the place of the whole one in `documents`.
+    """
+    rooms = [length - sum(len(documents[k].ids) for k in row) for row in rows]
+    order = sorted(range(len(rows)), key=lambda n: (rooms[n], n))
+    for place, row in enumerate(order):
+        while rooms[row] > length // _SLACK:
+            found = next(
+                (
+                    (giver, number)
+                    for giver in islice(reversed(order[place + 1 :]), _GIVERS)
+                    for number in rows[giver]
+                    if documents[number].least <= rooms[row]
+                ),
+                None,
+            )
+            if found is None:
+                break
+            giver, number = found
+            rows[giver].remove(number)
+            rooms[giver] += len(documents[number].ids)
+            documents[number] = documents[number].trimmed(rooms[row])
+            rows[row].append(number)
+            rooms[row] -= len(documents[number].ids)
+            if not rows[giver]:
+                order.remove(giver)
+    return [sorted(row) for row in rows if row]
 
 
 def _settle(

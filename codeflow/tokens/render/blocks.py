@@ -22,7 +22,7 @@ from typing import NamedTuple
 from codeflow.patch_format import FilePatch, Hunk, parse_patch
 from codeflow.tokens.document import FILE_SEP, IM_END, Document, Piece
 from codeflow.tokens.render import parts
-from codeflow.tokens.render.context import around, changed_old
+from codeflow.tokens.render.context import around, changed_old, first_lines
 from codeflow.tokens.render.options import Options
 from codeflow.tokens.render.privacy import scrub_added
 from codeflow.triple import Triple
@@ -43,7 +43,8 @@ def render(triple: Triple, options: Options, key: str) -> Iterator[Document]:
     rest = options.rest
     old_repo = triple.old_repo
     after: list[Piece] = []
-    for patch in parse_patch(triple.patch.encode()):
+    patches = parse_patch(triple.patch.encode())
+    for patch in patches:
         old = (
             old_repo[patch.old_path].decode() if patch.old_path is not None and patch.hunks else ""
         )
@@ -56,7 +57,8 @@ def render(triple: Triple, options: Options, key: str) -> Iterator[Document]:
         *after,
         Piece(IM_END, 1.0, special=True),
     )
-    context = around(old_repo, triple.old_tree, changed_old(triple))
+    lines = first_lines(patches)
+    context = around(old_repo, triple.old_tree, changed_old(triple), lines=lines)
     head = parts.head(triple, rest)
     yield Document(triple.id, triple.language, triple.kind, head, context, rest, body)
 

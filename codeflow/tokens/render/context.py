@@ -8,11 +8,13 @@ lazy: a directory or a content is read when the budget has got that far.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import PurePosixPath
+from types import MappingProxyType
 
 from codeflow.objects import TreeEntry
+from codeflow.patch_format import FilePatch
 from codeflow.records import SYMLINK_MODE
 from codeflow.tokens.document import ContextFile
 from codeflow.tokens.render.imports import imported
@@ -32,6 +34,11 @@ def changed_new(triple: Triple) -> list[str]:
     return list(dict.fromkeys(path for path in paths if path is not None))
 
 
+def first_lines(patches: Sequence[FilePatch]) -> dict[str, int]:
+    """By old path, the number of the line where its first hunk starts."""
+    return {p.old_path: p.hunks[0].old_skip for p in patches if p.old_path and p.hunks}
+
+
 def around(
     snapshot: Snapshot,
     root: str,
@@ -39,6 +46,7 @@ def around(
     near: Sequence[str] | None = None,
     shown: frozenset[str] = frozenset(),
     clean: Callable[[str], str] = str,
+    lines: Mapping[str, int] = MappingProxyType({}),
 ) -> Iterator[ContextFile]:
     """The files of a snapshot, the most important first.
 
@@ -48,6 +56,7 @@ def around(
         near: paths, there or not, around which to look for the rest; `first` by default.
         shown: paths to leave out.
         clean: what to do to each content.
+        lines: by path, the line to show when there is room for a part only.
     """
     seen = set(shown)
 
@@ -56,7 +65,8 @@ def around(
             seen.add(path)
             entry = snapshot.entry(path)
             if entry.mode != SYMLINK_MODE:
-                yield ContextFile(path, entry.id, partial(_read, snapshot, path, clean))
+                read = partial(_read, snapshot, path, clean)
+                yield ContextFile(path, entry.id, read, lines.get(path, 0))
 
     for path in first:
         yield from take(path)

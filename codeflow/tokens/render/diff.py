@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from codeflow.patch_format import parse_patch
 from codeflow.tokens.document import IM_END, Document, Piece
 from codeflow.tokens.render import parts
-from codeflow.tokens.render.context import around, changed_old
+from codeflow.tokens.render.context import around, changed_old, first_lines
 from codeflow.tokens.render.options import Options
 from codeflow.tokens.render.privacy import scrub_patch
 from codeflow.triple import Triple
@@ -28,6 +29,7 @@ def render(triple: Triple, options: Options, key: str) -> Iterator[Document]:
         Piece(_INDEX.sub("", scrub_patch(triple.patch)), 1.0),
         Piece(IM_END, 1.0, special=True),
     )
-    context = around(triple.old_repo, triple.old_tree, changed_old(triple))
+    lines = first_lines(parse_patch(triple.patch.encode()))
+    context = around(triple.old_repo, triple.old_tree, changed_old(triple), lines=lines)
     head = parts.head(triple, rest)
     yield Document(triple.id, triple.language, triple.kind, head, context, rest, body)
