@@ -1,12 +1,12 @@
 """Speed of tokenize + pack on a mined dataset, against the same with `tokenizers` alone.
 
-    python benchmarks/tokens.py DIR [--length 4096] [--render diff] [--mb 40]
+    python benchmarks/tokens.py DIR [--length 4096] [--render diff] [--triples 400]
 
 One core (the process is bound to it, `tokenizers` to one thread), one process, the same documents
-both times. Rendering is timed by itself, so that what is compared is encoding, fitting and
-packing; the last line is the whole stage. MB are of the UTF-8 text that is put into rows, so for
-renderings with context the text of a file counts each time it is shown. `fresh` leaves the cache
-of contents out: every context file is encoded each time.
+both times, and the same rows, or it stops. Rendering and reading are timed by themselves, so that
+what is compared is encoding, fitting and packing. MB are of the UTF-8 text in the rows, so a file
+counts each time it is shown. `fresh` leaves the cache of contents out: every context file is
+encoded each time it is asked for.
 """
 
 from __future__ import annotations

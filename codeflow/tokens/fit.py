@@ -1,10 +1,10 @@
 """Documents to ids: encode, fill the room before the body with context, cut what is too long.
 
-Bodies are encoded in batches. Context is read and encoded file by file until the budget is full;
-the ids of recent contents are kept, because neighbouring triples of a repository show the same
-files (this is what makes repository context cheap: 9 of 10 contents come from there). The last
-file is cut to whole lines, so a document with enough context falls a few tokens short of the
-budget, and rows fill up.
+Bodies are encoded in batches. Context is read and encoded file by file until the budget is full.
+The ids of recent contents are kept (64 MB), because neighbouring triples of a repository show the
+same files: on two repositories that spared 57% of the encoding at T = 4,096, 85% at 32K, 96% at
+128K. The last file is cut to whole lines, so a document with enough context falls a few tokens
+short of the budget, and rows fill up.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from codeflow import dataset as datasets
 from codeflow import files
 from codeflow.dataset import Dataset
-from codeflow.errors import UsageError
+from codeflow.errors import DataError, UsageError
 from codeflow.tokens.document import END_OF_TEXT, Document
 from codeflow.tokens.fit import Fitter
 from codeflow.tokens.order import OrderedTriples
@@ -81,7 +81,7 @@ def tokenize(
 
     Raises:
         UsageError: an argument that does not do.
-        DataError: no dataset, or a damaged one.
+        DataError: no dataset, a damaged one, or no room to write.
     """
     if rendering not in RENDERINGS:
         raise UsageError(f"rendering {rendering!r}: choose one of {', '.join(RENDERINGS)}")
@@ -114,6 +114,8 @@ def tokenize(
             done = _write(dataset, part, encoder, options, settings)
             shutil.rmtree(folder, ignore_errors=True)
             part.rename(folder)
+        except OSError as error:
+            raise DataError(f"{folder}: cannot be written: {error}; nothing was changed") from None
         finally:
             shutil.rmtree(part, ignore_errors=True)
     counts = {field: done[field] for field in ("rows", "tokens", "fill", "documents", "triples")}

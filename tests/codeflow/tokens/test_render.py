@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from codeflow.cli import main
 from codeflow.patch_format import unquote_path
 from codeflow.tokens.document import Document
 from codeflow.tokens.render import RENDERINGS
@@ -296,10 +296,9 @@ def test_weight_decides_the_number_of_copies() -> None:
     assert counts != [copies(1.3, id, 1) for id in ids]
 
 
-def test_every_rendering_can_be_taken_from_the_command_line() -> None:
-    help_text = subprocess.run(
-        ["python", "-c", "from codeflow.cli import main; main(['tokenize', '--help'])"],
-        capture_output=True, text=True, check=False,
-    ).stdout  # fmt: skip
-    words = set(re.findall(r"[\w-]+", help_text))
-    assert words >= set(RENDERINGS)
+def test_every_rendering_can_be_taken_from_the_command_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["tokenize", "--help"])
+    assert set(re.findall(r"[\w-]+", capsys.readouterr().out)) >= set(RENDERINGS)

@@ -212,6 +212,23 @@ def test_wrong_arguments_are_usage_errors(folder: Path) -> None:
     assert not (folder / "tokens" / "bad").exists()
 
 
+def test_a_full_disk_is_one_line_and_the_old_folder_stays(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = tokenize(folder, "kept", "diff", 512)
+    before = digests(done.folder)
+
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("codeflow.tokens.stage.write_shards", full)
+    with pytest.raises(DataError, match=r"kept.*No space left") as caught:
+        tokenize(folder, "kept", "diff", 256)
+    assert "\n" not in str(caught.value)
+    assert digests(done.folder) == before
+    assert not list((folder / "tokens").glob(".*"))
+
+
 def test_the_command(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["tokenize", str(folder), "--render", "diff", "--length", "256"]) == 0
     assert "train: " in capsys.readouterr().out
