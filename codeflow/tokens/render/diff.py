@@ -1,7 +1,7 @@
 """The patch as a unified diff, after the old files and the commits' messages.
 
-The `index` lines are left out: two hashes a file that no model can predict, about 60 tokens of
-loss each, and that `git apply` does not need.
+The `index` lines are left out: two hashes a file that no model can predict and `git apply` does not
+need, about 80 tokens, 30% of the median patch.
 """
 
 from __future__ import annotations
