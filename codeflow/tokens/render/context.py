@@ -1,0 +1,124 @@
+"""Which files to show before the body, and in which order.
+
+First the changed files, then what they import, then the files around them: by the distance of
+their directories in the tree, those with a changed file's ending before others. All of it is
+lazy: a directory or a content is read when the budget has got that far.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import PurePosixPath
+from types import MappingProxyType
+
+from codeflow.objects import TreeEntry
+from codeflow.patch_format import FilePatch
+from codeflow.records import SYMLINK_MODE
+from codeflow.tokens.document import ContextFile
+from codeflow.tokens.render.imports import imported
+from codeflow.triple import Snapshot, Triple
+
+_READ_FOR_IMPORTS = 32  # changed files
+
+
+def changed_old(triple: Triple) -> list[str]:
+    """Paths of the old side that the triple touches, each once."""
+    return list(dict.fromkeys(f.old_path for f in triple.files if f.old_path is not None))
+
+
+def changed_new(triple: Triple) -> list[str]:
+    """Paths of the new side's regular files that the triple touches, each once."""
+    paths = (f.new_path for f in triple.files if f.new_mode != SYMLINK_MODE)
+    return list(dict.fromkeys(path for path in paths if path is not None))
+
+
+def first_lines(patches: Sequence[FilePatch]) -> dict[str, int]:
+    """By old path, the number of the line where its first hunk starts."""
+    return {p.old_path: p.hunks[0].old_skip for p in patches if p.old_path and p.hunks}
+
+
+def around(
+    snapshot: Snapshot,
+    root: str,
+    first: Sequence[str],
+    near: Sequence[str] | None = None,
+    shown: frozenset[str] = frozenset(),
+    clean: Callable[[str], str] = str,
+    lines: Mapping[str, int] = MappingProxyType({}),
+) -> Iterator[ContextFile]:
+    """The files of a snapshot, the most important first.
+
+    Args:
+        root: the snapshot's tree id.
+        first: paths in it that come first; their imports come next.
+        near: paths, there or not, around which to look for the rest; `first` by default.
+        shown: paths to leave out.
+        clean: what to do to each content.
+        lines: by path, the line to show when there is room for a part only.
+    """
+    seen = set(shown)
+
+    def take(path: str) -> Iterator[ContextFile]:
+        if path not in seen:
+            seen.add(path)
+            entry = snapshot.entry(path)
+            if entry.mode != SYMLINK_MODE:
+                read = partial(_read, snapshot, path, clean)
+                yield ContextFile(path, entry.id, read, lines.get(path, 0))
+
+    for path in first:
+        yield from take(path)
+    for path in first[:_READ_FOR_IMPORTS]:
+        for other in imported(path, snapshot):
+            yield from take(other)
+    centres = near if near is not None else first
+    for path in _outward(snapshot, root, centres):
+        yield from take(path)
+
+
+def _read(snapshot: Snapshot, path: str, clean: Callable[[str], str]) -> str:
+    return clean(snapshot[path].decode())
+
+
+def _outward(snapshot: Snapshot, root: str, centres: Sequence[str]) -> Iterator[str]:
+    """All files, by steps from directory to directory, starting at those of `centres`.
+
+    With no centre that still exists, from the root.
+    """
+    endings = {PurePosixPath(path).suffix for path in centres}
+    waiting = deque(dict.fromkeys(_folder(path) for path in centres) or [""])
+    seen = set(waiting)
+
+    def add(folder: str) -> None:
+        if folder not in seen:
+            seen.add(folder)
+            waiting.append(folder)
+
+    while waiting:
+        folder = waiting.popleft()
+        prefix = f"{folder}/" if folder else ""
+        entries = _directory(snapshot, root, folder)
+        names = [entry.name for entry in entries if not entry.is_tree]
+        for name in sorted(names, key=lambda n: (PurePosixPath(n).suffix not in endings, n)):
+            yield prefix + name
+        for entry in entries:
+            if entry.is_tree:
+                add(prefix + entry.name)
+        if folder:
+            add(_folder(folder))
+
+
+def _folder(path: str) -> str:
+    return path.rpartition("/")[0]
+
+
+def _directory(snapshot: Snapshot, root: str, folder: str) -> Sequence[TreeEntry]:
+    tree = root
+    for name in folder.split("/") if folder else ():
+        found = [e for e in snapshot.directory(tree) if e.name == name and e.is_tree]
+        if not found:
+            return ()
+        tree = found[0].id
+    return snapshot.directory(tree)

@@ -1,0 +1,100 @@
+"""Fill in the middle: a file of the new side with a stretch taken out and put last.
+
+The stretch is cut at two random characters or at two random line starts, one as likely as the
+other. A file too long for a row is first reduced to a random stretch of whole lines. Which file,
+which cut: by key. Cuts at syntax nodes are not made.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+
+from codeflow.tokens.document import (
+    FILE_SEP,
+    FIM_MIDDLE,
+    FIM_PREFIX,
+    FIM_SUFFIX,
+    IM_END,
+    Document,
+    Piece,
+)
+from codeflow.tokens.render import parts
+from codeflow.tokens.render.context import around, changed_new
+from codeflow.tokens.render.options import Options
+from codeflow.tokens.render.privacy import scrub
+from codeflow.triple import Triple
+
+_CHARS_PER_TOKEN = 2  # few texts have less, so few documents turn out too long
+
+
+def render_file(triple: Triple, options: Options, key: str) -> Iterator[Document]:
+    """One document with one changed file and nothing else."""
+    chosen = _choose(triple, key)
+    if chosen is not None:
+        body = _pieces(chosen[1], options, random.Random(f"{key}:cut"))
+        yield Document(
+            triple.id, triple.language, triple.kind, (), iter(()), options.rest, body, whole=True
+        )
+
+
+def render_repository(triple: Triple, options: Options, key: str) -> Iterator[Document]:
+    """One document: repository, other files, one changed file with a middle to fill in."""
+    chosen = _choose(triple, key)
+    if chosen is None:
+        return
+    path, text = chosen
+    rest = options.rest
+    body = (
+        Piece(FILE_SEP, rest, special=True),
+        Piece(f"{parts.file_name(path)}\n", rest),
+        *_pieces(text, options, random.Random(f"{key}:cut")),
+    )
+    others = [path, *(other for other in changed_new(triple) if other != path)]
+    context = around(triple.new_repo, triple.new_tree, others, shown=frozenset({path}), clean=scrub)
+    head = parts.head(triple, rest)
+    yield Document(triple.id, triple.language, triple.kind, head, context, rest, body, whole=True)
+
+
+def _choose(triple: Triple, key: str) -> tuple[str, str] | None:
+    """One of the changed files, with its text; None when all are gone or nearly empty."""
+    paths = changed_new(triple)
+    random.Random(f"{key}:file").shuffle(paths)
+    for path in paths:
+        text = triple.new_repo[path].decode()
+        if len(text) > 1:
+            return path, scrub(text)
+    return None
+
+
+def _pieces(text: str, options: Options, chance: random.Random) -> tuple[Piece, ...]:
+    text = _shortened(text, options.length * _CHARS_PER_TOKEN, chance)
+    if chance.random() < 0.5:
+        places: Sequence[int] = range(len(text) + 1)
+    else:
+        starts = [0]
+        while (end := text.find("\n", starts[-1])) >= 0:
+            starts.append(end + 1)
+        places = sorted({*starts, len(text)})
+    start, stop = sorted(chance.sample(places, 2))
+    rest = options.rest
+    return (
+        Piece(FIM_PREFIX, rest, special=True),
+        Piece(text[:start], rest),
+        Piece(FIM_SUFFIX, rest, special=True),
+        Piece(text[stop:], rest),
+        Piece(FIM_MIDDLE, rest, special=True),
+        Piece(text[start:stop], 1.0),
+        Piece(IM_END, 1.0, special=True),
+    )
+
+
+def _shortened(text: str, limit_chars: int, chance: random.Random) -> str:
+    """The text, or a random stretch of it that starts and ends with lines where it has any."""
+    if len(text) <= limit_chars:
+        return text
+    first = chance.randrange(len(text) - limit_chars + 1)
+    part = text[first : first + limit_chars]
+    if first and text[first - 1] != "\n":
+        part = part.partition("\n")[2] or part
+    return part[: part.rfind("\n") + 1] or part

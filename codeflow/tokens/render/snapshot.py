@@ -1,0 +1,33 @@
+"""The repository as it stands after the change, without the change: the baseline.
+
+The same files that a diff would touch and the same neighbours, but nothing of how they came about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from codeflow.tokens.document import END_OF_TEXT, Document, Piece
+from codeflow.tokens.render import parts
+from codeflow.tokens.render.context import around, changed_new
+from codeflow.tokens.render.options import Options
+from codeflow.tokens.render.privacy import scrub
+from codeflow.triple import Triple
+
+
+def render(triple: Triple, options: Options, key: str) -> Iterator[Document]:
+    """One document: repository, neighbours, the changed files as they are now.
+
+    A triple that only deletes shows what is left; one that leaves nothing gives no document.
+    """
+    new_repo, paths = triple.new_repo, changed_new(triple)
+    body: list[Piece] = []
+    for path in paths:
+        body += parts.file_pieces(path, scrub(new_repo[path].decode()), 1.0)
+    body.append(Piece(END_OF_TEXT, 1.0, special=True))
+    near = [*paths, *(change.path for change in triple.files if change.new_path is None)]
+    context = around(new_repo, triple.new_tree, paths, near, frozenset(paths), clean=scrub)
+    head = parts.head(triple, options.rest)
+    yield Document(
+        triple.id, triple.language, triple.kind, head, context, options.rest, tuple(body)
+    )

@@ -1,0 +1,44 @@
+"""Whole files: each changed file as it was, then each as it becomes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from codeflow.patch_format import parse_patch
+from codeflow.tokens.document import FILE_SEP, IM_END, Document, Piece
+from codeflow.tokens.render import parts
+from codeflow.tokens.render.context import around, changed_old
+from codeflow.tokens.render.options import Options
+from codeflow.tokens.render.privacy import scrub_added
+from codeflow.triple import Triple
+
+
+def render(triple: Triple, options: Options, key: str) -> Iterator[Document]:
+    """One document: context, old files, messages, `<|im_start|>files`, new files.
+
+    A new file is `<|file_sep|>`, its line (`parts.change_line`), and its content; a deleted one
+    has the line alone.
+    """
+    rest = options.rest
+    old_repo, new_repo = triple.old_repo, triple.new_repo
+    old_paths = changed_old(triple)
+    before: list[Piece] = []
+    for path in old_paths:
+        before += parts.file_pieces(path, old_repo[path].decode(), rest)
+    after: list[Piece] = []
+    for patch in parse_patch(triple.patch.encode()):
+        after.append(Piece(FILE_SEP, 1.0, special=True))
+        after.append(Piece(parts.change_line(patch), 1.0))
+        if patch.new_path is not None:
+            old = old_repo[patch.old_path].decode() if patch.old_path is not None else ""
+            after.append(Piece(scrub_added(new_repo[patch.new_path].decode(), old), 1.0))
+    body = (
+        *before,
+        *parts.request(triple, rest, options.length // 2),
+        *parts.reply_start("files", rest),
+        *after,
+        Piece(IM_END, 1.0, special=True),
+    )
+    context = around(old_repo, triple.old_tree, old_paths, shown=frozenset(old_paths))
+    head = parts.head(triple, rest)
+    yield Document(triple.id, triple.language, triple.kind, head, context, rest, body)

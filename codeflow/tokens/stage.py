@@ -1,0 +1,193 @@
+"""The `tokenize` stage: a dataset folder's triples to `tokens/NAME`, in one pass.
+
+    triples in order -> renderings -> ids, fitted to T -> rows -> shards
+
+Everything is a generator, so memory is one window of the packer, the contents and ids that are
+kept, and one bucket of triples. The folder gets its name when all of it is written; asked for the
+same again, it is left alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from codeflow import dataset as datasets
+from codeflow import files
+from codeflow.dataset import Dataset
+from codeflow.errors import DataError, UsageError
+from codeflow.tokens.document import END_OF_TEXT, Document
+from codeflow.tokens.fit import Fitter
+from codeflow.tokens.order import OrderedTriples
+from codeflow.tokens.pack import pack
+from codeflow.tokens.render import RENDERINGS
+from codeflow.tokens.render.options import Options, rest_weight
+from codeflow.tokens.sample import sample
+from codeflow.tokens.shards import SPLITS, Description, write_shards
+from codeflow.tokens.tokenizer import Encoder, train
+from codeflow.triple import Triple
+
+RECORD = "tokens.json"
+TOKENIZER = "tokenizer.json"
+_LEAST_LENGTH = 64
+_CHECKED_TEXTS = 256
+_CHECKED_CHARS = 1 << 12
+
+
+class Tokenized(NamedTuple):
+    """What a token folder holds. `rows` and `tokens` are by split, `tokens` without padding."""
+
+    folder: Path
+    rows: dict[str, int]
+    tokens: dict[str, int]
+    fill: dict[str, float]
+    documents: dict[str, int]  # by what became of them, see `Fitter.counts`
+    triples: dict[str, int]  # by split, see `OrderedTriples.sizes`
+    slow_because: str | None  # why gigatoken was not used
+
+
+def tokenize(
+    dataset_dir: Path | str,
+    name: str,
+    rendering: str,
+    length: int,
+    *,
+    tokenizer: Path | str | None = None,
+    vocab_size: int = 32768,
+    loss: str | None = None,
+    long: str = "cut",
+    validation: float = 0.05,
+    seed: int = 0,
+    fast: bool = True,
+) -> Tokenized:
+    """Renders, encodes and packs a dataset into `DIR/tokens/NAME`.
+
+    Args:
+        rendering: one of `RENDERINGS`.
+        length: tokens of a row.
+        tokenizer: a `tokenizer.json`; by default `DIR/tokens/tokenizer.json`, which is trained on
+            the dataset when it is not there.
+        vocab_size: of a tokenizer that is trained.
+        loss: where the loss is: `patch`, `all`, or the weight of what is not the patch; the
+            rendering's own by default.
+        long: what to do with a document of more than `length` tokens: `cut` or `drop`.
+        validation: share of every repository to hold out, see `OrderedTriples`.
+        fast: whether to encode with gigatoken where that is possible; the ids are the same.
+
+    Raises:
+        UsageError: an argument that does not do.
+        DataError: no dataset, a damaged one, or no room to write.
+    """
+    if rendering not in RENDERINGS:
+        raise UsageError(f"rendering {rendering!r}: choose one of {', '.join(RENDERINGS)}")
+    if length < _LEAST_LENGTH:
+        raise UsageError(f"length {length}: give {_LEAST_LENGTH} tokens or more")
+    if long not in ("cut", "drop"):
+        raise UsageError(f"long {long!r}: choose cut or drop")
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
+        raise UsageError(f"name {name!r}: use letters, digits, `.`, `_` and `-`")
+    loss = loss if loss is not None else RENDERINGS[rendering].loss
+    options = Options(length, rest_weight(loss))
+    dataset = datasets.open(dataset_dir)
+    encoder = _encoder(dataset, Path(tokenizer) if tokenizer else None, vocab_size, fast)
+    settings = {
+        "rendering": rendering,
+        "length": length,
+        "loss": loss,
+        "long": long,
+        "validation": validation,
+        "seed": seed,
+        "tokenizer": encoder.hash,
+        "dataset": str(dataset.manifest["sha256"])[:16],
+    }
+    folder = dataset.folder / "tokens" / name
+    done = files.read_json(folder / RECORD)
+    if done is None or done["settings"] != settings:
+        part = folder.with_name(f".{name}{files.TEMPORARY}")
+        shutil.rmtree(part, ignore_errors=True)
+        try:
+            done = _write(dataset, part, encoder, options, settings)
+            shutil.rmtree(folder, ignore_errors=True)
+            part.rename(folder)
+        except OSError as error:
+            raise DataError(f"{folder}: cannot be written: {error}; nothing was changed") from None
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+    counts = {field: done[field] for field in ("rows", "tokens", "fill", "documents", "triples")}
+    return Tokenized(folder, **counts, slow_because=encoder.slow_because)
+
+
+def _encoder(dataset: Dataset, path: Path | None, vocab_size: int, fast: bool) -> Encoder:
+    """The tokenizer asked for, checked on texts of the dataset; trained when there is none."""
+    if path is None:
+        path = dataset.folder / "tokens" / TOKENIZER
+        if not path.exists():
+            text = train(sample(dataset), vocab_size)
+            with files.replacing(path) as temporary:
+                temporary.write_text(text, encoding="utf-8")
+    texts = islice(sample(dataset), _CHECKED_TEXTS)
+    return Encoder.open(path, [text[:_CHECKED_CHARS] for text in texts], fast=fast)
+
+
+def _write(
+    dataset: Dataset, folder: Path, encoder: Encoder, options: Options, settings: dict[str, Any]
+) -> dict[str, Any]:
+    """Writes the folder's files; the record of what is in them."""
+    ordered = OrderedTriples(dataset, settings["validation"], folder / "triples")
+    description = Description(
+        options.length,
+        encoder.hash,
+        encoder.vocab_size,
+        settings["rendering"],
+        settings["dataset"],
+    )
+    fitter = Fitter(encoder, options.length, settings["long"] == "cut")
+    record: dict[str, Any] = {"settings": settings, "rows": {}, "tokens": {}, "fill": {}}
+    for split in SPLITS:
+        documents = render_all(
+            ordered.triples(split), settings["rendering"], options, settings["seed"]
+        )
+        rows = pack(fitter.encode(documents), options.length, encoder.special[END_OF_TEXT])
+        count = tokens = 0
+        for row in write_shards(folder, split, rows, description):
+            count += 1
+            tokens += options.length - (int(row.doc_lengths[-1]) if row.triple_ids[-1] == "" else 0)
+        record["rows"][split] = count
+        record["tokens"][split] = tokens
+        record["fill"][split] = round(tokens / (count * options.length), 6) if count else 0.0
+    if not record["rows"]["train"]:
+        raise UsageError(
+            f"{dataset.folder}: no document of {settings['rendering']} fits {options.length} "
+            "tokens; give a greater length"
+        )
+    record["documents"] = dict(fitter.counts)
+    record["triples"] = ordered.sizes
+    shutil.rmtree(folder / "triples")
+    (folder / TOKENIZER).write_text(encoder.text, encoding="utf-8")
+    files.write_json(folder / RECORD, record)
+    return record
+
+
+def render_all(
+    triples: Iterable[Triple], rendering: str, options: Options, seed: int
+) -> Iterator[Document]:
+    """The documents of all triples, each triple as often as its weight says."""
+    render = RENDERINGS[rendering].render
+    for triple in triples:
+        for copy in range(copies(triple.weight, triple.id, seed)):
+            yield from render(triple, options, f"{seed}:{triple.id}:{copy}")
+
+
+def copies(weight: float, id: str, seed: int) -> int:
+    """How often a triple is rendered: the weight, rounded down or up by its id.
+
+    Over many triples the mean is the weight; a triple's own number never changes.
+    """
+    digest = hashlib.sha256(f"copies:{seed}:{id}".encode()).digest()
+    chance = int.from_bytes(digest[:8], "big") / 2**64
+    return int(weight) + (chance < weight - int(weight))

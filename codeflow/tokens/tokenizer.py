@@ -1,0 +1,221 @@
+"""Byte-level BPE: training it, and encoding with it at the speed of the disk.
+
+The text is cut by the pattern that Qwen2's tokenizer uses (numbers digit by digit, line ends with
+what precedes them, so that a token boundary stands at nearly every line end), which gigatoken
+knows by heart. Nothing is normalised: decoding gives back every byte.
+
+Training is done by `tokenizers` (about 1 MB/s a core). Encoding is done by gigatoken where it is
+installed, loads the tokenizer and agrees with `tokenizers` on a sample, at 25-70 MB/s a core;
+otherwise by `tokenizers`, 0.4-2 MB/s. The ids are the same.
+
+Ordinary text never becomes a special token: in the copy of the tokenizer that encodes text, every
+special token is spelled with a secret, so the spelling in a text means nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from codeflow.errors import UsageError
+from codeflow.tokens.document import SPECIAL
+
+Ids = npt.NDArray[np.uint32]
+
+_PATTERN = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+_RELOAD_BYTES = 256 << 20  # gigatoken remembers every word it saw; this bounds its memory
+_HARD_TEXTS = (
+    "",
+    " ",
+    "\n\n  \n\tif x:\r\n\r\n",
+    "don't DON'T 12345 1.5e-3 \u0661\u0662\u0663",
+    "na\u00efve cafe\u0301 \u4f60\u597d\u3002 \U0001f469\u200d\U0001f4bb \u00a0\u2028\ufeff",
+    "\u0300-\u036f\u00b7\u0483-\u0487\u0591-\u05bd\u0610-\u061a\u064b-\u065f\u093a\u0941-\u0948",
+    "\x00\x01\x7f\ufffd",
+    *SPECIAL,
+    "".join(SPECIAL),
+    " <|endoftext|>\n<|im_end|>x <| im_end |>",
+)
+
+
+def train(texts: Iterable[str], vocab_size: int) -> str:
+    """Trains a tokenizer with the special tokens of `codeflow.tokens.document`.
+
+    The same texts in the same order give the same bytes.
+
+    Args:
+        vocab_size: tokens wanted, special ones included; little text gives fewer.
+
+    Returns:
+        The content of a `tokenizer.json`.
+
+    Raises:
+        UsageError: there is no room for all bytes and the special tokens.
+    """
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    least = 256 + len(SPECIAL)
+    if vocab_size < least:
+        raise UsageError(f"vocabulary of {vocab_size}: give {least} or more")
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(_PATTERN), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=list(SPECIAL),
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return str(tokenizer.to_str(pretty=True)) + "\n"
+
+
+class Encoder:
+    """Text to ids and back.
+
+    Attributes:
+        text: the `tokenizer.json`.
+        hash: 16 hex characters that identify it, whatever its white space.
+        vocab_size: one more than the greatest id.
+        special: id by special token.
+        newlines: (vocab_size,) line ends in each token.
+        ends_line: (vocab_size,) whether each token ends with one.
+        slow_because: why gigatoken is not used; None when it is.
+    """
+
+    def __init__(
+        self, text: str, sample: Sequence[str] = (), *, fast: bool = True, where: object = "it"
+    ) -> None:
+        """
+        Args:
+            sample: texts on which gigatoken has to agree with `tokenizers`, beside built-in ones.
+            fast: whether to try gigatoken.
+            where: names the tokenizer in messages.
+
+        Raises:
+            UsageError: no tokenizer, or one without the special tokens.
+        """
+        from tokenizers import Tokenizer
+
+        try:
+            values = json.loads(text)
+            self._full = Tokenizer.from_str(text)
+            added = {token["content"]: int(token["id"]) for token in values["added_tokens"]}
+        except Exception as error:
+            # `tokenizers` raises plain Exception
+            raise UsageError(f"{where}: not a tokenizer.json: {error}") from None
+        missing = [name for name in SPECIAL if name not in added]
+        if missing:
+            raise UsageError(f"{where}: lacks the special tokens {', '.join(missing)}; add them")
+        self.text = text
+        self.hash = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+        self.special = {name: added[name] for name in SPECIAL}
+        vocab = self._full.get_vocab(with_added_tokens=True)
+        self.vocab_size = max(vocab.values()) + 1
+        self.newlines: npt.NDArray[np.int32] = np.zeros(self.vocab_size, np.int32)
+        self.ends_line: npt.NDArray[np.bool_] = np.zeros(self.vocab_size, np.bool_)
+        for token in vocab.values():
+            decoded = self.decode([token])
+            self.newlines[token] = decoded.count("\n")
+            self.ends_line[token] = decoded.endswith("\n")
+        self._plain_text = _without_special(values)
+        self._plain = Tokenizer.from_str(self._plain_text)
+        self._quick: Any = None
+        self._since_load = 0
+        self.slow_because: str | None = "not asked for"
+        if fast:
+            self.slow_because = self._try_gigatoken([*_HARD_TEXTS, *sample])
+
+    @classmethod
+    def open(cls, path: Path, sample: Sequence[str] = (), *, fast: bool = True) -> Encoder:
+        """Reads a `tokenizer.json`. Raises UsageError when there is none, or it does not do."""
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"{path}: cannot be read as a tokenizer.json: {error}") from None
+        return cls(text, sample, fast=fast, where=path)
+
+    def encode(self, texts: Sequence[str]) -> list[Ids]:
+        """The ids of each text; never a special token's."""
+        if self._quick is None:
+            return [
+                np.array(encoding.ids, np.uint32)
+                for encoding in self._plain.encode_batch_fast(list(texts), add_special_tokens=False)
+            ]
+        self._since_load += sum(map(len, texts))
+        if self._since_load > _RELOAD_BYTES:
+            self._load_gigatoken()
+        if len(texts) < 8:  # an array of arrays costs more than it saves
+            return [self._quick.encode(text) for text in texts]
+        layout = self._quick.encode_batch(list(texts), parallel=False).layout
+        content: Ids = np.asarray(layout.content.data, np.uint32)
+        offsets = np.asarray(layout.offsets.data).tolist()
+        return [content[a:b] for a, b in pairwise(offsets)]
+
+    def decode(self, ids: Sequence[int] | Ids) -> str:
+        """The text of ids, special tokens by their names."""
+        plain = ids.tolist() if isinstance(ids, np.ndarray) else list(ids)
+        return str(self._full.decode(plain, skip_special_tokens=False))
+
+    def _load_gigatoken(self) -> None:
+        import gigatoken
+
+        self._quick = gigatoken.Tokenizer.from_json(self._plain_text)
+        self._since_load = 0
+
+    def _try_gigatoken(self, sample: Sequence[str]) -> str | None:
+        """Takes gigatoken up; the reason if that cannot be done."""
+        expected = self.encode(sample)
+        try:
+            self._load_gigatoken()
+            found = [*self.encode(sample)]
+            single = [self._quick.encode(text) for text in sample[:64]]
+        except ImportError:
+            return "gigatoken is not installed (pip install 'codeflow-kit[fast]')"
+        except BaseException as error:
+            # a panic of its Rust side is a BaseException
+            self._quick = None
+            if isinstance(error, (KeyboardInterrupt, SystemExit)):
+                raise
+            return f"gigatoken does not support this tokenizer: {error}"
+        pairs = [*zip(expected, found, strict=True), *zip(expected, single, strict=False)]
+        if all(np.array_equal(a, b) for a, b in pairs):
+            return None
+        self._quick = None
+        return "gigatoken gives other ids than tokenizers on the sample"
+
+
+def _without_special(values: dict[str, Any]) -> str:
+    """The tokenizer with its special tokens spelled as nobody can know.
+
+    Their ids stay taken, so all others stay where they are; tokens that were added but are not
+    special (runs of blanks in some tokenizers) go on being found in text.
+    """
+    plain = json.loads(json.dumps(values))
+    secret = secrets.token_hex(16)
+    names: dict[str, str] = {}
+    for number, token in enumerate(plain["added_tokens"]):
+        if token.get("special") or token["content"] in SPECIAL:
+            names[token["content"]] = f"{secret}-{number}"
+            token["content"] = names[token["content"]]
+    vocab = plain["model"].get("vocab")
+    if isinstance(vocab, dict):
+        plain["model"]["vocab"] = {names.get(key, key): id for key, id in vocab.items()}
+    plain.update(post_processor=None, truncation=None, padding=None)
+    return json.dumps(plain)
