@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import os
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -100,6 +101,8 @@ def make_model(config: ModelConfig, compute: Compute, world: World, seed: int) -
     """
     model = build(config, compute)
     if world.mode == "fsdp2":
+        # A layer hands on its values as a view, which nothing writes to in place.
+        warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view")
         mesh = dist.init_device_mesh(torch.device(world.device).type, (world.size,))
         for layer in model.model.layers:
             fully_shard(layer, mesh=mesh)
