@@ -179,7 +179,9 @@ def read_meta(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise DataError(f"{path / META}: {error}") from None
     if meta.get("format") != FORMAT:
-        raise DataError(f"{path / META}: format {meta.get('format')!r}, this version reads {FORMAT}")
+        raise DataError(
+            f"{path / META}: format {meta.get('format')!r}, this version reads {FORMAT}"
+        )
     return meta
 
 
@@ -314,7 +316,7 @@ def state_hash(path: Path) -> str:
         for name in sorted(reader.names):
             tensor = reader.rows(name)
             digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
-            digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+            digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

@@ -162,7 +162,9 @@ In = TypeVar("In")
 Out = TypeVar("Out")
 
 
-def ahead(function: Callable[[In], Out], items: Iterable[In], workers: int) -> Generator[Out, None, None]:
+def ahead(
+    function: Callable[[In], Out], items: Iterable[In], workers: int
+) -> Generator[Out, None, None]:
     """`map`, in order, computed ahead by threads; 0 workers is plain `map`."""
     if not workers:
         yield from map(function, items)
@@ -180,9 +182,7 @@ def ahead(function: Callable[[In], Out], items: Iterable[In], workers: int) -> G
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def validation_micros(
-    source: Source, recipe: recipes.Recipe, world: World
-) -> Iterator[Micro]:
+def validation_micros(source: Source, recipe: recipes.Recipe, world: World) -> Iterator[Micro]:
     """This rank's part of the first validation rows of a source, in stored order.
 
     Every rank gives equally many, since FSDP2 needs all of them in every forward pass: one that

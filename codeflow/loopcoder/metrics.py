@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import json
+import math
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -40,7 +41,9 @@ PEAK_BFLOAT16: Final[Mapping[str, float]] = {
 def step_flops(config: ModelConfig, sequence_tokens: int, tokens: int) -> float:
     """Operations of one training step over `tokens` tokens, by the convention above."""
     c, d, heads = config.hidden_size, config.head_dim, config.num_attention_heads
-    matrices = c * d * (2 * heads + 2 * config.num_key_value_heads) + 3 * c * config.intermediate_size
+    matrices = (
+        c * d * (2 * heads + 2 * config.num_key_value_heads) + 3 * c * config.intermediate_size
+    )
     causal = 2 * heads * d * (sequence_tokens + 1) / 2  # multiply-adds: scores, then values
     layer = config.loop_num * (matrices + causal)
     if config.loop_num == 2:
@@ -67,7 +70,7 @@ def mfu(flops: float, seconds: float, peak: float | None, devices: int) -> float
 class Log:
     """`metrics.jsonl` of a run, cut back to the step that is resumed from, and TensorBoard.
 
-    A line is one event: `step`, `validation`, `diagnostics`, `fold`; `step` is the number of steps done.
+    A line is one event (`step`, `validation`, `diagnostics`, `fold`); `step` is of steps done.
     """
 
     def __init__(self, folder: Path, resumed_step: int, tensorboard: bool) -> None:
@@ -81,7 +84,7 @@ class Log:
         if tensorboard and importlib.util.find_spec("tensorboard"):
             from torch.utils.tensorboard import SummaryWriter
 
-            self._board = SummaryWriter(folder / "tensorboard", purge_step=resumed_step + 1)  # type: ignore[no-untyped-call]
+            self._board = SummaryWriter(folder / "tensorboard", purge_step=resumed_step + 1)
 
     def write(self, event: str, step: int, values: Mapping[str, Any]) -> None:
         """One line, flushed. Numbers that are not finite are written as text, to stay JSON."""
@@ -110,7 +113,7 @@ def _plain(value: Any) -> Any:
         return {key: _plain(each) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(each) for each in value]
-    if isinstance(value, float) and not (value - value == 0):
+    if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value
 

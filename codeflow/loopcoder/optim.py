@@ -4,7 +4,7 @@ The schedule is a function of the step alone, so there is no schedule state to l
 the optimiser is read and restored by parameter *name*, which survives another order of parameters,
 another number of ranks and a change from DDP to FSDP2. Muon is written here rather than taken from
 torch because its matrices must be whole: under FSDP2 the gathered gradient is orthogonalised on
-every rank and each keeps its slice. It costs 5 x 3 products of the smaller side per matrix and step.
+every rank and each keeps its slice. It costs 5 x 3 products of the smaller side a matrix.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ def orthogonalised(matrix: Tensor) -> Tensor:
     for _ in range(NEWTON_SCHULZ_STEPS):
         gram = x @ x.T
         x = a * x + (b * gram + c * gram @ gram) @ x
-    return (x.T if tall else x).to(matrix.dtype)
+    out: Tensor = (x.T if tall else x).to(matrix.dtype)
+    return out
 
 
 class Muon(torch.optim.Optimizer):
@@ -151,9 +152,15 @@ class Optimizer:
         for name, values in keys.items():
             parameter = self.parameters[name]
             owner = next(
-                o for o in self._all if any(parameter is p for g in o.param_groups for p in g["params"])
+                o
+                for o in self._all
+                if any(parameter is p for g in o.param_groups for p in g["params"])
             )
-            expected = {"momentum_buffer"} if isinstance(owner, Muon) else {"step", "exp_avg", "exp_avg_sq"}
+            expected = (
+                {"momentum_buffer"}
+                if isinstance(owner, Muon)
+                else {"step", "exp_avg", "exp_avg_sq"}
+            )
             if values.keys() != expected:
                 raise DataError(
                     f"optimiser state of {name} holds {', '.join(sorted(values))}, "

@@ -21,6 +21,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, Shard
 from torch.nn.parallel import DistributedDataParallel
@@ -103,7 +104,7 @@ def make_model(config: ModelConfig, compute: Compute, world: World, seed: int) -
     if world.mode == "fsdp2":
         # A layer hands on its values as a view, which nothing writes to in place.
         warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view")
-        mesh = dist.init_device_mesh(torch.device(world.device).type, (world.size,))
+        mesh = init_device_mesh(torch.device(world.device).type, (world.size,))
         for layer in model.model.layers:
             fully_shard(layer, mesh=mesh)
         fully_shard(model, mesh=mesh)

@@ -160,7 +160,9 @@ class Run:
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
-        _positive("run", keep_checkpoints=self.keep_checkpoints, log_every_steps=self.log_every_steps)
+        _positive(
+            "run", keep_checkpoints=self.keep_checkpoints, log_every_steps=self.log_every_steps
+        )
         _not_negative("run", **{k: v for k, v in vars(self).items() if k != "tensorboard"})
 
 

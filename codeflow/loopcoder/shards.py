@@ -1,7 +1,8 @@
 """Token shards, read: Arrow IPC files that stay on disk and are mapped, one row at a time.
 
-A row is one packed sequence of exactly T tokens. A file's schema metadata names its tokenizer
-(`tokenizer_hash`), T (`sequence_tokens`), its `rendering` and the `dataset_id` it was made from.
+A row is one packed sequence of exactly T tokens. A file's schema metadata holds one JSON object,
+`codeflow.tokens`: `version`, `length` (T), the `tokenizer`'s hash, `vocab_size`, `rendering` and
+`dataset`. This reader knows the format and not its writer, so that training needs no mining.
 Opening a folder reads the footers alone; a row costs one copy of its T tokens.
 """
 
@@ -22,10 +23,9 @@ import pyarrow as pa
 
 from codeflow.errors import DataError, UsageError
 
-TOKENIZER_HASH: Final = "tokenizer_hash"
-SEQUENCE_TOKENS: Final = "sequence_tokens"
-RENDERING: Final = "rendering"
-DATASET_ID: Final = "dataset_id"
+METADATA: Final = b"codeflow.tokens"
+VERSION: Final = 1
+_KEYS: Final = ("length", "tokenizer", "rendering", "dataset")
 REQUIRED: Final = ("input_ids", "doc_lengths", "run_lengths", "run_weights")
 
 
@@ -52,23 +52,30 @@ class _File:
             raise DataError(f"{path}: no such shard") from None
         except (pa.ArrowInvalid, OSError) as error:
             reason = str(error).splitlines()[0]
-            raise DataError(f"{path}: truncated or damaged shard ({reason}); write it again") from None
+            raise DataError(
+                f"{path}: truncated or damaged shard ({reason}); write it again"
+            ) from None
         names = reader.schema.names
         absent = [name for name in REQUIRED if name not in names]
         if absent:
             raise DataError(f"{path}: no column {absent[0]!r}; not a shard of packed tokens")
-        metadata = reader.schema.metadata or {}
-        self.metadata = {key.decode(): value.decode() for key, value in metadata.items()}
-        for key in (TOKENIZER_HASH, SEQUENCE_TOKENS):
-            if key not in self.metadata:
-                raise DataError(f"{path}: its metadata lacks {key!r}; not a shard of packed tokens")
+        try:
+            metadata = json.loads((reader.schema.metadata or {})[METADATA])
+            self.metadata = {key: metadata[key] for key in _KEYS}
+            version = metadata["version"]
+        except (KeyError, TypeError, ValueError):
+            raise DataError(
+                f"{path}: no codeflow.tokens metadata; not a shard of packed tokens"
+            ) from None
+        if version != VERSION:
+            raise DataError(f"{path}: format {version!r}, this version reads {VERSION}")
         self.labels = tuple(name in names for name in ("languages", "kinds"))
         self.starts = [0, *itertools.accumulate(rows)]  # first row of each batch, then the end
         self.batch = functools.lru_cache(maxsize=8)(reader.get_batch)
 
     @property
     def rows(self) -> int:
-        return self.starts[-1]
+        return int(self.starts[-1])
 
     def row(self, index: int) -> Row:
         number = bisect.bisect_right(self.starts, index) - 1
@@ -106,16 +113,16 @@ class Source:
             raise UsageError(f"{folder}: no {split}-*.arrow in it; run codeflow tokenize first")
         self.files = [_File(path) for path in paths]
         self.starts = [0, *itertools.accumulate(file.rows for file in self.files)]
-        self.tokenizer = self.files[0].metadata[TOKENIZER_HASH]
+        self.tokenizer = self.files[0].metadata["tokenizer"]
         for file in self.files:
-            if file.metadata[TOKENIZER_HASH] != self.tokenizer:
+            if file.metadata["tokenizer"] != self.tokenizer:
                 raise DataError(
-                    f"{file.path}: tokenizer {file.metadata[TOKENIZER_HASH]}, but {paths[0].name} "
+                    f"{file.path}: tokenizer {file.metadata['tokenizer']}, but {paths[0].name} "
                     f"has {self.tokenizer}: shards of two tokenizers in one folder"
                 )
-            if file.metadata[SEQUENCE_TOKENS] != str(sequence_tokens):
+            if file.metadata["length"] != sequence_tokens:
                 raise UsageError(
-                    f"{file.path}: rows of {file.metadata[SEQUENCE_TOKENS]} tokens, the recipe's "
+                    f"{file.path}: rows of {file.metadata['length']} tokens, the recipe's "
                     f"batch.sequence_tokens is {sequence_tokens}"
                 )
         if not len(self):
@@ -138,8 +145,8 @@ class Source:
         return {
             "files": [[file.path.name, file.rows] for file in self.files],
             "tokenizer": self.tokenizer,
-            "rendering": first.get(RENDERING, ""),
-            "dataset": first.get(DATASET_ID, ""),
+            "rendering": first["rendering"],
+            "dataset": first["dataset"],
         }
 
 

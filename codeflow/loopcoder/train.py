@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from codeflow.config import as_mapping, differing_keys
-from codeflow.errors import CodeflowError, DataError, UsageError
+from codeflow.errors import CodeflowError, UsageError
 from codeflow.files import read_json, write_json
 from codeflow.loopcoder import checkpoint, data, metrics, verify
 from codeflow.loopcoder import recipe as recipes
@@ -84,7 +84,9 @@ def train(
             torch.use_deterministic_algorithms(True, warn_only=True)
         training = Training(recipe, data_dir, out, world, progress or (lambda line: None))
         try:
-            return training.run(min(stop_after or recipe.schedule.steps, recipe.schedule.steps), observe)
+            return training.run(
+                min(stop_after or recipe.schedule.steps, recipe.schedule.steps), observe
+            )
         except RuntimeError as error:
             if world.size == 1 or not _is_lost_rank(error):
                 raise
@@ -174,7 +176,8 @@ class Training:
         meta = checkpoint.read_meta(path)
         if meta["data_hash"] != data_hash(self.sources):
             raise UsageError(
-                f"{path}: was trained on other shards than those given ({_differences(meta, self)}); "
+                f"{path}: was trained on other shards than those given "
+                f"({_differences(meta, self)}); "
                 "give the same data, or another --out"
             )
         checkpoint.check_files(path, meta, self.world)
@@ -314,7 +317,10 @@ class Training:
             local(tensor).copy_(before[name])
         second = self.compute(step)
         wrong = verify.differing(result, verify.fingerprint(self.live()))
-        if (first.loss, first.grad_norm) != (second.loss, second.grad_norm) and first.state == "good":
+        if (first.loss, first.grad_norm) != (
+            second.loss,
+            second.grad_norm,
+        ) and first.state == "good":
             wrong = wrong or ["the loss"]
         verify.agree(wrong, "came out different when computed again", self.step + 1, self.world)
         return second
@@ -401,5 +407,6 @@ def _differences(meta: Mapping[str, Any], training: Training) -> str:
 def _is_lost_rank(error: RuntimeError) -> bool:
     text = str(error).lower()
     return isinstance(error, torch.distributed.DistError) or any(
-        word in text for word in ("connection closed", "connection reset", "timed out", "gloo", "nccl")
+        word in text
+        for word in ("connection closed", "connection reset", "timed out", "gloo", "nccl")
     )

@@ -50,7 +50,8 @@ def agree(wrong: list[str], what: str, step: int, world: World) -> None:
             raise SilentError(
                 f"step {step}: silent error: {names[0]}"
                 f"{f' and {len(names) - 1} more' if len(names) > 1 else ''} {what} "
-                f"(rank {rank}, {host}): check that machine and start again from the last checkpoint"
+                f"(rank {rank}, {host}): "
+                "check that machine, then start again (from the last checkpoint)"
             )
 
 
@@ -83,7 +84,8 @@ class Proof:
         verdict = "equal: resuming is exact" if self.ok else "DIFFERENT: resuming is not exact"
         return (
             f"{self.steps} steps in one go            {self.straight}\n"
-            f"{self.stopped_at} steps, resumed, {self.steps - self.stopped_at} more  {self.resumed}\n"
+            f"{self.stopped_at} steps, resumed, {self.steps - self.stopped_at} more  "
+            f"{self.resumed}\n"
             f"{verdict}"
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -29,10 +30,16 @@ def write_shard(
             ("kinds", pa.list_(pa.string())),
         ],
         metadata={
-            "tokenizer_hash": tokenizer,
-            "sequence_tokens": str(tokens),
-            "rendering": "made-up",
-            "dataset_id": "d0",
+            "codeflow.tokens": json.dumps(
+                {
+                    "version": 1,
+                    "length": tokens,
+                    "tokenizer": tokenizer,
+                    "vocab_size": 1000,
+                    "rendering": "made-up",
+                    "dataset": "d0",
+                }
+            )
         },
     )
     path.parent.mkdir(parents=True, exist_ok=True)

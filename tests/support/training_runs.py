@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from token_shards import write_folder
 
 from codeflow.errors import CodeflowError
 from codeflow.loopcoder import recipe as recipes
 from codeflow.loopcoder.train import Result, train
+from token_shards import write_folder
 
 TOKENS, VOCAB = 48, 32
 SHAPE = {
@@ -52,12 +52,16 @@ def small(steps: int = 6, **tables: Any) -> recipes.Recipe:
         data=recipes.Data({"a": 2, "b": 1}),
         batch=recipes.Batch(TOKENS, rows_per_step=4, micro_batch_rows=2),
         optimizer=recipes.Optimizer(lr=3e-3),
-        schedule=recipes.Schedule(steps=steps, warmup_steps=min(2, steps // 2), decay_steps=min(2, steps // 2)),
+        schedule=recipes.Schedule(
+            steps=steps, warmup_steps=min(2, steps // 2), decay_steps=min(2, steps // 2)
+        ),
         run=recipes.Run(checkpoint_every_steps=2, diagnose_every_steps=0, log_every_steps=1000),
         validation=recipes.Validation(every_steps=0, rows=6),
     )
     changed = {
-        name: dataclasses.replace(getattr(base, name), **value) if isinstance(value, dict) else value
+        name: dataclasses.replace(getattr(base, name), **value)
+        if isinstance(value, dict)
+        else value
         for name, value in tables.items()
     }
     return dataclasses.replace(base, **changed)

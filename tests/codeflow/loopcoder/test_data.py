@@ -11,13 +11,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from token_shards import Document, random_rows, write_shard
-from training_runs import TOKENS, VOCAB, make_data, small
 
 from codeflow.errors import DataError, UsageError
 from codeflow.loopcoder import data
 from codeflow.loopcoder.parallel import World
 from codeflow.loopcoder.shards import Source, open_sources
+from token_shards import Document, random_rows, write_shard
+from training_runs import TOKENS, VOCAB, make_data, small
 
 
 @given(st.integers(1, 300), st.text(max_size=5))
@@ -101,12 +101,12 @@ def test_bad_shards_are_named(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=r"train-00000.arrow: truncated or damaged shard"):
             Source(path.parent, "train", TOKENS)
     path.write_bytes(whole)
-    with pytest.raises(UsageError, match="rows of 48 tokens, the recipe's .* is 64"):
+    with pytest.raises(UsageError, match=r"rows of 48 tokens, the recipe's .* is 64"):
         Source(path.parent, "train", 64)
     with pytest.raises(UsageError, match=r"no validation-\*.arrow"):
         Source(path.parent, "validation", TOKENS)
     write_shard(tmp_path / "a" / "train-00001.arrow", rows, tokenizer="t1")
-    with pytest.raises(DataError, match="tokenizer t1, but train-00000.arrow has t0"):
+    with pytest.raises(DataError, match=r"tokenizer t1, but train-00000.arrow has t0"):
         Source(path.parent, "train", TOKENS)
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, pa.schema([("x", pa.int8())])):
         pass

@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from loopcoder_models import random_model
 
 from codeflow.loopcoder.optim import Optimizer, has_decay, is_layer_matrix, learning_rate
 from codeflow.loopcoder.recipe import Optimizer as Settings
 from codeflow.loopcoder.recipe import Schedule
+from loopcoder_models import random_model
 
 Array = npt.NDArray[np.float64]
 SETTINGS = Settings("adamw", lr=0.01, weight_decay=0.3, eps=1e-8)

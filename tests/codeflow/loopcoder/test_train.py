@@ -12,8 +12,6 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
-from token_shards import random_rows, write_shard
-from training_runs import TOKENS, VOCAB, losses, make_data, run, small
 
 from codeflow import cli
 from codeflow.errors import CodeflowError, DataError, UsageError
@@ -23,6 +21,8 @@ from codeflow.loopcoder.parallel import World, inner
 from codeflow.loopcoder.shards import Source, open_sources
 from codeflow.loopcoder.train import Training
 from codeflow.loopcoder.verify import SilentError
+from token_shards import random_rows, write_shard
+from training_runs import TOKENS, VOCAB, losses, make_data, run, small
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,9 @@ def test_resume_is_exact_with_other_workers(folder: Path, tmp_path: Path) -> Non
     run(recipe, folder, tmp_path / "one")
     run(recipe, folder, tmp_path / "two", stop_after=3)
     torch.manual_seed(12345)  # what another process would have
-    more = small(9, run={"data_workers": 3, "checkpoint_every_steps": 1}, optimizer={"name": "muon"})
+    more = small(
+        9, run={"data_workers": 3, "checkpoint_every_steps": 1}, optimizer={"name": "muon"}
+    )
     run(more, folder, tmp_path / "two", stop_after=4)
     run(more, folder, tmp_path / "two")
     assert hash_of(tmp_path / "one") == hash_of(tmp_path / "two")
@@ -192,9 +194,13 @@ def test_non_finite_steps_are_skipped_counted_and_end_the_run(
     assert last["bad_steps"] == 1
 
     monkeypatch.setattr(
-        data, "collate", lambda rows: dataclasses.replace(real(rows), weights=real(rows).weights / 0)
+        data,
+        "collate",
+        lambda rows: dataclasses.replace(real(rows), weights=real(rows).weights / 0),
     )
-    with pytest.raises(CodeflowError, match="step 3: loss or gradient not finite in 3 steps in a row"):
+    with pytest.raises(
+        CodeflowError, match="step 3: loss or gradient not finite in 3 steps in a row"
+    ):
         run(small(9, guard={"max_bad_steps": 2}), folder, tmp_path / "nan")
 
 
@@ -203,14 +209,14 @@ def test_fully_masked_batches_change_nothing(
 ) -> None:
     real = data.collate
     monkeypatch.setattr(
-        data, "collate", lambda rows: dataclasses.replace(real(rows), weights=real(rows).weights * 0)
+        data,
+        "collate",
+        lambda rows: dataclasses.replace(real(rows), weights=real(rows).weights * 0),
     )
     before: list[Any] = []
 
     def watch(training: Training) -> None:
-        before.append(
-            {n: p.detach().clone() for n, p in inner(training.model).named_parameters()}
-        )
+        before.append({n: p.detach().clone() for n, p in inner(training.model).named_parameters()})
         assert training.outcome.state == "empty"
 
     run(small(3), folder, tmp_path / "out", observe=watch)
@@ -226,11 +232,8 @@ def flip(tensor: torch.Tensor, bit: int = 0) -> None:
 def test_flipped_bit_at_rest_is_caught(folder: Path, tmp_path: Path, name: str) -> None:
     recipe = small(6, guard={"fingerprint_every_steps": 1})
 
-    def between(micro: Any, count: list[int] = []) -> Any:  # noqa: B006
-        return micro
-
     flipped: list[int] = []
-    real = Training._after_step  # noqa: SLF001
+    real = Training._after_step
 
     def after(self: Training, last: int) -> None:
         real(self, last)
@@ -261,7 +264,7 @@ def test_wrong_arithmetic_is_caught_when_computed_again(folder: Path, tmp_path: 
     run(recipe, folder, tmp_path / "fine")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Optimizer, "step", once)
-        with pytest.raises(SilentError, match="step 4: silent error: .*when computed again"):
+        with pytest.raises(SilentError, match=r"step 4: silent error: .*when computed again"):
             run(recipe, folder, tmp_path / "out")
     plain = small(6)
     run(plain, folder, tmp_path / "plain")
@@ -312,9 +315,7 @@ def test_full_disk_is_one_line_and_keeps_the_last(folder: Path, tmp_path: Path) 
 
 def test_parents_shapes_tokenizers_and_fold(folder: Path, tmp_path: Path) -> None:
     recipe = small(3)
-    dense = dataclasses.replace(
-        recipe.model, overrides={**recipe.model.overrides, "loop_num": 1}
-    )
+    dense = dataclasses.replace(recipe.model, overrides={**recipe.model.overrides, "loop_num": 1})
     run(small(3, model=dense), folder, tmp_path / "dense")
     child = small(2, parent={"run": "dense", "fold": True}, validation={"every_steps": 10})
     run(child, folder, tmp_path / "loop")
@@ -322,7 +323,9 @@ def test_parents_shapes_tokenizers_and_fold(folder: Path, tmp_path: Path) -> Non
     assert lines[0]["event"] == "fold"
     trained = checkpoint.latest(tmp_path / "dense/checkpoints")
     assert trained is not None
-    training = Training(small(3, model=dense), folder, tmp_path / "dense", World(), lambda line: None)
+    training = Training(
+        small(3, model=dense), folder, tmp_path / "dense", World(), lambda line: None
+    )
     held = open_sources(folder, ("a", "b"), "validation", TOKENS, "")
     expected = validation.validate(training.model, held, recipe, World())
     training.close()
@@ -332,13 +335,13 @@ def test_parents_shapes_tokenizers_and_fold(folder: Path, tmp_path: Path) -> Non
     assert meta["parent"]["recipe_hash"] == small(3, model=dense).hash
     assert meta["parent"]["checkpoint"] == "step-00000003"
 
-    with pytest.raises(DataError, match="no tensor model.gate_projections.0.weight"):
+    with pytest.raises(DataError, match=r"no tensor model.gate_projections.0.weight"):
         run(small(2, parent={"run": "dense"}), folder, tmp_path / "unfolded")
     wide = {**recipe.model.overrides, "hidden_size": 40}
     other = small(2, parent={"run": "dense", "fold": True}, model={"overrides": wide})
     with pytest.raises(DataError, match=r"embed_tokens.weight is \(32, 32\), .* \(32, 40\)"):
         run(other, folder, tmp_path / "wide")
-    with pytest.raises(UsageError, match="nowhere: parent.run has no complete checkpoint"):
+    with pytest.raises(UsageError, match=r"nowhere: parent.run has no complete checkpoint"):
         run(small(2, parent={"run": "nowhere"}), folder, tmp_path / "orphan")
     foreign = tmp_path / "foreign"
     rows = random_rows(6, TOKENS, VOCAB, 0)
@@ -383,9 +386,7 @@ def test_validation_is_a_token_mean_by_label(folder: Path, tmp_path: Path) -> No
     assert set(found["kinds"]) == {"span", "commit"}
 
 
-def test_command_line(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_command_line(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shape = "\n".join(f"{key} = {value}" for key, value in small().model.overrides.items())
     text = f"""name = "little"
 [model]
