@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import gc
 import os
+import traceback
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -90,7 +92,13 @@ def joined(mode: str, timeout_s: float) -> Iterator[World]:
         ) from None
     try:
         yield World(rank, size, device, mode)
+    except BaseException as error:
+        traceback.clear_frames(error.__traceback__)
+        raise
     finally:
+        # DDP's reducer must go before the group: as its last owner it would wait for the group's
+        # threads with Python's lock held, which one of them may need to end. (Seen with gloo.)
+        gc.collect()
         dist.destroy_process_group()
 
 

@@ -154,7 +154,9 @@ class Training:
                 self.log.write("fold", 0, fold_losses)
 
     def close(self) -> None:
+        """Ends the threads and lets go of the model, which several processes need (`joined`)."""
         self.saver.close()
+        del self.model, self.optimizer
         if self.log is not None:
             self.log.close()
 
