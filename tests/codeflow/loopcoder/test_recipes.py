@@ -91,9 +91,14 @@ def test_twin_chain_runs(tmp_path: Path) -> None:
             write_shard(folder / "train-00000.arrow", rows)
             write_shard(folder / "validation-00000.arrow", rows[:2])
         out = tmp_path / "runs" / recipe.name
-        short = dataclasses.replace(recipe, validation=recipes.Validation(100, 2))
-        result = run(short, tmp_path, out, stop_after=3)
-        assert len(losses(out)) == 3
+        small_head = {**recipe.model.overrides, "vocab_size": 64}
+        short = dataclasses.replace(
+            recipe,
+            model=dataclasses.replace(recipe.model, overrides=small_head),
+            validation=recipes.Validation(100, 2),
+        )
+        result = run(short, tmp_path, out, stop_after=2)
+        assert len(losses(out)) == 2
     ancestors, meta = [], checkpoint.read_meta(result.checkpoint)
     while meta["parent"]:
         meta = meta["parent"]
