@@ -117,7 +117,8 @@ class Training:
                 f"recipe: batch.rows_per_step = {batch.rows_per_step} is not a multiple of "
                 f"{world.size} ranks x micro_batch_rows = {batch.micro_batch_rows}"
             )
-        self.recipe, self.out, self.world, self._progress = recipe, out, world, progress
+        self.recipe, self.out, self.world = recipe, out, world
+        self._progress = progress if world.first else lambda line: None
         names = tuple(recipe.data.sources)
         length, tokenizer = batch.sequence_tokens, recipe.data.tokenizer
         self.sources = open_sources(data_dir, names, "train", length, tokenizer)
