@@ -278,24 +278,29 @@ class LoopCoder(nn.Module):
 
     @torch.no_grad()
     def reset_parameters(self, seed: int) -> None:
-        """Draws initial values: normal with `initializer_range`, gates at w = 0, b = +2.
-
-        The projections that write to the residual stream are scaled by the square root of the
-        number of writes, so that its variance does not grow with depth and passes. (This scaling
-        is this project's; the papers do not say.)
-        """
+        """Draws initial values, all parameters in order from one generator."""
         generator = torch.Generator(self.lm_head.weight.device).manual_seed(seed)
-        std = self.config.initializer_range
-        writes = 2 * self.config.num_hidden_layers * self.config.loop_num
         for name, parameter in self.named_parameters():
-            if "gate_projections" in name:
-                parameter.fill_(0.0 if name.endswith("weight") else GATE_BIAS)
-            elif parameter.ndim == 1:
-                parameter.fill_(1.0)
-            else:
-                residual = name.endswith(("o_proj.weight", "down_proj.weight"))
-                scale = std / math.sqrt(writes) if residual else std
-                parameter.normal_(0.0, scale, generator=generator)
+            draw(name, parameter, self.config, generator)
+
+
+@torch.no_grad()
+def draw(name: str, parameter: Tensor, config: ModelConfig, generator: torch.Generator) -> None:
+    """One parameter's initial value: normal with `initializer_range`, gates at w = 0, b = +2.
+
+    The projections that write to the residual stream are scaled by the square root of the number
+    of writes, so that its variance does not grow with depth and passes. (This scaling is this
+    project's; the papers do not say.)
+    """
+    if "gate_projections" in name:
+        parameter.fill_(0.0 if name.endswith("weight") else GATE_BIAS)
+    elif parameter.ndim == 1:
+        parameter.fill_(1.0)
+    else:
+        writes = 2 * config.num_hidden_layers * config.loop_num
+        residual = name.endswith(("o_proj.weight", "down_proj.weight"))
+        scale = config.initializer_range / (math.sqrt(writes) if residual else 1.0)
+        parameter.normal_(0.0, scale, generator=generator)
 
 
 def build(config: ModelConfig, compute: Compute | None = None) -> LoopCoder:

@@ -1,0 +1,196 @@
+"""Which rows a step reads, and reading them ahead of the step that needs them.
+
+The order is a function of the seed and of one value, `Position`: how many rows were taken from
+each source. The next row comes from the source that is furthest behind its share; within a source
+an epoch is a permutation computed row by row (no list of rows is ever held or saved). Every rank
+plans the whole global step and reads its own rows of it, so the data do not depend on the number
+of ranks, of threads, or on an interruption.
+
+Cost: planning is some microseconds a row; reading is a copy of T tokens, done by threads.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from codeflow.errors import DataError
+from codeflow.loopcoder import recipe as recipes
+from codeflow.loopcoder.attention import Documents
+from codeflow.loopcoder.loss import next_tokens
+from codeflow.loopcoder.parallel import World
+from codeflow.loopcoder.shards import Row, Source
+
+_AHEAD = 2  # steps read ahead of the one that is computed, beyond one a worker
+
+
+@dataclass(frozen=True)
+class Position:
+    """Rows taken so far from each source, in the recipe's order. All there is to resume data."""
+
+    taken: tuple[int, ...]
+
+    @property
+    def rows(self) -> int:
+        return sum(self.taken)
+
+
+@dataclass(frozen=True)
+class Micro:
+    """One forward pass of one rank: (B, T) tokens, targets, weights, and how rows are packed."""
+
+    input_ids: Tensor
+    documents: Documents
+    targets: Tensor
+    weights: Tensor
+    rows: tuple[Row, ...]
+
+    def to(self, device: str) -> tuple[Tensor, Documents, Tensor, Tensor]:
+        """What the model takes, on its device."""
+        ids, targets, weights = self.input_ids, self.targets, self.weights
+        return ids.to(device), self.documents, targets.to(device), weights.to(device)
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one rank computes in one optimiser step, and the position after it."""
+
+    micros: tuple[Micro, ...]
+    after: Position
+
+
+def plan(
+    position: Position, shares: Sequence[float], rows: int
+) -> tuple[list[tuple[int, int]], Position]:
+    """The next rows as (source, how many of it were taken before), and the position after them."""
+    total = sum(shares)
+    taken = list(position.taken)
+    picked = []
+    for count in range(position.rows + 1, position.rows + rows + 1):
+        behind = [share / total * count - t for share, t in zip(shares, taken, strict=True)]
+        source = max(range(len(taken)), key=lambda i: (behind[i], -i))
+        picked.append((source, taken[source]))
+        taken[source] += 1
+    return picked, Position(tuple(taken))
+
+
+def shuffled(index: int, size: int, key: str) -> int:
+    """Where a permutation of `range(size)`, fixed by the key, sends an index.
+
+    A four-round Feistel network over the next even number of bits, walked until it lands inside:
+    at most four rounds on average, no memory.
+    """
+    half = max(1, -(-(size - 1).bit_length() // 2))
+    mask = (1 << half) - 1
+    while True:
+        left, right = index >> half, index & mask
+        for turn in range(4):
+            digest = hashlib.blake2b(f"{key}/{turn}/{right}".encode(), digest_size=8).digest()
+            left, right = right, left ^ (int.from_bytes(digest) & mask)
+        index = left << half | right
+        if index < size:
+            return index
+
+
+def row_of(source: Source, taken: int, seed: int) -> int:
+    """The row that is read when `taken` rows of the source were read before; epochs differ."""
+    epoch, index = divmod(taken, len(source))
+    return shuffled(index, len(source), f"{seed}/{source.name}/{epoch}")
+
+
+def collate(rows: Sequence[Row]) -> Micro:
+    """Stacks rows of one length."""
+    ids = torch.from_numpy(np.stack([row.input_ids for row in rows]))
+    weights = torch.from_numpy(np.stack([row.weights for row in rows]))
+    documents = Documents.of([row.doc_lengths for row in rows])
+    targets, weights = next_tokens(ids, weights, documents)
+    return Micro(ids, documents, targets, weights, tuple(rows))
+
+
+def checked(source: Source, index: int, vocab_size: int) -> Row:
+    """A row whose tokens the model knows. Raises DataError that names the shard otherwise."""
+    row = source.row(index)
+    if row.input_ids.max() >= vocab_size:
+        raise DataError(
+            f"{source.path_of(index)}: token {row.input_ids.max()}, but the model's vocabulary "
+            f"ends at {vocab_size}: set model.overrides.vocab_size to the tokenizer's"
+        )
+    return row
+
+
+def steps(
+    sources: Sequence[Source], recipe: recipes.Recipe, world: World, start: Position
+) -> Generator[Step, None, None]:
+    """Endless steps of this rank from a position on, read ahead by `run.data_workers` threads."""
+    batch, vocab_size = recipe.batch, recipe.model.config.vocab_size
+    shares = [float(recipe.data.sources[source.name]) for source in sources]
+
+    def plans() -> Iterator[tuple[list[tuple[int, int]], Position]]:
+        position = start
+        while True:
+            picked, position = plan(position, shares, batch.rows_per_step)
+            yield picked, position
+
+    def read(planned: tuple[list[tuple[int, int]], Position]) -> Step:
+        picked, after = planned
+        width = batch.micro_batch_rows
+        micros = []
+        for first in range(world.rank * width, batch.rows_per_step, world.size * width):
+            chosen = picked[first : first + width]
+            micros.append(
+                collate(
+                    [
+                        checked(sources[s], row_of(sources[s], n, recipe.seed), vocab_size)
+                        for s, n in chosen
+                    ]
+                )
+            )
+        return Step(tuple(micros), after)
+
+    return ahead(read, plans(), recipe.run.data_workers)
+
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+
+def ahead(
+    function: Callable[[In], Out], items: Iterable[In], workers: int
+) -> Generator[Out, None, None]:
+    """`map`, in order, computed ahead by threads; 0 workers is plain `map`."""
+    if not workers:
+        yield from map(function, items)
+        return
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="data")
+    waiting: deque[Future[Out]] = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > workers + _AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def validation_micros(source: Source, recipe: recipes.Recipe, world: World) -> Iterator[Micro]:
+    """This rank's part of the first validation rows of a source, in stored order.
+
+    Every rank gives equally many, since FSDP2 needs all of them in every forward pass: one that
+    has run out gives the source's first row with no weight.
+    """
+    width, vocab_size = recipe.batch.micro_batch_rows, recipe.model.config.vocab_size
+    last = min(len(source), recipe.validation.rows)
+    for first in range(0, last, world.size * width):
+        mine = range(first + world.rank * width, min(last, first + (world.rank + 1) * width))
+        micro = collate([checked(source, i, vocab_size) for i in mine or [0]])
+        yield micro if mine else replace(micro, weights=torch.zeros_like(micro.weights))

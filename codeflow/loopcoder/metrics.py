@@ -1,0 +1,209 @@
+"""What a run says about itself: JSON lines, TensorBoard when it is installed, one progress line.
+
+**MFU convention.** Operations of the model over time and peak: 2 for a multiply-add, 3 times the
+forward pass for a training step. Matrix products of both passes and of the head, and the scores
+that causal masks leave in whole rows of T tokens (what packing spares is counted as done);
+recomputation under activation checkpointing is not counted. Peak is the dense bfloat16 figure of
+the device's data sheet; for a device that is not listed, or another dtype, MFU is "unknown".
+**Tokens** are positions read, padding included, over all ranks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import math
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final, TextIO
+
+import torch
+from torch import Tensor, nn
+
+from codeflow.files import replacing
+from codeflow.loopcoder.config import ModelConfig
+from codeflow.loopcoder.parallel import inner
+
+UNKNOWN: Final = "unknown"
+PEAK_BFLOAT16: Final[Mapping[str, float]] = {
+    "A100": 312e12,
+    "H100 PCIe": 756e12,
+    "H100": 989e12,
+    "H200": 989e12,
+    "B200": 2250e12,
+    "L40S": 362e12,
+}
+"""Dense bfloat16 operations a second by a part of the device's name, from the data sheets."""
+
+
+def step_flops(config: ModelConfig, sequence_tokens: int, tokens: int) -> float:
+    """Operations of one training step over `tokens` tokens, by the convention above."""
+    c, d, heads = config.hidden_size, config.head_dim, config.num_attention_heads
+    matrices = (
+        c * d * (2 * heads + 2 * config.num_key_value_heads) + 3 * c * config.intermediate_size
+    )
+    causal = 2 * heads * d * (sequence_tokens + 1) / 2  # multiply-adds: scores, then values
+    layer = config.loop_num * (matrices + causal)
+    if config.loop_num == 2:
+        w = min(config.loop_window_size, sequence_tokens)
+        keys = w - w * (w - 1) / 2 / sequence_tokens  # mean number a query sees
+        layer += 2 * heads * d * keys + heads * d
+    forward = config.num_hidden_layers * layer + c * config.vocab_size
+    return 3 * 2 * forward * tokens
+
+
+def peak_flops(device: str, dtype: str) -> float | None:
+    """Of one device; None when it is not known for certain."""
+    if not device.startswith("cuda") or dtype != "bfloat16":
+        return None
+    name = torch.cuda.get_device_name(device)
+    return next((peak for part, peak in PEAK_BFLOAT16.items() if part in name), None)
+
+
+def mfu(flops: float, seconds: float, peak: float | None, devices: int) -> float | str:
+    """Share of the devices' peak, or "unknown"."""
+    return flops / seconds / (peak * devices) if peak else UNKNOWN
+
+
+class Log:
+    """`metrics.jsonl` of a run, cut back to the step that is resumed from, and TensorBoard.
+
+    A line is one event (`step`, `validation`, `diagnostics`, `fold`); `step` is of steps done.
+    """
+
+    def __init__(self, folder: Path, resumed_step: int, tensorboard: bool) -> None:
+        path = folder / "metrics.jsonl"
+        if path.exists():
+            kept = [line for line in path.read_bytes().splitlines() if _until(line, resumed_step)]
+            with replacing(path) as temporary:
+                temporary.write_bytes(b"".join(line + b"\n" for line in kept))
+        self._file = path.open("a", encoding="utf-8")
+        self._board: Any = None
+        if tensorboard and importlib.util.find_spec("tensorboard"):
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._board = SummaryWriter(folder / "tensorboard", purge_step=resumed_step + 1)
+
+    def write(self, event: str, step: int, values: Mapping[str, Any]) -> None:
+        """One line, flushed. Numbers that are not finite are written as text, to stay JSON."""
+        line = {"event": event, "step": step, **values}
+        self._file.write(json.dumps(_plain(line)) + "\n")
+        self._file.flush()
+        if self._board is not None:
+            for name, value in _flat(values, event):
+                self._board.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        self._file.close()
+        if self._board is not None:
+            self._board.close()
+
+
+def _until(line: bytes, step: int) -> bool:
+    try:
+        return bool(json.loads(line)["step"] <= step)
+    except (ValueError, KeyError, TypeError):
+        return False  # torn by a kill
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value
+
+
+def _flat(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, float]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}/{key}")
+        elif isinstance(value, (int, float)):
+            yield f"{prefix}/{key}", value
+
+
+class Diagnostics:
+    """What the loop does in one micro-batch, on this rank: filled by the forward and backward pass.
+
+    - `gate`: per layer mean, standard deviation, and share below 0.1 and above 0.9;
+    - `pass2_change`: |h2 - h1| / |h1| of the hidden state after pass 2 and after pass 1;
+    - `pass1_grad_norm`, `pass2_grad_norm`: of the loss by the hidden state at the end of each
+      pass. (The parameters are shared, so their gradient has no cheap split by pass.)
+    """
+
+    def __init__(self) -> None:
+        self.gates: dict[int, dict[str, float]] = {}
+        self.hidden: list[Tensor] = []
+        self.grad_norms: dict[str, float] = {}
+
+    def values(self) -> dict[str, Any]:
+        out: dict[str, Any] = {**self.grad_norms}
+        if len(self.hidden) == 2:
+            first, second = (h.double() for h in self.hidden)
+            out["pass2_change"] = float((second - first).norm() / first.norm())
+        if self.gates:
+            out["gate"] = {f"layer{i}": self.gates[i] for i in sorted(self.gates)}
+        return out
+
+
+@contextlib.contextmanager
+def diagnosing(model: nn.Module) -> Iterator[Diagnostics]:
+    """Hooks for one forward and backward pass. They copy the last layer's output twice."""
+    found = Diagnostics()
+    backbone = inner(model).model
+    passes = backbone.config.loop_num
+
+    def after_last(module: nn.Module, inputs: Any, output: Any) -> None:
+        number = len(found.hidden) + 1
+        if number > passes:
+            return  # computed again in the backward pass
+        h = output[0]
+        found.hidden.append(h.detach().clone())
+        if h.requires_grad:
+            name = f"pass{number}_grad_norm"
+            h.register_hook(lambda g: found.grad_norms.__setitem__(name, float(g.double().norm())))
+
+    def after_gate(layer: int, gate: Tensor) -> None:
+        if layer not in found.gates:
+            g = gate.detach().float()
+            found.gates[layer] = {
+                "mean": float(g.mean()),
+                "std": float(g.std()),
+                "below_0.1": float((g < 0.1).float().mean()),
+                "above_0.9": float((g > 0.9).float().mean()),
+            }
+
+    handles = [backbone.layers[-1].register_forward_hook(after_last)]
+    if passes == 2:
+        for i, gate in enumerate(backbone.gate_projections):
+            hook = lambda m, x, out, i=i: after_gate(i, out)  # noqa: E731
+            handles.append(gate.register_forward_hook(hook))
+    try:
+        yield found
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def progress_line(step: int, steps: int, values: Mapping[str, Any]) -> str:
+    """`step 10/100  loss 5.1  lr 1e-3  grad 1.2  3,456 tokens/s  MFU unknown  0:01:02 left`."""
+    share = values["mfu"]
+    minutes, seconds = divmod(int(values["time_left_s"]), 60)
+    hours, minutes = divmod(minutes, 60)
+    bad = f"  {values['bad_steps']} bad steps" if values["bad_steps"] else ""
+    return (
+        f"step {step}/{steps}  loss {values['loss']:.4f}  lr {values['lr']:.2e}  "
+        f"grad {values['grad_norm']:.2f}  {values['tokens_per_s']:,.0f} tokens/s  "
+        f"MFU {share if isinstance(share, str) else f'{share:.1%}'}  "
+        f"{hours}:{minutes:02}:{seconds:02} left{bad}"
+    )
+
+
+def say(line: str, stream: TextIO = sys.stderr) -> None:
+    """One line for people; nothing when nobody can read it any more."""
+    with contextlib.suppress(BrokenPipeError):
+        print(line, file=stream, flush=True)

@@ -1,0 +1,171 @@
+"""One process or several: joining, wrapping the model, and who holds which part of a tensor.
+
+Under torchrun (`RANK` and `WORLD_SIZE` are set) a run is DDP or FSDP2; without it, one process and
+no wrapping. Both average gradients over the ranks, so the loss is multiplied by their number and
+divided by the global weight: the token mean over the global batch, exactly.
+
+Under FSDP2 every layer is one unit and the rest (embedding, head, norm, gates) the root's. A layer
+runs twice in a step and its gradient is reduced once per backward pass.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import gc
+import os
+import traceback
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor, Shard
+from torch.nn.parallel import DistributedDataParallel
+
+from codeflow.errors import CodeflowError
+from codeflow.loopcoder.config import Compute, ModelConfig
+from codeflow.loopcoder.model import LoopCoder, build, draw
+
+
+@dataclass(frozen=True)
+class World:
+    """This process among all: its rank, their number, its device, how the model is spread."""
+
+    rank: int = 0
+    size: int = 1
+    device: str = "cpu"
+    mode: str = "single"
+
+    @property
+    def first(self) -> bool:
+        return self.rank == 0
+
+    def sum(self, *values: float) -> list[float]:
+        """Sums over the ranks, in float64."""
+        if self.size == 1:
+            return list(values)
+        tensor = torch.tensor(values, dtype=torch.float64, device=self.device)
+        dist.all_reduce(tensor)
+        summed: list[float] = tensor.tolist()
+        return summed
+
+    def gather(self, value: Any) -> list[Any]:
+        """Every rank's value, on every rank."""
+        if self.size == 1:
+            return [value]
+        values: list[Any] = [None] * self.size
+        dist.all_gather_object(values, value)
+        return values
+
+    def barrier(self) -> None:
+        if self.size > 1:
+            dist.barrier()
+
+
+@contextlib.contextmanager
+def joined(mode: str, timeout_s: float) -> Iterator[World]:
+    """The world that the environment names. Raises CodeflowError when a rank does not come."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    if "WORLD_SIZE" not in os.environ:
+        yield World(device=device)
+        return
+    rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    if device == "cuda":
+        device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+        torch.cuda.set_device(device)
+    try:
+        dist.init_process_group(
+            "cpu:gloo,cuda:nccl" if device != "cpu" else "gloo",
+            timeout=datetime.timedelta(seconds=timeout_s),
+        )
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise CodeflowError(
+            f"rank {rank}: not all of {size} ranks came within {timeout_s:g} s ({reason}); start "
+            "them all, or raise parallel.timeout_s"
+        ) from None
+    try:
+        yield World(rank, size, device, mode)
+    except BaseException as error:
+        traceback.clear_frames(error.__traceback__)
+        raise
+    finally:
+        # DDP's reducer must go before the group: as its last owner it would wait for the group's
+        # threads with Python's lock held, which one of them may need to end. (Seen with gloo.)
+        gc.collect()
+        dist.destroy_process_group()
+
+
+def make_model(config: ModelConfig, compute: Compute, world: World, seed: int) -> nn.Module:
+    """The untrained model, wrapped for this world; equal values however it is spread.
+
+    FSDP2 draws one whole parameter at a time and keeps its slice, so no rank ever holds more than
+    its share and the largest parameter.
+    """
+    model = build(config, compute)
+    if world.mode == "fsdp2":
+        # A layer hands on its values as a view, which nothing writes to in place.
+        warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view")
+        mesh = init_device_mesh(torch.device(world.device).type, (world.size,))
+        for layer in model.model.layers:
+            fully_shard(layer, mesh=mesh)
+        fully_shard(model, mesh=mesh)
+    model.to_empty(device=world.device)
+    generator = torch.Generator().manual_seed(seed)
+    for name, parameter in model.named_parameters():
+        whole = torch.empty(parameter.shape)
+        draw(name, whole, config, generator)
+        place(parameter, whole)
+    if world.mode == "ddp":
+        ids = None if world.device == "cpu" else [torch.device(world.device)]
+        return DistributedDataParallel(model, device_ids=ids, gradient_as_bucket_view=True)
+    return model
+
+
+def inner(model: nn.Module) -> LoopCoder:
+    """The LoopCoder inside the wrapping; its parameters have the released names."""
+    module = model.module if isinstance(model, DistributedDataParallel) else model
+    assert isinstance(module, LoopCoder)
+    return module
+
+
+def accumulating(model: nn.Module, last: bool) -> contextlib.AbstractContextManager[Any]:
+    """Around a micro-batch: DDP reduces with the last one alone. FSDP2 reduces every one, since
+    gradients that wait for the last would be whole on every rank."""
+    if isinstance(model, DistributedDataParallel) and not last:
+        return model.no_sync()
+    return contextlib.nullcontext()
+
+
+def local(tensor: Tensor) -> Tensor:
+    """This rank's part; the tensor itself when it is not spread."""
+    part = tensor.to_local() if isinstance(tensor, DTensor) else tensor
+    return part.detach()
+
+
+def shard_range(rows: int, rank: int, size: int) -> tuple[int, int]:
+    """The rows of a tensor that a rank holds when it is spread along its first dimension."""
+    share = -(-rows // size)
+    return min(rows, rank * share), min(rows, (rank + 1) * share)
+
+
+def shard_of(whole: Tensor, like: Tensor) -> Tensor:
+    """The part of `whole` that this rank holds of `like`."""
+    if not isinstance(like, DTensor):
+        return whole
+    assert like.placements == (Shard(0),)
+    mesh = like.device_mesh
+    start, stop = shard_range(whole.shape[0], mesh.get_local_rank(), mesh.size())
+    return whole[start:stop]
+
+
+@torch.no_grad()
+def place(target: Tensor, whole: Tensor) -> None:
+    """Fills this rank's part of `target` from a whole tensor."""
+    local(target).copy_(shard_of(whole, target))

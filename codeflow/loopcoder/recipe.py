@@ -1,0 +1,251 @@
+"""A training recipe: one TOML file, one frozen dataclass a concern, read strictly.
+
+The tables that decide the weights (`RESULT`) make the recipe's hash; a checkpoint of another hash
+is refused. How a run is watched, saved and spread over processes (`parallel`, `run`,
+`validation`, `guard`) stays outside, so that it may change from one start to the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from codeflow.config import as_mapping, from_mapping, read_toml, stage_hash
+from codeflow.errors import UsageError
+from codeflow.loopcoder.config import Compute, ModelConfig, preset
+
+RESULT: Final = ("seed", "model", "compute", "data", "batch", "optimizer", "schedule", "parent")
+
+
+def _positive(table: str, **values: float) -> None:
+    for name, value in values.items():
+        if value <= 0:
+            raise UsageError(f"recipe: {table}.{name} = {value}: must be positive")
+
+
+def _not_negative(table: str, **values: float) -> None:
+    for name, value in values.items():
+        if value < 0:
+            raise UsageError(f"recipe: {table}.{name} = {value}: must not be negative")
+
+
+def _one_of(table: str, name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise UsageError(f"recipe: {table}.{name} = {value!r}: choose one of {', '.join(known)}")
+
+
+@dataclass(frozen=True)
+class Model:
+    """A preset and the fields of it to replace (`vocab_size` by the tokenizer's, say)."""
+
+    preset: str = "tiny"
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def config(self) -> ModelConfig:
+        return preset(self.preset, self.overrides)
+
+
+@dataclass(frozen=True)
+class Data:
+    """Shard folders below DIR/tokens and their shares; shares need not sum to 1."""
+
+    sources: Mapping[str, Any] = field(default_factory=dict)
+    tokenizer: str = ""
+    """The tokenizer hash that the shards must carry; empty takes theirs, if they agree."""
+
+    def __post_init__(self) -> None:
+        for name, share in self.sources.items():
+            if isinstance(share, bool) or not isinstance(share, (int, float)) or not share > 0:
+                raise UsageError(f"recipe: data.sources.{name} = {share!r}: must be positive")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows of T tokens: of one optimiser step over all ranks, and of one forward pass on one."""
+
+    sequence_tokens: int = 512
+    rows_per_step: int = 8
+    micro_batch_rows: int = 8
+
+    def __post_init__(self) -> None:
+        _positive("batch", **vars(self))
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """`muon` takes the layers' matrices; the rest, and everything under `adamw`, is AdamW's."""
+
+    name: str = "adamw"
+    lr: float = 1e-3
+    beta1: float = 0.9
+    beta2: float = 0.95
+    eps: float = 1e-8
+    weight_decay: float = 0.1
+    momentum: float = 0.95
+    clip_norm: float = 1.0
+
+    def __post_init__(self) -> None:
+        _one_of("optimizer", "name", self.name, ("adamw", "muon"))
+        _positive("optimizer", lr=self.lr, eps=self.eps, clip_norm=self.clip_norm)
+        _not_negative("optimizer", weight_decay=self.weight_decay)
+        for name in ("beta1", "beta2", "momentum"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UsageError(f"recipe: optimizer.{name} = {getattr(self, name)}: in [0, 1)")
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Warm-up, then `wsd` (flat, then linear decay) or `cosine`, down to a fraction of lr."""
+
+    name: str = "wsd"
+    steps: int = 100
+    warmup_steps: int = 10
+    decay_steps: int = 20
+    final_lr_fraction: float = 0.0
+
+    def __post_init__(self) -> None:
+        _one_of("schedule", "name", self.name, ("wsd", "cosine"))
+        _positive("schedule", steps=self.steps)
+        _not_negative(
+            "schedule",
+            warmup_steps=self.warmup_steps,
+            decay_steps=self.decay_steps,
+            final_lr_fraction=self.final_lr_fraction,
+        )
+        used = self.warmup_steps + (self.decay_steps if self.name == "wsd" else 0)
+        if used > self.steps:
+            raise UsageError(
+                f"recipe: schedule: warm-up and decay take {used} of {self.steps} steps"
+            )
+
+
+@dataclass(frozen=True)
+class Parent:
+    """The run whose last checkpoint this one starts from: a folder beside `--out`, or a path.
+
+    `optimizer` hands on the moments too (the same optimiser is needed); `fold` turns a dense
+    parent into a loop.
+    """
+
+    run: str = ""
+    optimizer: bool = False
+    fold: bool = False
+
+
+@dataclass(frozen=True)
+class Parallel:
+    """`ddp` or `fsdp2` under torchrun. `ranks` is what the dry run plans for."""
+
+    mode: str = "ddp"
+    ranks: int = 1
+    timeout_s: float = 600.0
+
+    def __post_init__(self) -> None:
+        _one_of("parallel", "mode", self.mode, ("ddp", "fsdp2"))
+        _positive("parallel", ranks=self.ranks, timeout_s=self.timeout_s)
+
+
+@dataclass(frozen=True)
+class Run:
+    """Saving and reporting; 0 steps between two checkpoints saves at the end alone."""
+
+    checkpoint_every_steps: int = 100
+    keep_checkpoints: int = 2
+    log_every_steps: int = 10
+    diagnose_every_steps: int = 50
+    data_workers: int = 1
+    tensorboard: bool = False
+
+    def __post_init__(self) -> None:
+        _positive(
+            "run", keep_checkpoints=self.keep_checkpoints, log_every_steps=self.log_every_steps
+        )
+        _not_negative("run", **{k: v for k, v in vars(self).items() if k != "tensorboard"})
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Every so many steps, and at the end: the first `rows` validation rows of each source."""
+
+    every_steps: int = 100
+    rows: int = 32
+
+    def __post_init__(self) -> None:
+        _not_negative("validation", **vars(self))
+
+
+@dataclass(frozen=True)
+class Guard:
+    """When to stop, and the checks for silent errors; 0 turns one off.
+
+    `fingerprint_every_steps` sums the bits of weights and optimiser state after a step, compares
+    them before the next, and between replicas; `recompute_every_steps` takes a step twice.
+    """
+
+    max_bad_steps: int = 10
+    fingerprint_every_steps: int = 0
+    recompute_every_steps: int = 0
+
+    def __post_init__(self) -> None:
+        _not_negative("guard", **vars(self))
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything about a run except where its data and its output are."""
+
+    name: str = "run"
+    about: str = ""
+    seed: int = 0
+    model: Model = field(default_factory=Model)
+    compute: Compute = field(default_factory=Compute)
+    data: Data = field(default_factory=Data)
+    batch: Batch = field(default_factory=Batch)
+    optimizer: Optimizer = field(default_factory=Optimizer)
+    schedule: Schedule = field(default_factory=Schedule)
+    parent: Parent = field(default_factory=Parent)
+    parallel: Parallel = field(default_factory=Parallel)
+    run: Run = field(default_factory=Run)
+    validation: Validation = field(default_factory=Validation)
+    guard: Guard = field(default_factory=Guard)
+
+    def __post_init__(self) -> None:
+        if not self.data.sources:
+            raise UsageError("recipe: data.sources is empty: name a folder of DIR/tokens")
+        config = self.model.config
+        if self.batch.sequence_tokens > config.max_position_embeddings:
+            raise UsageError(
+                f"recipe: batch.sequence_tokens = {self.batch.sequence_tokens} is more than the "
+                f"model's {config.max_position_embeddings} positions"
+            )
+        if self.batch.rows_per_step % self.batch.micro_batch_rows:
+            raise UsageError(
+                f"recipe: batch.rows_per_step = {self.batch.rows_per_step} is not a multiple of "
+                f"micro_batch_rows = {self.batch.micro_batch_rows}"
+            )
+        if self.parent.fold and config.loop_num != 2:
+            raise UsageError("recipe: parent.fold needs a model with loop_num = 2")
+        if (self.parent.fold or self.parent.optimizer) and not self.parent.run:
+            raise UsageError("recipe: parent.fold and parent.optimizer need parent.run")
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """The keys that decide the weights, as plain values."""
+        return {key: value for key, value in as_mapping(self).items() if key in RESULT}
+
+    @property
+    def hash(self) -> str:
+        return stage_hash(self.result)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens the whole run reads, padding included."""
+        return self.schedule.steps * self.batch.rows_per_step * self.batch.sequence_tokens
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Reads a recipe file. Raises UsageError that names the file and the key."""
+    return from_mapping(Recipe, read_toml(path), str(path))

@@ -1,0 +1,415 @@
+"""The training loop: one optimiser step after another, resumable to the bit at any of them.
+
+A run lives in one folder: `recipe.json`, `metrics.jsonl`, `checkpoints/`. Everything that decides
+the next step is in a checkpoint: weights, optimiser, step (from which the schedule follows), data
+position, random generators. Started again, a run goes on from its last complete checkpoint, and a
+finished one does nothing.
+
+The loss of a step is the token mean over its whole global batch: the weight is summed over ranks
+and micro-batches first, and every micro-batch's summed loss is divided by it before its backward
+pass. A step with nothing to learn from, or whose loss or gradient is not finite, changes nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from codeflow.config import as_mapping, differing_keys
+from codeflow.errors import CodeflowError, UsageError
+from codeflow.files import read_json, write_json
+from codeflow.loopcoder import checkpoint, data, metrics, verify
+from codeflow.loopcoder import recipe as recipes
+from codeflow.loopcoder.optim import Optimizer, learning_rate
+from codeflow.loopcoder.parallel import World, accumulating, inner, joined, local, make_model
+from codeflow.loopcoder.shards import Source, data_hash, open_sources
+from codeflow.loopcoder.validation import validate
+
+Observer = Callable[["Training"], None]
+
+
+@dataclass(frozen=True)
+class Result:
+    """Where a run stands: steps done, the loss of the last one, its last checkpoint."""
+
+    step: int
+    loss: float
+    checkpoint: Path
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one step gave. `state` is `good`, `bad` (not finite) or `empty` (no target tokens)."""
+
+    loss: float
+    grad_norm: float
+    lr: float
+    weight: float
+    state: str
+
+
+def train(
+    recipe: recipes.Recipe,
+    data_dir: Path,
+    out: Path,
+    *,
+    stop_after: int | None = None,
+    observe: Observer | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Result:
+    """Runs a recipe to its end, or goes on with it.
+
+    Args:
+        stop_after: end, with a checkpoint, after so many steps of the whole run.
+        observe: called after every step, before its checks.
+        progress: takes lines for people, on the first rank.
+
+    Raises:
+        UsageError: recipe, data and folder do not belong together.
+        DataError: damaged shards or checkpoints.
+        CodeflowError: too many bad steps in a row, a full disk, a missing rank, a silent error.
+    """
+    with joined(recipe.parallel.mode, recipe.parallel.timeout_s) as world:
+        if world.device != "cpu":  # on a CPU all that is used here is deterministic as it is
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+            torch.use_deterministic_algorithms(True, warn_only=True)
+        training = Training(recipe, data_dir, out, world, progress or (lambda line: None))
+        try:
+            return training.run(
+                min(stop_after or recipe.schedule.steps, recipe.schedule.steps), observe
+            )
+        except RuntimeError as error:
+            if world.size == 1 or not _is_lost_rank(error):
+                raise
+            last = checkpoint.latest(out / "checkpoints")
+            raise CodeflowError(
+                f"step {training.step + 1}: rank {world.rank} lost another rank "
+                f"({str(error).splitlines()[0]}); the same command goes on from "
+                f"{last.name if last else 'the start'}"
+            ) from None
+        finally:
+            training.close()
+
+
+class Training:
+    """One run in one process: the model, its optimiser, and where they stand."""
+
+    def __init__(
+        self,
+        recipe: recipes.Recipe,
+        data_dir: Path,
+        out: Path,
+        world: World,
+        progress: Callable[[str], None],
+    ) -> None:
+        batch = recipe.batch
+        if batch.rows_per_step % (world.size * batch.micro_batch_rows):
+            raise UsageError(
+                f"recipe: batch.rows_per_step = {batch.rows_per_step} is not a multiple of "
+                f"{world.size} ranks x micro_batch_rows = {batch.micro_batch_rows}"
+            )
+        self.recipe, self.out, self.world = recipe, out, world
+        self._progress = progress if world.first else lambda line: None
+        names = tuple(recipe.data.sources)
+        length, tokenizer = batch.sequence_tokens, recipe.data.tokenizer
+        self.sources = open_sources(data_dir, names, "train", length, tokenizer)
+        self.tokenizer = self.sources[0].tokenizer
+        self.held_out: tuple[Source, ...] = ()
+        if recipe.validation.every_steps:
+            self.held_out = open_sources(data_dir, names, "validation", length, self.tokenizer)
+        self.step = 0
+        self.position = data.Position((0,) * len(names))
+        self.bad_steps, self.bad_in_a_row, self.empty_steps = 0, 0, 0
+        self.outcome = Outcome(math.nan, math.nan, 0.0, 0.0, "good")
+        self._rest: verify.Fingerprint | None = None
+        self._diagnostics: dict[str, Any] = {}
+        self.log: metrics.Log | None = None
+        torch.manual_seed(recipe.seed)
+        self.model = make_model(recipe.model.config, recipe.compute, world, recipe.seed)
+        self.optimizer = Optimizer(inner(self.model), recipe.optimizer)
+        folder = out / "checkpoints"
+        self._refuse_another_recipe()
+        self.saver = checkpoint.Saver(
+            folder, world, recipe.run.keep_checkpoints, recipe.parallel.timeout_s
+        )
+        path = world.gather(checkpoint.latest(folder))[0]
+        self.parent: dict[str, Any] = {}
+        fold_losses: dict[str, Any] = {}
+        if path is not None:
+            self._resume(path)
+        elif recipe.parent.run:
+            fold_losses = self._start_from_parent()
+        if world.first:
+            write_json(out / "recipe.json", as_mapping(recipe))
+            self.log = metrics.Log(out, self.step, recipe.run.tensorboard)
+            if fold_losses:
+                self.log.write("fold", 0, fold_losses)
+
+    def close(self) -> None:
+        """Ends the threads and lets go of the model, which several processes need (`joined`)."""
+        self.saver.close()
+        del self.model, self.optimizer
+        if self.log is not None:
+            self.log.close()
+
+    # -- where a run starts ---------------------------------------------------------------------
+
+    def _refuse_another_recipe(self) -> None:
+        stored = self.world.gather(read_json(self.out / "recipe.json"))[0]
+        if stored is None:
+            return
+        old = {key: value for key, value in stored.items() if key in recipes.RESULT}
+        keys = differing_keys(old, self.recipe.result)
+        if keys:
+            raise UsageError(
+                f"{self.out}: holds a run of another recipe, different in {', '.join(keys)}; "
+                "choose another --out"
+            )
+
+    def _resume(self, path: Path) -> None:
+        meta = checkpoint.read_meta(path)
+        if meta["data_hash"] != data_hash(self.sources):
+            raise UsageError(
+                f"{path}: was trained on other shards than those given "
+                f"({_differences(meta, self)}); "
+                "give the same data, or another --out"
+            )
+        checkpoint.check_files(path, meta, self.world)
+        with checkpoint.opened(path, meta) as reader:
+            checkpoint.load_model(reader, self.model)
+            checkpoint.load_optimizer(reader, self.optimizer)
+            checkpoint.load_rng(reader, self.world)
+        self.step = meta["step"]
+        self.position = data.Position(tuple(meta["position"]))
+        self.parent = meta["parent"]
+        self.bad_steps, self.bad_in_a_row, self.empty_steps = meta["bad_steps"]
+        self.outcome = replace(self.outcome, loss=float(meta["loss"]))
+        self._progress(f"going on from {path.name}")
+
+    def _start_from_parent(self) -> dict[str, Any]:
+        """Takes a parent's weights; for a fold, the losses before and after."""
+        wanted = self.recipe.parent
+        root = self.out.parent / wanted.run  # an absolute path stays itself
+        path = self.world.gather(checkpoint.latest(root / "checkpoints"))[0]
+        if path is None:
+            raise UsageError(f"{root}: parent.run has no complete checkpoint; train it first")
+        meta = checkpoint.read_meta(path)
+        if meta["tokenizer"] != self.tokenizer:
+            raise UsageError(
+                f"{path}: trained with tokenizer {meta['tokenizer']}, the shards have "
+                f"{self.tokenizer}: tokenize again with the parent's"
+            )
+        checkpoint.check_files(path, meta, self.world)
+        with checkpoint.opened(path, meta) as reader:
+            gates = ("gate_projections",) if wanted.fold else ()
+            checkpoint.load_model(reader, self.model, optional=gates)
+            if wanted.optimizer:
+                checkpoint.load_optimizer(reader, self.optimizer)
+        kept = ("name", "about", "step", "tokens", "recipe_hash", "data_hash", "data", "parent")
+        self.parent = {"checkpoint": path.name, **{key: meta[key] for key in kept}}
+        if not (wanted.fold and self.held_out):
+            return {}
+        backbone = inner(self.model).model
+        loop = backbone.config
+        backbone.config = replace(loop, loop_num=1)
+        before = validate(self.model, self.held_out, self.recipe, self.world)
+        backbone.config = loop
+        after = validate(self.model, self.held_out, self.recipe, self.world)
+        self._progress(f"folded: validation loss {before['loss']:.4f} -> {after['loss']:.4f}")
+        return {"dense": before, "loop": after}
+
+    # -- the loop -------------------------------------------------------------------------------
+
+    def run(self, last: int, observe: Observer | None) -> Result:
+        """Trains up to step `last` and saves there."""
+        ahead = data.steps(self.sources, self.recipe, self.world, self.position)
+        started, first = time.monotonic(), self.step
+        with contextlib.closing(ahead) as steps:
+            while self.step < last:
+                begin = time.monotonic()
+                step = next(steps)
+                waited = time.monotonic() - begin
+                self._check_rest()
+                self._advance(step)
+                now = time.monotonic()
+                self._report(now - begin, waited, last, (now - started) / (self.step - first))
+                if observe is not None:
+                    observe(self)
+                self._after_step(last)
+        self.saver.settle()
+        self.world.barrier()  # a checkpoint is there once rank 0 is done
+        path = checkpoint.latest(self.saver.folder)
+        assert path is not None
+        return Result(self.step, self.outcome.loss, path)
+
+    def _advance(self, step: data.Step) -> None:
+        guard = self.recipe.guard
+        again = guard.recompute_every_steps
+        if again and (self.step + 1) % again == 0:
+            self.outcome = self._compute_twice(step)
+        else:
+            self.outcome = self.compute(step)
+        self.step += 1
+        self.position = step.after
+        self.empty_steps += self.outcome.state == "empty"
+        self.bad_in_a_row = self.bad_in_a_row + 1 if self.outcome.state == "bad" else 0
+        self.bad_steps += self.outcome.state == "bad"
+        if self.bad_in_a_row > guard.max_bad_steps:
+            last = checkpoint.latest(self.saver.folder)
+            raise CodeflowError(
+                f"step {self.step}: loss or gradient not finite in {self.bad_in_a_row} steps in a "
+                f"row (loss {self.outcome.loss}, gradient norm {self.outcome.grad_norm}); lower "
+                f"optimizer.lr and go on from {last.name if last else 'the start'} in another --out"
+            )
+
+    def compute(self, step: data.Step) -> Outcome:
+        """One optimiser step on this rank's micro-batches."""
+        world, device = self.world, self.world.device
+        lr = learning_rate(self.step, self.recipe.schedule, self.recipe.optimizer.lr)
+        (weight,) = world.sum(sum(float(m.weights.double().sum()) for m in step.micros))
+        if weight == 0:
+            return Outcome(0.0, 0.0, lr, 0.0, "empty")
+        mine = 0.0
+        for number, micro in enumerate(step.micros, 1):
+            with accumulating(self.model, number == len(step.micros)):
+                if number == 1 and self._diagnosed:
+                    with metrics.diagnosing(self.model) as found:
+                        loss = self.model(*micro.to(device))
+                        (loss.sum * (world.size / weight)).backward()
+                    self._diagnostics = found.values()
+                else:
+                    loss = self.model(*micro.to(device))
+                    (loss.sum * (world.size / weight)).backward()
+            mine += float(loss.sum.detach().double())
+        mean = world.sum(mine)[0] / weight
+        norm = float(self.optimizer.clip())
+        good = math.isfinite(mean) and math.isfinite(norm)
+        if good:
+            self.optimizer.step(lr)
+        self.optimizer.zero_grad()
+        return Outcome(mean, norm, lr, weight, "good" if good else "bad")
+
+    @property
+    def _diagnosed(self) -> bool:
+        every = self.recipe.run.diagnose_every_steps
+        return bool(every) and (self.step + 1) % every == 0
+
+    # -- checks for silent errors ---------------------------------------------------------------
+
+    def live(self) -> dict[str, Tensor]:
+        """Weights and optimiser state by name, not copied."""
+        return checkpoint.live_tensors(self.model, self.optimizer)
+
+    def _compute_twice(self, step: data.Step) -> Outcome:
+        """From the same state twice; costs a copy of the state and a second step."""
+        before = {name: local(tensor).clone() for name, tensor in self.live().items()}
+        first = self.compute(step)
+        result = verify.fingerprint(self.live())
+        if not any(name.startswith("optim/") for name in before):
+            self.optimizer.load({})
+        for name, tensor in self.live().items():
+            local(tensor).copy_(before[name])
+        second = self.compute(step)
+        wrong = verify.differing(result, verify.fingerprint(self.live()))
+        if (first.loss, first.grad_norm) != (
+            second.loss,
+            second.grad_norm,
+        ) and first.state == "good":
+            wrong = wrong or ["the loss"]
+        verify.agree(wrong, "came out different when computed again", self.step + 1, self.world)
+        return second
+
+    def _check_rest(self) -> None:
+        if self._rest is not None:
+            wrong = verify.differing(self._rest, verify.fingerprint(self.live()))
+            verify.agree(wrong, "changed between two steps", self.step, self.world)
+            self._rest = None
+
+    # -- after a step ---------------------------------------------------------------------------
+
+    def _after_step(self, last: int) -> None:
+        recipe, step = self.recipe, self.step
+        every = recipe.run.checkpoint_every_steps
+        saving = step == last or (every > 0 and step % every == 0)
+        check = recipe.guard.fingerprint_every_steps
+        if check and (saving or step % check == 0):
+            self._rest = verify.fingerprint(self.live())
+            verify.compare_replicas(self._rest, step, self.world)
+        if self.held_out and (step == last or step % recipe.validation.every_steps == 0):
+            losses = validate(self.model, self.held_out, recipe, self.world)
+            if self.log is not None:
+                self.log.write("validation", step, losses)
+            if losses["loss"] is not None:
+                self._progress(f"step {step}  validation loss {losses['loss']:.4f}")
+        self.saver.check()
+        if saving:
+            taken = checkpoint.snapshot(self.model, self.optimizer, self.world, step, self._meta())
+            self.saver.save(taken)
+
+    def _meta(self) -> dict[str, Any]:
+        recipe = self.recipe
+        return {
+            "name": recipe.name,
+            "about": recipe.about,
+            "recipe": as_mapping(recipe),
+            "recipe_hash": recipe.hash,
+            "data_hash": data_hash(self.sources),
+            "data": {source.name: source.describe() for source in self.sources},
+            "tokenizer": self.tokenizer,
+            "model": as_mapping(recipe.model.config),
+            "parent": self.parent,
+            "position": list(self.position.taken),
+            "tokens": self.position.rows * recipe.batch.sequence_tokens,
+            "bad_steps": [self.bad_steps, self.bad_in_a_row, self.empty_steps],
+            "loss": str(self.outcome.loss),
+        }
+
+    def _report(self, seconds: float, waited: float, last: int, mean_seconds: float) -> None:
+        if self.log is None:
+            return
+        recipe, batch = self.recipe, self.recipe.batch
+        tokens = batch.rows_per_step * batch.sequence_tokens
+        flops = metrics.step_flops(recipe.model.config, batch.sequence_tokens, tokens)
+        peak = metrics.peak_flops(self.world.device, recipe.compute.dtype)
+        values: dict[str, Any] = {
+            "loss": self.outcome.loss,
+            "lr": self.outcome.lr,
+            "grad_norm": self.outcome.grad_norm,
+            "target_weight": self.outcome.weight,
+            "tokens": self.position.rows * batch.sequence_tokens,
+            "tokens_per_s": tokens / seconds,
+            "mfu": metrics.mfu(flops, seconds, peak, self.world.size),
+            "seconds": seconds,
+            "data_wait_s": waited,
+            "time_left_s": mean_seconds * (last - self.step),
+            "bad_steps": self.bad_steps,
+            "empty_steps": self.empty_steps,
+        }
+        self.log.write("step", self.step, values)
+        every = recipe.run.diagnose_every_steps
+        if every and self.step % every == 0 and self.outcome.state != "empty":
+            self.log.write("diagnostics", self.step, self._diagnostics)
+        if self.step % recipe.run.log_every_steps == 0 or self.step == last:
+            self._progress(metrics.progress_line(self.step, last, values))
+
+
+def _differences(meta: Mapping[str, Any], training: Training) -> str:
+    now = {source.name: source.describe() for source in training.sources}
+    return ", ".join(differing_keys(meta["data"], now)) or "another order of sources"
+
+
+def _is_lost_rank(error: RuntimeError) -> bool:
+    text = str(error).lower()
+    return isinstance(error, torch.distributed.DistError) or any(
+        word in text
+        for word in ("connection closed", "connection reset", "timed out", "gloo", "nccl")
+    )

@@ -1,0 +1,65 @@
+"""Validation loss: over all, per language, and per document kind, each a token mean.
+
+The loss of every position is added up by the label of its document, as weighted sums in float64,
+over all ranks, and divided once.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from codeflow.loopcoder import recipe as recipes
+from codeflow.loopcoder.data import Micro, validation_micros
+from codeflow.loopcoder.parallel import World
+from codeflow.loopcoder.shards import Source
+
+Sums = dict[tuple[str, str], list[float]]  # (what, label) -> [weighted loss, weight]
+
+
+@torch.no_grad()
+def validate(
+    model: nn.Module, sources: Sequence[Source], recipe: recipes.Recipe, world: World
+) -> dict[str, Any]:
+    """`{"loss", "sources": {..}, "languages": {..}, "kinds": {..}}` in nats a token.
+
+    Labels are those of documents with at least one weighted token; padding has none.
+    """
+    sums: Sums = defaultdict(lambda: [0.0, 0.0])
+    for source in sources:
+        for micro in validation_micros(source, recipe, world):
+            losses = model(*micro.to(world.device)).tokens.cpu().numpy()
+            _add(sums, source.name, micro, losses)
+    total: Sums = defaultdict(lambda: [0.0, 0.0])
+    for part in world.gather(dict(sums)):
+        for key, (loss, weight) in part.items():
+            total[key][0] += loss
+            total[key][1] += weight
+    out: dict[str, Any] = {"loss": None, "sources": {}, "languages": {}, "kinds": {}}
+    for (what, label), (loss, weight) in sorted(total.items()):
+        if weight > 0 and what == "loss":
+            out["loss"] = loss / weight
+        elif weight > 0:
+            out[what][label] = loss / weight
+    return out
+
+
+def _add(sums: Sums, source: str, micro: Micro, losses: Any) -> None:
+    weights = micro.weights.numpy().astype(np.float64)
+    weighted = np.where(weights > 0, losses, 0.0) * weights
+    for i, row in enumerate(micro.rows):
+        starts = np.cumsum([0, *row.doc_lengths[:-1]])
+        by_document = np.add.reduceat(weighted[i], starts), np.add.reduceat(weights[i], starts)
+        for number, (loss, weight) in enumerate(zip(*by_document, strict=True)):
+            keys = [("loss", ""), ("sources", source)]
+            for what, labels in (("languages", row.languages), ("kinds", row.kinds)):
+                if number < len(labels) and labels[number]:
+                    keys.append((what, labels[number]))
+            for key in keys:
+                sums[key][0] += float(loss)
+                sums[key][1] += float(weight)

@@ -1,0 +1,112 @@
+"""Silent errors, and the proof that resuming changes nothing.
+
+A *fingerprint* of a tensor is the sum of its bits read as integers: one flipped bit always changes
+it, and it costs one read of the tensor. Three uses, as the papers describe: of what rests between
+two steps, of replicas that must agree, and of a step computed twice from the same state.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from codeflow.errors import CodeflowError, UsageError
+from codeflow.loopcoder.parallel import World, local
+
+Fingerprint = dict[str, int]
+_INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
+class SilentError(CodeflowError):
+    """Memory or arithmetic gave a wrong result without any other sign of it."""
+
+
+def fingerprint(tensors: Mapping[str, Tensor]) -> Fingerprint:
+    """Of this rank's part of every tensor. Costs one read of it and one number back each."""
+    sums: list[Tensor] = []
+    for tensor in tensors.values():
+        part = local(tensor)
+        bits = part.contiguous().view(_INTEGERS[part.element_size()])
+        sums.append(bits.sum(dtype=torch.int64).cpu())
+    values: list[int] = torch.stack(sums).tolist() if sums else []
+    return dict(zip(tensors, values, strict=True))
+
+
+def differing(a: Fingerprint, b: Fingerprint) -> list[str]:
+    """Names whose bits differ."""
+    return [name for name in sorted(a.keys() | b.keys()) if a.get(name) != b.get(name)]
+
+
+def agree(wrong: list[str], what: str, step: int, world: World) -> None:
+    """Raises SilentError on every rank when any found something wrong."""
+    reports = world.gather((socket.gethostname(), wrong))
+    for rank, (host, names) in enumerate(reports):
+        if names:
+            raise SilentError(
+                f"step {step}: silent error: {names[0]}"
+                f"{f' and {len(names) - 1} more' if len(names) > 1 else ''} {what} "
+                f"(rank {rank}, {host}): "
+                "check that machine, then start again (from the last checkpoint)"
+            )
+
+
+def compare_replicas(mine: Fingerprint, step: int, world: World) -> None:
+    """DDP: every rank holds the same bits. The rank named is one that differs from most."""
+    if world.mode != "ddp" or world.size == 1:
+        return
+    everyone: list[Fingerprint] = world.gather(mine)
+    usual = {
+        name: max(values := [each.get(name, 0) for each in everyone], key=values.count)
+        for name in mine
+    }
+    agree(differing(mine, usual), "differs between replicas", step, world)
+
+
+@dataclass(frozen=True)
+class Proof:
+    """Two runs of the same steps: one in one go, one stopped and resumed."""
+
+    steps: int
+    stopped_at: int
+    straight: str
+    resumed: str
+
+    @property
+    def ok(self) -> bool:
+        return self.straight == self.resumed
+
+    def __str__(self) -> str:
+        verdict = "equal: resuming is exact" if self.ok else "DIFFERENT: resuming is not exact"
+        return (
+            f"{self.steps} steps in one go            {self.straight}\n"
+            f"{self.stopped_at} steps, resumed, {self.steps - self.stopped_at} more  "
+            f"{self.resumed}\n"
+            f"{verdict}"
+        )
+
+
+def verify_resume(recipe_path: Path, data: Path, work: Path, steps: int, at: int) -> Proof:
+    """Trains `steps` steps twice in `work`, the second time stopped after `at` and resumed with
+    another number of data workers; the hashes are over weights, optimiser, generators, position.
+    """
+    from codeflow.loopcoder.checkpoint import state_hash
+    from codeflow.loopcoder.recipe import read_recipe
+    from codeflow.loopcoder.train import train
+
+    recipe = read_recipe(recipe_path)
+    if not 0 < at < steps <= recipe.schedule.steps:
+        raise UsageError(
+            f"verify-resume: need 0 < {at} < {steps} <= schedule.steps = {recipe.schedule.steps}"
+        )
+    quiet = replace(recipe.run, checkpoint_every_steps=0, tensorboard=False)
+    recipe = replace(recipe, run=quiet, validation=replace(recipe.validation, every_steps=0))
+    other = replace(recipe, run=replace(quiet, data_workers=quiet.data_workers + 2))
+    straight = train(recipe, data, work / "straight", stop_after=steps)
+    train(recipe, data, work / "resumed", stop_after=at)
+    resumed = train(other, data, work / "resumed", stop_after=steps)
+    return Proof(steps, at, state_hash(straight.checkpoint), state_hash(resumed.checkpoint))

@@ -1,0 +1,203 @@
+"""Several processes, and processes that are killed. Wide versions run under `make test-faults`."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from codeflow.loopcoder import checkpoint
+from codeflow.loopcoder import recipe as recipes
+from training_runs import finish, kill_at, launch, losses, make_data, run, small, together
+
+LINE_MS = 40  # a step takes some 30 ms here; the moment of the kill is spread over one
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_data(tmp_path_factory.mktemp("data"))
+
+
+def tensors(out: Path) -> dict[str, torch.Tensor]:
+    """Everything of the last checkpoint but the generators of single ranks."""
+    path = checkpoint.latest(out / "checkpoints")
+    assert path is not None
+    with checkpoint.opened(path, checkpoint.read_meta(path)) as reader:
+        return {n: reader.rows(n).clone() for n in reader.names if not n.startswith("rng/")}
+
+
+def distance(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:
+    """Largest difference of a weight, relative to the largest weight of its tensor."""
+    assert a.keys() == b.keys()
+    return max(
+        float((a[n] - b[n]).abs().max() / b[n].abs().max()) for n in a if n.startswith("model/")
+    )
+
+
+def parallel(recipe: recipes.Recipe, mode: str, timeout_s: float = 60) -> recipes.Recipe:
+    return dataclasses.replace(recipe, parallel=recipes.Parallel(mode, 2, timeout_s))
+
+
+def compare_with_one(folder: Path, tmp_path: Path, mode: str, kind: str, steps: int) -> None:
+    recipe = small(
+        steps,
+        optimizer={"name": kind},
+        run={"checkpoint_every_steps": 0},
+        validation={"every_steps": 50},
+    )
+    run(recipe, folder, tmp_path / "one")
+    assert together(parallel(recipe, mode), folder, tmp_path / "two", 2) == []
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-4)
+    assert distance(tensors(tmp_path / "two"), tensors(tmp_path / "one")) < 2e-3
+    validations = [
+        next(line for line in (tmp_path / name / "metrics.jsonl").open() if "validation" in line)
+        for name in ("one", "two")
+    ]
+    found, expected = (json.loads(line) for line in validations)
+    assert found["loss"] == pytest.approx(expected["loss"], rel=1e-4)
+    assert found["languages"] == pytest.approx(expected["languages"], rel=1e-4)
+
+
+@pytest.mark.parametrize(("mode", "kind"), [("ddp", "adamw"), ("fsdp2", "muon")])
+def test_two_processes_match_one(folder: Path, tmp_path: Path, mode: str, kind: str) -> None:
+    compare_with_one(folder, tmp_path, mode, kind, steps=5)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("kind", ["adamw", "muon"])
+@pytest.mark.parametrize("mode", ["ddp", "fsdp2"])
+def test_two_processes_match_one_for_long(
+    folder: Path, tmp_path: Path, mode: str, kind: str
+) -> None:
+    compare_with_one(folder, tmp_path, mode, kind, steps=50)
+
+
+def count_reductions(folder: Path, rank: int) -> None:
+    """Notes the name of each unit of FSDP2 whenever its gradients are reduced."""
+    from torch.distributed.fsdp._fully_shard import _fsdp_param_group as module
+
+    real = module.foreach_reduce
+
+    def counted(fsdp_params: Any, *args: Any, **kwargs: Any) -> Any:
+        with (folder / f"reduced-{rank}").open("a") as file:
+            file.write(fsdp_params[0]._module_info.module.__class__.__name__ + "\n")
+        return real(fsdp_params, *args, **kwargs)
+
+    module.foreach_reduce = counted
+
+
+def test_a_layer_used_twice_is_reduced_once(folder: Path, tmp_path: Path) -> None:
+    recipe = small(2, batch={"micro_batch_rows": 2}, run={"checkpoint_every_steps": 0})
+    recipe = dataclasses.replace(
+        recipe, schedule=recipes.Schedule(steps=1, warmup_steps=0, decay_steps=0)
+    )
+    patch = functools.partial(count_reductions, tmp_path)
+    assert together(parallel(recipe, "fsdp2"), folder, tmp_path / "out", 2, patch=patch) == []
+    units = len((tmp_path / "reduced-0").read_text().split())
+    assert units == 2 + 1  # two layers and the root, one micro-batch, one step
+
+
+def test_checkpoint_of_two_ranks_goes_on_in_one(folder: Path, tmp_path: Path) -> None:
+    recipe = small(6, run={"checkpoint_every_steps": 3})
+    run(recipe, folder, tmp_path / "one")
+    processes = launch(parallel(recipe, "fsdp2"), folder, tmp_path / "two", 2)
+    assert finish(processes, tmp_path / "two") == []
+    last = tmp_path / "two/checkpoints/step-00000006"
+    assert len(list(last.glob("rank-*.safetensors"))) == 2
+    (last / "meta.json").unlink()  # back to step 3, written by two ranks
+    run(recipe, folder, tmp_path / "two")
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-4)
+    assert distance(tensors(tmp_path / "two"), tensors(tmp_path / "one")) < 1e-3
+
+
+def flip_in_replica(name: str, rank: int) -> None:
+    """One bit, in rank 1, between the optimiser's step and the comparison."""
+    from codeflow.loopcoder.train import Training
+
+    real = Training._after_step
+
+    def after(self: Training, last: int) -> None:
+        if rank == 1 and self.step == 2:
+            self.live()[name].view(-1).view(torch.int32)[0].bitwise_xor_(1)
+        real(self, last)
+
+    Training._after_step = after  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("name", ["model/model.norm.weight", "optim/lm_head.weight/exp_avg"])
+def test_replicas_that_differ_are_caught(folder: Path, tmp_path: Path, name: str) -> None:
+    recipe = parallel(small(6, guard={"fingerprint_every_steps": 1}), "ddp")
+    patch = functools.partial(flip_in_replica, name)
+    errors = together(recipe, folder, tmp_path / "out", 2, patch=patch)
+    assert len(errors) == 2
+    for error in errors:
+        assert f"step 2: silent error: {name}" in error
+        assert "differs between replicas" in error
+    assert checkpoint.latest(tmp_path / "out/checkpoints") is None  # nothing bad was saved
+
+
+def test_missing_rank_is_one_line(folder: Path, tmp_path: Path) -> None:
+    recipe = parallel(small(), "ddp", timeout_s=2)
+    errors = together(recipe, folder, tmp_path / "out", 2, absent=(1,))
+    assert len(errors) == 1
+    assert "rank 0: not all of 2 ranks came within 2 s" in errors[0]
+    assert "\n" not in errors[0]
+
+
+def test_rank_lost_on_the_way_is_one_line(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    recipe = parallel(small(400, run={"checkpoint_every_steps": 2}), "ddp", timeout_s=20)
+    processes = launch(recipe, folder, out, 2)
+    assert kill_at(processes[1:], out, 5)
+    errors = finish(processes[:1], out)
+    assert len(errors) == 1
+    assert "rank 0 lost another rank" in errors[0]
+    assert "goes on from step-" in errors[0]
+
+
+def killed_again_and_again(
+    folder: Path, tmp_path: Path, kills: int, world: int, mode: str, kind: str
+) -> None:
+    steps = 12 * kills
+    recipe = small(steps, optimizer={"name": kind}, run={"checkpoint_every_steps": 3})
+    if world > 1:
+        recipe = parallel(recipe, mode)
+    assert together(recipe, folder, tmp_path / "one", world) == []
+    draw, done = random.Random(f"{kills}{mode}{kind}"), 0
+    out = tmp_path / "two"
+    for number in range(kills):
+        at = number * 12 + draw.randrange(2, 12)
+        workers = {"data_workers": draw.randrange(4)}
+        changed = dataclasses.replace(recipe, run=dataclasses.replace(recipe.run, **workers))
+        processes = launch(changed, folder, out, world)
+        done += kill_at(processes, out, at, draw.random() * LINE_MS / 1000)
+    assert done == kills
+    assert together(recipe, folder, out, world) == []
+    for left in tmp_path.glob("two.error-*"):
+        raise AssertionError(left.read_text())
+    one, two = (checkpoint.latest(tmp_path / name / "checkpoints") for name in ("one", "two"))
+    assert one is not None
+    assert two is not None
+    assert checkpoint.state_hash(one) == checkpoint.state_hash(two)
+    assert losses(tmp_path / "one") == losses(out)
+
+
+def test_kill_9_three_times_changes_no_bit(folder: Path, tmp_path: Path) -> None:
+    killed_again_and_again(folder, tmp_path, 3, 1, "single", "muon")
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize(
+    ("world", "mode", "kind"),
+    [(1, "single", "adamw"), (1, "single", "muon"), (2, "ddp", "adamw"), (2, "fsdp2", "muon")],
+)
+def test_kill_9_many_times_changes_no_bit(
+    folder: Path, tmp_path: Path, world: int, mode: str, kind: str
+) -> None:
+    killed_again_and_again(folder, tmp_path, 12, world, mode, kind)

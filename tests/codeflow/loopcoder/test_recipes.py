@@ -1,0 +1,144 @@
+"""Recipes: read strictly, hashed by what decides weights, and the shipped ones complete."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+from pathlib import Path
+
+import pytest
+
+from codeflow.errors import UsageError
+from codeflow.loopcoder import checkpoint, metrics
+from codeflow.loopcoder import recipe as recipes
+from codeflow.loopcoder.config import ModelConfig
+from codeflow.loopcoder.dry_run import dry_run
+from codeflow.loopcoder.recipe import read_recipe
+from token_shards import random_rows, write_shard
+from training_runs import losses, make_data, run, small
+
+RECIPES = Path(__file__).parents[3] / "examples/recipes"
+CHAIN = ("pretrain", "anneal", "midtrain-32k", "midtrain-128k")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[modle]\npreset = 'tiny'", "did you mean 'model'"),
+        ("[optimizer]\nname = 'sgd'", "choose one of adamw, muon"),
+        ("[optimizer]\nlr = '1'", "optimizer.lr: expected float"),
+        ("[schedule]\nsteps = 5", "warm-up and decay take 30 of 5 steps"),
+        ("[batch]\nrows_per_step = 6\nmicro_batch_rows = 4", "not a multiple"),
+        ("[parent]\nfold = true", "need parent.run"),
+        ("[data.sources]\na = 0", "must be positive"),
+        ("[data]\nsources = {}", "data.sources is empty"),
+        ("[model.overrides]\nhidden = 3", "unknown key 'hidden'"),
+    ],
+)
+def test_mistakes_are_named(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "r.toml"
+    path.write_text(text if "sources" in text else f"{text}\n[data.sources]\na = 1\n")
+    with pytest.raises(UsageError) as caught:
+        read_recipe(path)
+    assert message in str(caught.value)
+
+
+def test_hash_follows_what_decides_the_weights() -> None:
+    base = small()
+    assert small(run={"data_workers": 7}, guard={"max_bad_steps": 1}).hash == base.hash
+    assert small(validation={"rows": 1}, parallel={"mode": "fsdp2"}).hash == base.hash
+    others = [
+        small(optimizer={"lr": 1.0}),
+        small(batch={"micro_batch_rows": 1}),
+        small(data={"sources": {"a": 1, "b": 1}}),
+        dataclasses.replace(base, seed=1),
+    ]
+    assert len({base.hash, *(other.hash for other in others)}) == 5
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
+def test_shipped_recipes_dry_run(path: Path, tmp_path: Path) -> None:
+    recipe = read_recipe(path)
+    assert recipe.name == path.stem
+    report = dry_run(recipe, tmp_path, tmp_path / "runs" / recipe.name)
+    missing = [f"token folder {tmp_path / 'tokens' / name}" for name in recipe.data.sources]
+    assert list(report.problems[: len(missing)]) == missing
+    assert len(report.problems) == len(missing) + bool(recipe.parent.run)
+    assert "memory a GPU" in str(report)
+
+
+def test_chain_hands_on_and_keeps_the_mix() -> None:
+    stages = [read_recipe(RECIPES / f"{name}.toml") for name in CHAIN]
+    for before, after in itertools.pairwise(stages):
+        assert after.parent.run == before.name
+    assert [stage.model.config.loop_num for stage in stages] == [1, 1, 2, 2]
+    assert [stage.batch.sequence_tokens for stage in stages] == [4096, 4096, 32768, 131072]
+    for stage in stages[2:]:
+        assert sum(stage.data.sources.values()) == pytest.approx(300)
+        assert stage.tokens == pytest.approx(300e9, rel=1e-3)
+    assert stages[2].data.sources["commits-32k"] == 5
+    assert stages[3].data.sources["trajectories-128k"] == pytest.approx(0.9 * 110)
+
+
+def test_twin_chain_runs(tmp_path: Path) -> None:
+    """The four stages at tiny size, shortened, each from the one before."""
+    for name in CHAIN:
+        recipe = read_recipe(RECIPES / f"tiny-{name}.toml")
+        for source in recipe.data.sources:
+            rows = random_rows(6, recipe.batch.sequence_tokens, 64, seed=len(source))
+            folder = tmp_path / "tokens" / source
+            write_shard(folder / "train-00000.arrow", rows)
+            write_shard(folder / "validation-00000.arrow", rows[:2])
+        out = tmp_path / "runs" / recipe.name
+        small_head = {**recipe.model.overrides, "vocab_size": 64}
+        short = dataclasses.replace(
+            recipe,
+            model=dataclasses.replace(recipe.model, overrides=small_head),
+            validation=recipes.Validation(100, 2),
+        )
+        result = run(short, tmp_path, out, stop_after=2)
+        assert len(losses(out)) == 2
+    ancestors, meta = [], checkpoint.read_meta(result.checkpoint)
+    while meta["parent"]:
+        meta = meta["parent"]
+        ancestors.append(meta["name"])
+        assert meta["data"]
+    assert ancestors == ["tiny-midtrain-32k", "tiny-anneal", "tiny-pretrain"]
+    first = json.loads((tmp_path / "runs/tiny-midtrain-32k/metrics.jsonl").open().readline())
+    assert first["event"] == "fold"
+
+
+@pytest.mark.parametrize("loops", [1, 2])
+def test_operations_counted_one_by_one(loops: int) -> None:
+    config = ModelConfig(50, 24, 40, 3, 4, 2, 8, 512, loops, loop_window_size=16)
+    tokens, adds = 70, 0
+    for t in range(tokens):
+        for turn in range(loops):
+            for _ in range(3):
+                adds += 24 * 32 * 2 + 24 * 16 * 2 + 3 * 24 * 40  # q, o; k, v; gate, up, down
+                adds += 2 * 4 * 8 * (t + 1)  # scores and values of what a query sees
+                if turn == 1:
+                    adds += 2 * 4 * 8 * len(range(max(0, t - 15), t + 1)) + 4 * 8
+        adds += 24 * 50
+    assert metrics.step_flops(config, tokens, tokens) == pytest.approx(6 * adds)
+
+
+def test_mfu_is_unknown_rather_than_wrong() -> None:
+    assert metrics.peak_flops("cpu", "bfloat16") is None
+    assert metrics.mfu(1e12, 1.0, None, 1) == "unknown"
+    assert metrics.mfu(1e12, 2.0, 1e12, 2) == pytest.approx(0.25)
+
+
+def test_diagnostics_are_of_the_loop(tmp_path: Path) -> None:
+    recipe = small(2, run={"diagnose_every_steps": 1, "checkpoint_every_steps": 0})
+    run(recipe, make_data(tmp_path / "data"), tmp_path / "out")
+    lines = [json.loads(line) for line in (tmp_path / "out/metrics.jsonl").open()]
+    found = [line for line in lines if line["event"] == "diagnostics"]
+    assert len(found) == 2
+    assert found[0]["gate"]["layer1"]["mean"] == pytest.approx(0.880797, abs=1e-5)  # sigmoid(2)
+    assert found[0]["gate"]["layer1"]["std"] < 1e-5
+    assert found[1]["gate"]["layer1"]["std"] > 1e-6
+    assert 0 < found[0]["pass2_change"] < 1
+    assert found[0]["pass1_grad_norm"] > 0
+    assert found[0]["pass2_grad_norm"] > 0
