@@ -7,6 +7,7 @@ were resumed included. Costs a read of the ledger's and the blobs' small columns
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -101,7 +102,7 @@ def summarise(
         elapsed_s=elapsed_s,
         out=shown,
         deterministic=deterministic,
-        next_command=f"codeflow inspect {shown}",
+        next_command=f"codeflow inspect {shlex.quote(shown)}",
     )
 
 
@@ -112,7 +113,7 @@ def stored_summary(values: Mapping[str, Any], out: Path) -> Summary:
         **{
             **values,
             "out": shown,
-            "next_command": f"codeflow inspect {shown}",
+            "next_command": f"codeflow inspect {shlex.quote(shown)}",
             "failed": [FailedRepository(*row) for row in values["failed"]],
             "left_out": [LeftOut(*row) for row in values["left_out"]],
         }

@@ -9,6 +9,7 @@ width and NO_COLOR are the console's affair.
 from __future__ import annotations
 
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -55,7 +56,7 @@ def show_dataset(dataset: Dataset, console: Console) -> None:
     console.print(_shares("licence", summary.licenses))
     first = next(iter(dataset.triples(columns=["id"])), None)
     if first is not None:
-        command = f"codeflow inspect {dataset.folder} {first.id[:12]}"
+        command = f"codeflow inspect {shlex.quote(str(dataset.folder))} {first.id[:12]}"
         console.print(Text(f"One triple: {command}", style="dim"), soft_wrap=True)
 
 
@@ -70,7 +71,9 @@ def show_triple(triple: Triple, console: Console, dataset: Path | None = None) -
     for line in _diff(triple.patch):
         console.print(line, soft_wrap=True)
     if dataset is not None:
-        command = f"codeflow checkout {dataset} {triple.id[:12]} --side old --to PATH"
+        command = (
+            f"codeflow checkout {shlex.quote(str(dataset))} {triple.id[:12]} --side old --to PATH"
+        )
         console.print(Text(f"To look around in it: {command}", style="dim"), soft_wrap=True)
 
 

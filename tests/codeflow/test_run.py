@@ -203,6 +203,8 @@ def test_a_complete_folder_that_moved_says_where_it_is(
     assert mine(listing, tmp_path / "moved").out == str(tmp_path / "moved")
     monkeypatch.chdir(tmp_path)
     assert mine(listing, Path("moved")).next_command == "codeflow inspect moved"
+    os.rename("moved", "moved again")  # the command is there to be copied
+    assert mine(listing, Path("moved again")).next_command == "codeflow inspect 'moved again'"
 
 
 def test_no_folder_of_this_machine_is_published(
