@@ -34,6 +34,12 @@ def replacing(path: Path) -> Iterator[Path]:
         raise
 
 
+def write_bytes(path: Path, data: bytes) -> None:
+    """Writes a whole file, atomically."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+
+
 def write_json(path: Path, value: Any) -> None:
     """Writes a JSON file with sorted keys, atomically."""
     with replacing(path) as temporary:

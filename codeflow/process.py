@@ -1,8 +1,8 @@
 """Settings of a process that runs units: the allocator keeps its memory, the collector waits.
 
 Contents of a hundred kilobytes come and go by the thousand. By default glibc maps and clears fresh
-pages for each, and Python's cycle collector walks tables of rows that hold no cycles: together a
-seventh of mining's time (benchmarks/LOG.md). Other C libraries are left as they are.
+pages for each, and Python's cycle collector walks tables of rows that hold no cycles
+(benchmarks/LOG.md, "Mining"). Other C libraries are left as they are.
 """
 
 from __future__ import annotations

@@ -271,6 +271,7 @@ class _Run:
     ) -> dict[str, Outcome]:
         """Mines some repositories, or finds what an earlier run made of them."""
         from codeflow_miners.flow import mine_repository
+        from codeflow_miners.open import find_again
 
         self._progress.stage("content", sum(len(own) for own in todo.values()))
         results: dict[str, Outcome] = {}
@@ -282,7 +283,11 @@ class _Run:
             if done is not None:
                 results[key] = outcome_of(done)
                 continue
-            here = {**opened[key], "commits": self._path(opened[key]["commits"])}
+            here = {
+                **opened[key],
+                "commits": self._path(opened[key]["commits"]),
+                "git_dir": find_again(self._sources[key], opened[key], self._context.cache),
+            }
             flow = mine_repository(self._sources[key], here, own, self._context, name)
             flows.append((key, flow))
         for key, outcome in self._drive(iter(flows)):
@@ -332,8 +337,7 @@ class _Run:
                 kinds[kind] = kinds.get(kind, 0) + count
         deterministic = all(o.deterministic for o in outcomes.values() if isinstance(o, Failure))
         text = card.render(good_repositories(self._sources, good, opened), kinds, settings)
-        with files.replacing(self._out / "README.md") as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        files.write_bytes(self._out / "README.md", text.encode())
         lines.append(describe(self._out, "README.md"))
         remove_unlisted(self._out, {str(line["path"]) for line in lines})
         values = {
@@ -356,8 +360,7 @@ class _Run:
             "triples": kinds,
             "files": sorted(lines, key=lambda line: str(line["path"])),
         }
-        with files.replacing(self._out / manifest.NAME) as temporary:
-            temporary.write_bytes(manifest.seal(values))
+        files.write_bytes(self._out / manifest.NAME, manifest.seal(values))
         summary = summarise(
             self._out,
             self._sources,

@@ -17,7 +17,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,31 +30,12 @@ from codeflow.files import read_json, write_json
 from codeflow.loopcoder import checkpoint, data, metrics, verify
 from codeflow.loopcoder import recipe as recipes
 from codeflow.loopcoder.optim import Optimizer, learning_rate
+from codeflow.loopcoder.outcome import Outcome, Result
 from codeflow.loopcoder.parallel import World, accumulating, inner, joined, local, make_model
 from codeflow.loopcoder.shards import Source, data_hash, open_sources
 from codeflow.loopcoder.validation import validate
 
 Observer = Callable[["Training"], None]
-
-
-@dataclass(frozen=True)
-class Result:
-    """Where a run stands: steps done, the loss of the last one, its last checkpoint."""
-
-    step: int
-    loss: float
-    checkpoint: Path
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What one step gave. `state` is `good`, `bad` (not finite) or `empty` (no target tokens)."""
-
-    loss: float
-    grad_norm: float
-    lr: float
-    weight: float
-    state: str
 
 
 def train(

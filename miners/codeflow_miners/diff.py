@@ -7,7 +7,7 @@ grows into a long equal run. What is left between runs goes to xdiff (through li
 equal lines around it that the hunks come out with full context, and the hunk headers are shifted.
 The result is always a correct patch; on real histories it is nearly always git's own text.
 
-Cost: about a third of a full diff on small edits of 100 KB files (benchmarks/LOG.md).
+Cost: about a quarter of a full diff on the edits of a large C history (benchmarks/LOG.md).
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@ nothing. Content rules are picked by extension and look at the first lines (at m
 last two, or the average line length. Extensions are compared without regard to case throughout.
 
 Cost: `is_vendored` looks each folder up once and then takes about 1 µs a path; `is_generated`
-takes 1-3 µs where no content rule needs the whole file. Like linguist, lock files written by
-people's tools but meant to be read (`go.sum`, `Gemfile.lock`, `yarn.lock`) are not generated.
+takes about 5 µs, 12 for JavaScript, whose rules look at the whole file. Like linguist, lock files
+written by people's tools but meant to be read (`go.sum`, `yarn.lock`) are not generated.
 """
 
 from __future__ import annotations

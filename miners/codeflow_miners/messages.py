@@ -8,7 +8,7 @@ trailer's: hyphenated (`Change-Id`) or well known (`Cc`); then it goes whole. Li
 person (`Signed-off-by:`, `Cc:`) go wherever they stand: squashed commits carry them in the middle.
 
 Kept: `@mentions`, which cannot be told from decorators, annotations and package scopes; and names
-in running text. Cost: about 10 µs a message.
+in running text. Cost: about 20 µs a message.
 """
 
 from __future__ import annotations

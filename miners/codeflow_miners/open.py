@@ -9,7 +9,7 @@ from typing import Any
 
 from codeflow.config import MineConfig
 from codeflow.contracts import Sink
-from codeflow.errors import RepositoryError
+from codeflow.errors import CodeflowError, RepositoryError
 from codeflow.records import table_of
 from codeflow_miners.clone import acquire
 from codeflow_miners.history import read_chain
@@ -42,6 +42,26 @@ def acquire_source(arguments: AcquireArguments, sink: Sink) -> dict[str, Any]:
         "head": resolve_head(found, source.ref),
         "tags": tags(found) if arguments.with_tags else [],
     }
+
+
+def find_again(source: Source, opened: Mapping[str, Any], cache: str) -> str:
+    """The Git folder of a source that was opened earlier; cloned anew where its clone is gone.
+
+    Raises:
+        CodeflowError: the clone is gone and does not come back now. Nothing is recorded of it, so
+            that a later start can go on.
+    """
+    git_dir: str = opened["git_dir"]
+    if source.is_path or (Path(git_dir) / "objects").is_dir():
+        return git_dir
+    try:
+        found = inspect_git_dir(acquire(source, Path(cache), pinned=opened["head"]))
+    except RepositoryError as error:
+        raise CodeflowError(
+            f"{source.repo}: its clone is gone and does not come back ({error.reason}); "
+            "run the same command again when it can"
+        ) from None
+    return str(found.objects.parent)
 
 
 @dataclass(frozen=True)

@@ -121,7 +121,10 @@ def parse_sources(lines: Iterable[str], base: Path) -> list[Source]:
         raise UsageError("no repository in the list: write one URL or path a line")
     shared = Counter(source.repo for source in sources.values())
     return [
-        replace(s, repo=f"{s.repo}~{_hash(s.target, 8)}") if shared[s.repo] > 1 else s
+        # of a path, what was written: the same list means the same names on another machine
+        replace(s, repo=f"{s.repo}~{_hash(s.spec if s.is_path else s.target, 8)}")
+        if shared[s.repo] > 1
+        else s
         for s in sources.values()
     ]
 

@@ -21,7 +21,8 @@ import torch
 
 from codeflow.errors import CodeflowError
 from codeflow.loopcoder import recipe as recipes
-from codeflow.loopcoder.train import Result, train
+from codeflow.loopcoder.outcome import Result
+from codeflow.loopcoder.train import train
 from token_shards import write_folder
 
 TOKENS, VOCAB = 48, 32

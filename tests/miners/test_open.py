@@ -1,0 +1,48 @@
+"""A clone that is gone between a run and its resumption comes back, or the run says so and waits."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from codeflow.errors import CodeflowError, RepositoryError
+from codeflow_miners.open import AcquireArguments, acquire_source, find_again
+from codeflow_miners.repositories import parse_sources
+from gitdag import git
+from hostile import history
+
+
+def test_a_clone_that_is_gone_is_fetched_again_with_the_pinned_head(tmp_path: Path) -> None:
+    remote, _ = history(tmp_path / "r")
+    [source] = parse_sources([f"file://{remote.path}"], tmp_path)
+    cache = tmp_path / "cache"
+    opened = acquire_source(AcquireArguments(source, str(cache), False), None)  # type: ignore[arg-type]
+    assert find_again(source, opened, str(cache)) == opened["git_dir"]
+    remote.commit({"later.py": "x = 1\n"})
+    shutil.rmtree(cache)
+    again = find_again(source, opened, str(tmp_path / "elsewhere"))
+    assert Path(again).is_relative_to(tmp_path / "elsewhere")
+    assert git(f"--git-dir={again}", "cat-file", "-t", opened["head"]).strip() == b"commit"
+
+
+def test_a_clone_that_does_not_come_back_stops_the_run_and_costs_nothing(tmp_path: Path) -> None:
+    remote, _ = history(tmp_path / "r")
+    [source] = parse_sources([f"file://{remote.path}"], tmp_path)
+    cache = tmp_path / "cache"
+    opened = acquire_source(AcquireArguments(source, str(cache), False), None)  # type: ignore[arg-type]
+    shutil.rmtree(cache)
+    shutil.rmtree(remote.path)
+    with pytest.raises(CodeflowError, match="run the same command again") as caught:
+        find_again(source, opened, str(cache))
+    assert not isinstance(caught.value, RepositoryError), "that would end the repository for good"
+    assert str(caught.value).count("\n") == 0
+
+
+def test_names_of_two_paths_alike_do_not_depend_on_where_the_list_lies(tmp_path: Path) -> None:
+    lines = ["a/x/det", "b/x/det"]
+    here = [source.repo for source in parse_sources(lines, tmp_path / "here")]
+    there = [source.repo for source in parse_sources(lines, tmp_path / "there")]
+    assert here == there
+    assert len(set(here)) == 2
