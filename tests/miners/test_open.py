@@ -1,4 +1,4 @@
-"""A clone that is gone between a run and its resumption comes back, or the run says so and waits."""
+"""A clone that is gone between a run and its resumption comes back, or the run says so."""
 
 from __future__ import annotations
 
