@@ -258,6 +258,12 @@ def check_applies(old: bytes, new: bytes) -> None:
     assert apply_file(file, ("100644", old)) == ("100644", new)
     assert (file.additions, file.deletions) == (hunks.additions, hunks.deletions)
     assert line_count(new) - line_count(old) == hunks.additions - hunks.deletions
+    for hunk in file.hunks:  # context is full wherever the file goes on
+        a, b = hunk.old_text.split(b"\n"), hunk.new_text.split(b"\n")
+        if hunk.old_skip:
+            assert a[:3] == b[:3]
+        if hunk.old_skip + hunk.old_lines < line_count(old):
+            assert a[-4:] == b[-4:]
     for before, after in zip(file.hunks, file.hunks[1:], strict=False):
         assert before.old_skip + before.old_lines <= after.old_skip
 

@@ -165,7 +165,8 @@ def test_tags_lie_at_their_merge_base(history: tuple[Repo, list[str]]) -> None:
     for k in range(6):  # releases on branches that nothing merged back
         on = draw.choice(ids)
         for _ in range(2):
-            on = repo.commit({"release": f"{k}\n"}, parents=[on], branch=None)
+            parents = [on, draw.choice(ids)]  # a merge of old and new, in either order
+            on = repo.commit({"release": f"{k}\n"}, parents=parents, branch=None)
         targets[f"v{k}"] = on
     targets["alone"] = repo.commit({"x": "y"}, parents=[], branch=None)
     targets["main"] = main or ""

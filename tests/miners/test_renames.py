@@ -102,6 +102,20 @@ def test_same_names_win_among_equal_contents(repo: Repo) -> None:
     assert renames(rows_between(repo, old, new)) == expected == renames_by_git(repo, old, new)
 
 
+def test_an_old_file_is_taken_once(repo: Repo) -> None:
+    """Two new files like one old: the exact one wins, else the more similar; one stays new."""
+    lines = words(1)
+    old: Files = {b"a/x": ("100644", b"".join(lines))}
+    near, far = b"".join(lines[2:]), b"".join(lines[9:])
+    for news in ({b"b/x": old[b"a/x"], b"c/x": old[b"a/x"]}, {b"n": ("100644", near)}):
+        new: Files = {**news, b"z": ("100644", far)}
+        rows = rows_between(repo, old, new)
+        assert len(renames(rows)) == 1
+        assert len(rows) == len(new)
+        if b"n" in new:
+            assert renames(rows) == {(b"a/x", b"n")} == renames_by_git(repo, old, new)
+
+
 def words(seed: int, lines: int = 60) -> list[bytes]:
     draw = random.Random(seed)
     return [b"%d %d\n" % (draw.randrange(10**9), draw.randrange(10**9)) for _ in range(lines)]
