@@ -176,12 +176,18 @@ class Fitter:
         )
 
     def _ends(self, ids: Ids) -> Iterator[int]:
-        """Where to cut: behind the last line end that fits, if it leaves more than half a row."""
+        """Where to cut: behind the last line end that fits, if it leaves more than half a row.
+
+        A single token is never left for the end: the first of a part is no target, so the end
+        mark would not be learnt.
+        """
         start, half = 0, self._length // 2
         while len(ids) - start > self._length:
             part = ids[start + half : start + self._length]
-            lines = np.flatnonzero(self._encoder.ends_line[part])
-            start += half + int(lines[-1]) + 1 if len(lines) else self._length
+            lines = np.flatnonzero(self._encoder.ends_line[part]) + half + 1
+            alone = len(ids) - start - 1  # a cut here leaves the last token by itself
+            lines = lines[lines != alone]
+            start += int(lines[-1]) if len(lines) else self._length - (alone == self._length)
             yield start
         yield len(ids)
 
