@@ -162,11 +162,11 @@ def test_a_worker_that_dies_is_replaced_and_one_that_keeps_dying_quarantined(
 def test_units_that_never_ran_are_cancelled_when_the_pool_closes(tmp_path: Path) -> None:
     pool = RayPool(tmp_path, 2, None)
     for k in range(6):
-        pool.submit(Unit(f"u/{k}", faults.slow_unit, (str(tmp_path / f"ran-{k}"), 1.0)))
+        pool.submit(Unit(f"u/{k}", faults.slow_unit, (str(tmp_path / f"ran-{k}"), 4.0)))
     pool.close()
     with pytest.raises(UsageError, match=r"Ray at .*: no answer"):
         raise_for_address("127.0.0.1:1")
-    time.sleep(2.5)
+    time.sleep(5.5)
     assert not list(tmp_path.glob("ran-*")), "a unit ran on after the pool was closed"
 
 
