@@ -1,7 +1,7 @@
 """Which triples survive, and the projected Git trees of both their sides.
 
 Walks the chain once, applying file changes to a tree kept in memory, and hashes only folders that
-changed since the last snapshot needed (about 20 microseconds each). No content is read, except the
+changed since the last snapshot needed. No content is read, except the
 few licence files that stand at the top of a tree.
 """
 
