@@ -1,7 +1,8 @@
 """The first-parent chain of a repository: its commits, positions, window and messages.
 
 A merge is one step of the chain, its difference from the first parent, and carries the subjects of
-the commits it brings in. All commits reachable from the head are read once, because what a merge brings in is whatever no earlier commit of the chain reaches.
+the commits it brings in. All commits reachable from the head are read once, because what a merge
+brings in is whatever no earlier commit of the chain reaches.
 """
 
 from __future__ import annotations
