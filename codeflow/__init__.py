@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from codeflow.api import mine
     from codeflow.config import MineConfig
+    from codeflow.contracts import Verdict, drop, keep
     from codeflow.dataset import Dataset, open
     from codeflow.errors import CodeflowError
     from codeflow.summary import Summary
@@ -18,7 +19,18 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = ["CodeflowError", "Dataset", "MineConfig", "Summary", "Triple", "mine", "open"]
+__all__ = [
+    "CodeflowError",
+    "Dataset",
+    "MineConfig",
+    "Summary",
+    "Triple",
+    "Verdict",
+    "drop",
+    "keep",
+    "mine",
+    "open",
+]
 
 _HOMES = {
     "CodeflowError": "codeflow.errors",
@@ -26,6 +38,9 @@ _HOMES = {
     "MineConfig": "codeflow.config",
     "Summary": "codeflow.summary",
     "Triple": "codeflow.triple",
+    "Verdict": "codeflow.contracts",
+    "drop": "codeflow.contracts",
+    "keep": "codeflow.contracts",
     "mine": "codeflow.api",
     "open": "codeflow.dataset",
 }

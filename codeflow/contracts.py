@@ -1,19 +1,24 @@
 """What a plug-in implements, and what it is given.
 
 A *miner* chooses pairs of commits on one history; everything around it (cloning, reading Git,
-patches, snapshots, writing) is shared. Built-in and third-party miners load the same way, through
-the entry-point group `codeflow.miners`, whose entries each name a dict of `{kind: miner}`.
-Plug-ins import this module, `codeflow.records` and `codeflow.errors`, and nothing else of codeflow.
+patches, snapshots, writing) is shared. A *filter* looks at one triple and says keep or drop.
+Built-in and third-party plug-ins load the same way, through the entry-point groups
+`codeflow.miners` and `codeflow.filters`, whose entries each name a dict of `{name: factory}`.
+Plug-ins import this module, `codeflow.records`, `codeflow.triple`, `codeflow.config` and
+`codeflow.errors`, and nothing else of codeflow.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import pyarrow as pa
+
+if TYPE_CHECKING:
+    from codeflow.triple import Triple
 
 
 class Commit(NamedTuple):
@@ -105,6 +110,88 @@ class Miner(Protocol):
     def pairs(self, history: History) -> Iterable[Pair]:
         """Yields pairs with `old` in `history.starts` and `old < new < len(history.commits)`."""
         ...
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a filter says of one triple.
+
+    Attributes:
+        kept: whether the triple stays.
+        reason: for a drop, a short stable name to count by, as in `too-short`; else None.
+        detail: what identifies the cause further (a path, a line), for the ledger.
+        scores: values to keep with the triple in its `scores`, whether it stays or not.
+    """
+
+    kept: bool
+    reason: str | None = None
+    detail: str | None = None
+    scores: Mapping[str, float] = field(default_factory=dict)
+
+
+def keep(scores: Mapping[str, float] | None = None) -> Verdict:
+    """The triple stays."""
+    return Verdict(True, scores=scores or {})
+
+
+def drop(
+    reason: str, detail: str | None = None, scores: Mapping[str, float] | None = None
+) -> Verdict:
+    """The triple goes. See `Verdict` for the arguments."""
+    return Verdict(False, reason, detail, scores or {})
+
+
+Cost = Literal["columns", "patch", "contents"]
+"""What a filter costs, cheapest first: looks at columns only; goes through the text of the patch
+or the messages; reads or parses the changed files. Cheap filters run first."""
+
+COSTS: tuple[Cost, ...] = ("columns", "patch", "contents")
+
+CONTENTS = "contents"
+"""In `Filter.reads`: both sides of the changed files, `Triple.contents(change)`. They are read
+ahead in stored order; `old_repo` and `new_repo` may be used by any filter, at a read a file."""
+
+
+@runtime_checkable
+class Filter(Protocol):
+    """Looks at one triple. Must be deterministic, and must not change what it is given.
+
+    A built-in filter is a frozen dataclass whose fields are its parameters, with `why`, `cost` and
+    `reads` as class attributes; its factory in the dict of the entry point is the class. A plain
+    function `Triple -> Verdict` is a filter, too: cost `patch`, and it may read everything.
+    """
+
+    @property
+    def why(self) -> str:
+        """One line for people: what goes, and why."""
+        ...
+
+    @property
+    def cost(self) -> Cost:
+        """Its class of cost, which decides the order."""
+        ...
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """The columns of `TRIPLES` it looks at, and `CONTENTS`; others may not be there."""
+        ...
+
+    def __call__(self, triple: Triple) -> Verdict:
+        """Keep or drop. An exception quarantines the triple with its traceback."""
+        ...
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A named list of filters with parameters, in the same dict as filters.
+
+    Attributes:
+        why: one line for people.
+        filters: parameters by name of filter, in order; an empty mapping takes the defaults.
+    """
+
+    why: str
+    filters: Mapping[str, Mapping[str, Any]]
 
 
 class TableWriter(Protocol):

@@ -160,6 +160,23 @@ LEDGER = pa.schema(
 )
 
 
+DECISIONS = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("kept", pa.bool_(), nullable=False),
+        # FILTER/REASON, or the stage's own; with `reason`, one line for people, it becomes a row of
+        # the ledger. Both are null where the triple is kept, or did not reach this stage.
+        pa.field("rule", pa.string()),
+        pa.field("reason", pa.string()),
+        pa.field("detail", pa.large_string()),
+        pa.field("scores", pa.map_(pa.string(), pa.float32()), nullable=False),
+        pa.field("cluster", pa.string()),
+        pa.field("weight", pa.float32(), nullable=False),
+        pa.field("split", pa.string()),
+    ]
+)
+
+
 def triple_id(repo: str, old_commit: str, new_commit: str, kind: str, projection: str) -> str:
     """The id of a triple: 32 hex characters that depend on nothing but what the triple is.
 

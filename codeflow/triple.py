@@ -149,6 +149,13 @@ class Triple:
         """The repository after the change."""
         return Snapshot(self._reader, self.repo, self.new_tree)
 
+    def contents(self, change: FileChange) -> tuple[bytes | None, bytes | None]:
+        """A changed file before and after; None for the side that does not exist."""
+        return (
+            None if change.old_blob is None else self._reader.blob(self.repo, change.old_blob),
+            None if change.new_blob is None else self._reader.blob(self.repo, change.new_blob),
+        )
+
     def __getattr__(self, name: str) -> Any:
         if name in TRIPLES.names:
             raise AttributeError(f"column {name!r} was not read; add it to `columns`")
