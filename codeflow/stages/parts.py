@@ -24,7 +24,7 @@ FILES_WANTED = 256
 class Piece(NamedTuple):
     """Some row groups of one file of mined triples, and where its repository's contents are.
 
-    Paths are relative to the dataset folder. `commits` is the file of the whole first-parent chain.
+    Paths are relative to the dataset folder; `contained` is the file of that table of records.
     """
 
     repo: str
@@ -32,7 +32,7 @@ class Piece(NamedTuple):
     groups: tuple[int, ...]
     blobs: tuple[str, ...]
     trees: tuple[str, ...]
-    commits: str | None
+    contained: str | None
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def cut(
 
     for repo, tables in repositories:
         blobs, trees = tuple(tables.get("blobs", ())), tuple(tables.get("trees", ()))
-        commits = next(iter(tables.get("commits", ())), None)
+        contained = next(iter(tables.get("contained", ())), None)
         for path in tables.get("triples", ()):
             metadata = pq.read_metadata(folder / path)
             groups: list[int] = []
@@ -75,11 +75,11 @@ def cut(
                 groups.append(number)
                 rows += metadata.row_group(number).num_rows
                 if rows >= ROWS_WANTED:
-                    pieces.append(Piece(repo, path, tuple(groups), blobs, trees, commits))
+                    pieces.append(Piece(repo, path, tuple(groups), blobs, trees, contained))
                     groups = []
                     close()
             if groups:
-                pieces.append(Piece(repo, path, tuple(groups), blobs, trees, commits))
+                pieces.append(Piece(repo, path, tuple(groups), blobs, trees, contained))
             if len(pieces) >= FILES_WANTED:
                 close()
     close()
