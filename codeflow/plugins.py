@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import Any, cast
 
 from codeflow.config import from_mapping
-from codeflow.contracts import CONTENTS, COSTS, Cost, Miner, Profile
+from codeflow.contracts import CONTENTS, COSTS, Cost, Miner, Profile, RepositoryFilter
 from codeflow.errors import UsageError
 from codeflow.records import TRIPLES
 
@@ -58,7 +58,7 @@ class LoadedFilter:
     """
 
     name: str
-    filter: Callable[[Any], Any]
+    filter: Callable[[Any], Any] | RepositoryFilter
     why: str
     cost: Cost
     reads: frozenset[str]
@@ -112,7 +112,7 @@ def _resolve(
         found: Any = module
         for name in attribute.split("."):
             found = getattr(found, name, None)
-        if not callable(found):
+        if not callable(found) and not isinstance(found, RepositoryFilter):
             raise UsageError(f"filter {spec}: {place} has no function {attribute!r}")
         yield _own(attribute, found, parameters, {"source": digest, "attr": attribute})
     elif spec.endswith(".py"):

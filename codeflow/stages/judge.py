@@ -10,22 +10,32 @@ from __future__ import annotations
 import traceback
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from codeflow.contracts import CONTENTS, Sink, Verdict
-from codeflow.errors import UsageError
+from codeflow.contracts import CONTENTS, RepositoryFilter, RepositoryView, Sink, Verdict
+from codeflow.errors import CodeflowError, UsageError
 from codeflow.plugins import LoadedFilter
 from codeflow.records import TRIPLES
 from codeflow.stages import decisions, parts
 from codeflow.stages.parts import Part
-from codeflow.stages.reading import MinedReader
+from codeflow.stages.reading import MinedReader, MinedRepositoryView
 from codeflow.triple import Triple
 
-ALWAYS = ("id", "repo", "kind", "old_commit", "new_commit", "old_tree", "new_tree", "files")
+ALWAYS = (
+    "id",
+    "repo",
+    "repo_url",
+    "kind",
+    "old_commit",
+    "new_commit",
+    "old_tree",
+    "new_tree",
+    "files",
+)
 _ROWS_AT_ONCE = 256
 _TRACEBACK_CHARACTERS = 4000
 _ERROR = "error"
@@ -64,11 +74,15 @@ def judge(arguments: JudgeArguments, sink: Sink) -> dict[str, Any]:
     ids: list[str] = []
     made: list[_Decision] = []
     reader: MinedReader | None = None
+    filters: tuple[LoadedFilter, ...] = ()
     for piece, table in parts.read(folder, part, _columns(arguments.filters)):
         if reader is None or reader.piece is not piece:
             reader = MinedReader(folder, piece)
+            url = table.column("repo_url")[0].as_py()
+            view = MinedRepositoryView(folder, piece, reader, url)
+            filters = tuple(_within(loaded, view) for loaded in arguments.filters)
         judged = [_Decision() for _ in range(len(table))]
-        _judge_rows(table, reader, judged, arguments)
+        _judge_rows(table, reader, judged, filters)
         ids += table.column("id").to_pylist()
         made += judged
         _stop_if_too_many(made, arguments)
@@ -94,11 +108,36 @@ def _columns(filters: Iterable[LoadedFilter]) -> list[str]:
     return [name for name in TRIPLES.names if name in wanted]
 
 
+def _within(loaded: LoadedFilter, view: RepositoryView) -> LoadedFilter:
+    """The filter, made to judge one repository where it has to know it."""
+    if not isinstance(loaded.filter, RepositoryFilter):
+        return loaded
+    try:
+        return replace(loaded, filter=loaded.filter.within(view))
+    except CodeflowError:
+        raise
+    except Exception as error:  # each of its triples is quarantined with this
+        return replace(loaded, filter=_Broken(error))
+
+
+class _Broken:
+    """Stands for a filter that could not get to know a repository."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def __call__(self, triple: Triple) -> Verdict:
+        raise self._error
+
+
 def _judge_rows(
-    table: pa.Table, reader: MinedReader, judged: Sequence[_Decision], arguments: JudgeArguments
+    table: pa.Table,
+    reader: MinedReader,
+    judged: Sequence[_Decision],
+    filters: Sequence[LoadedFilter],
 ) -> None:
-    cheap = [f for f in arguments.filters if CONTENTS not in f.reads]
-    dear = [f for f in arguments.filters if CONTENTS in f.reads]
+    cheap = [f for f in filters if CONTENTS not in f.reads]
+    dear = [f for f in filters if CONTENTS in f.reads]
     survivors: list[tuple[Triple, _Decision]] = []
     for first in range(0, len(table), _ROWS_AT_ONCE):
         rows = table.slice(first, _ROWS_AT_ONCE).to_pylist()
@@ -118,6 +157,7 @@ def _judge_rows(
 def _judge_one(triple: Triple, decision: _Decision, filters: Iterable[LoadedFilter]) -> None:
     for loaded in filters:
         try:
+            assert callable(loaded.filter)
             verdict = loaded.filter(triple)
             if not isinstance(verdict, Verdict):
                 raise TypeError(

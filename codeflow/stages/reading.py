@@ -11,6 +11,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from codeflow.contents import ContentStore, Shards
 from codeflow.dataset import as_bytes
 from codeflow.objects import TreeEntry
@@ -20,6 +23,30 @@ from codeflow.triple import Triple
 
 AHEAD_BYTES = 192 << 20
 _CACHED_TREES = 1 << 14
+
+
+class MinedRepositoryView:
+    """A `RepositoryView` of what was mined of one repository."""
+
+    def __init__(self, folder: Path, piece: Piece, reader: MinedReader, url: str) -> None:
+        self._folder = folder
+        self._piece = piece
+        self._reader = reader
+        self.repo = piece.repo
+        self.url = url
+
+    def contained(self) -> pa.Table:
+        """Every commit the head reaches; see `codeflow.records.CONTAINED`."""
+        assert self._piece.contained is not None, "mining writes it for every repository"
+        return pq.read_table(self._folder / self._piece.contained, use_threads=False)
+
+    def triples(self, columns: Sequence[str]) -> Iterator[Triple]:
+        """All its mined triples with these columns."""
+        for path in self._piece.siblings:
+            with pq.ParquetFile(self._folder / path) as file:
+                for batch in file.iter_batches(1024, columns=list(columns), use_threads=False):
+                    for row in batch.to_pylist():
+                        yield Triple.from_row(row, self._reader)
 
 
 class MinedReader:
