@@ -101,7 +101,7 @@ def with_forks(
     result = dict(cuts)
     for members in families:
         chains = {repo: _read_chain(folder, repo, path) for repo, path in members}
-        for owner in chains.keys() & cuts.keys():
+        for owner in sorted(chains.keys() & cuts.keys()):
             own = chains[owner]
             first = min(own.numbers[commit] for commit in cuts[owner].commits)
             held = own.ids[first + 1]  # where the first held-out step ends
