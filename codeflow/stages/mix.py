@@ -148,7 +148,7 @@ def plan(arguments: PlanArguments, sink: Sink) -> dict[str, Any]:
     mixed = mix(config, there)
     draws = {name: draw(sizes[name], mixed.tokens[name] / there[name]) for name in there}
     languages = {}
-    for name in sorted(there, key=lambda name: (-there[name], name)):
+    for name in there:
         stop, weight = draws[name]
         wanted = mixed.budget * mixed.targets[name]
         languages[name] = {

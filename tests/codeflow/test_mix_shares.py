@@ -131,9 +131,7 @@ def test_guided_is_the_published_optimum_among_what_is_there(names: tuple[str, .
 
 @pytest.mark.parametrize("sampler", ["guided", "optimal"])
 @pytest.mark.parametrize("budget", [0, 300, 2500])
-def test_languages_that_the_paper_does_not_know_keep_their_share(
-    sampler: str, budget: int
-) -> None:
+def test_languages_that_the_paper_does_not_know_keep_their_share(sampler: str, budget: int) -> None:
     there = THERE | {"Ruby": 50.0, "Java": 20.0}
     found = mix(MixConfig(sampler=sampler, budget_tokens=budget), there)
     factor = (budget or 1070) / 1070
