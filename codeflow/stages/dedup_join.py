@@ -84,11 +84,10 @@ def link_near(arguments: NearArguments, sink: Sink) -> dict[str, Any]:
 
     reader = ShingleReader(arguments.rows)
     links: list[tuple[int, int]] = []
-    candidates = compared = cut_short = 0
+    compared = cut_short = 0
     for buckets in _read_together(_buckets(keys, number), size_of, clusters):
         reader.read(members[sorted({one for bucket in buckets for one in bucket})])
         for bucket in buckets:
-            candidates += len(bucket) * (len(bucket) - 1) // 2
             linked = link_bucket(
                 bucket,
                 size_of.__getitem__,
@@ -103,12 +102,7 @@ def link_near(arguments: NearArguments, sink: Sink) -> dict[str, Any]:
     with sink.table("links", LINKS) as writer:
         by = np.full(len(ends), NEAR)
         writer.write(batch(LINKS, members[ends[:, 0]], members[ends[:, 1]], by))
-    return {
-        "near": len(ends),
-        "candidates": candidates,
-        "compared": compared,
-        "cut_short": cut_short,
-    }
+    return {"near": len(ends), "compared": compared, "cut_short": cut_short}
 
 
 def _enter(links: tuple[str, ...], members: Words, clusters: UnionFind) -> None:

@@ -135,13 +135,15 @@ class _Keys:
 
     def write(self, sink: Sink) -> None:
         """Writes both tables, sorted by key and row."""
-        hashes, rows, by = (list(column) for column in zip(*self.exact, strict=True)) or ([],) * 3
-        halves = _halves(b"".join(hashes))
+        halves = _halves(b"".join(hash for hash, _, _ in self.exact))
+        rows = np.array([row for _, row, _ in self.exact], np.uint32)
+        by = np.array([by for _, _, by in self.exact], np.uint8)
         order = np.lexsort((rows, halves[:, 0]))
         with sink.table("exact", EXACT_KEYS) as writer:
-            columns = (halves[:, 0], halves[:, 1], np.array(rows), np.array(by))
+            columns = (halves[:, 0], halves[:, 1], rows, by)
             writer.write(batch(EXACT_KEYS, *(column[order] for column in columns)))
-        key, row, size = (np.concatenate(column) for column in zip(*self.bands, strict=True))
+        none = np.empty(0, np.uint64), np.empty(0, np.int64), np.empty(0, np.int64)
+        key, row, size = (np.concatenate(c) for c in zip(none, *self.bands, strict=True))
         order = np.lexsort((row, key))
         with sink.table("bands", BAND_KEYS) as writer:
             writer.write(batch(BAND_KEYS, key[order], row[order], size[order]))
