@@ -3,22 +3,26 @@
 Names are owners (`octocat`), repositories (`octocat/hello`), either with a host before it
 (`example.org/octocat`), or a repository's identity as the `repo` column has it; upper and lower
 case are the same. The Stack honours such lists. A file has one name a line; empty lines and what
-follows a `#` do not count. Its names become part of `names`, so that a run's identity holds what
-the file said and not only where it lay.
+follows a `#` do not count. Its names join `names`, so that a run's identity holds what the file
+said, not only where it lay.
 
 Cost: 2 µs a triple.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from codeflow.contracts import Cost, Verdict, drop, keep
 from codeflow.errors import UsageError
 from codeflow.triple import Triple
+
+_SCHEME: Final = re.compile(r"^[a-z+]+://(?:[^/@]*@)?")
+_SCP: Final = re.compile(r"^(?:[\w.-]+@)?([\w.-]+):(?!/)")
 
 
 @dataclass(frozen=True)
@@ -60,16 +64,17 @@ def _read(path: str) -> Iterator[str]:
 
 
 def _plain(name: str) -> str:
-    """`host/owner/name` of a URL; lower case, without `.git` and slashes around it."""
-    name = name.strip().lower().partition("://")[2] or name.strip().lower()
-    return name.strip("/").removesuffix(".git")
+    """`host/owner/name` of any way to write it: lower case, without scheme, user and `.git`."""
+    name = _SCHEME.sub("", name.strip().lower())
+    return _SCP.sub(r"\1/", name).strip("/").removesuffix(".git")
 
 
 def _names_of(triple: Triple) -> Iterator[str]:
-    """All the names by which a repository may be listed."""
-    for name in dict.fromkeys((_plain(triple.repo), _plain(triple.repo_url))):
-        parts = name.split("/")
-        for start in range(len(parts)):
-            for stop in range(len(parts), start, -1):
-                if stop < len(parts) or start == 0 or len(parts) - start == 2:
-                    yield "/".join(parts[start:stop])
+    """All the names by which a repository may be listed; of a local one, the last of its path."""
+    parts = triple.repo.lower().split("/")
+    if len(parts) == 1:
+        yield from {parts[0], triple.repo_url.lower()}
+    else:
+        for stop in range(2, len(parts) + 1):
+            yield "/".join(parts[:stop])
+            yield "/".join(parts[1:stop])

@@ -1,8 +1,9 @@
 """`reverts`: drops reverts, and the changes that they take back.
 
 A model should learn neither what was withdrawn nor how it went away (SWE-rebench and CommitPackFT
-leave reverts out, too; neither looks for the originals). A revert says so in its subject, or in the
-line "This reverts commit ID" that git writes. A revert of a revert brings something back and stays.
+leave reverts out, too; neither looks for the originals). A revert says so in its subject, or its
+body opens with git's "This reverts commit ID"; further down that line is one of many in a squashed
+branch. A revert of a revert brings something back and stays.
 
 The original is the commit of that id, or else the nearest one before the revert, on the
 first-parent chain, with the quoted subject. It is most often in another triple, so the filter has a
@@ -30,7 +31,7 @@ _REACH: Final = 2000  # commits before a revert among which its original is look
 _SAYS: Final = re.compile(r"\W*(?:\w[\w -]*(?:\([^)]*\))?: +)?(?:revert(?:s|ed|ing)?)\b", re.I)
 _QUOTED: Final = re.compile(r"\W*revert(?:s|ed|ing)?:? +[\"“'`](?P<title>.+?)[\"”'`]?\W*\Z", re.I)
 _AGAIN: Final = re.compile(r"\W*(?:revert(?:s|ed|ing)?:?[ \"“'`]+){2}|\W*re-?appl(?:y|ies)\b", re.I)
-_ID: Final = re.compile(r"^This reverts commits? ([0-9a-f]{7,40})\b", re.MULTILINE | re.I)
+_ID: Final = re.compile(r"^(?:This )?reverts commits? ([0-9a-f]{7,40})\b", re.MULTILINE | re.I)
 
 
 class Said(NamedTuple):
@@ -47,11 +48,12 @@ def said(message: Sequence[str]) -> Said | None:
     if text is None or ("evert" not in text and "pply" not in text):
         return None
     line = title(text)
-    ids = tuple(_ID.findall(text))
-    if not ids and not _SAYS.match(line):
+    again = _AGAIN.match(line) is not None
+    if not again and not _SAYS.match(line) and not _ID.match(text.partition("\n")[2].lstrip()):
         return None
     quoted = _QUOTED.match(line)
-    return Said(ids, title(quoted["title"]) if quoted else None, _AGAIN.match(line) is not None)
+    ids = tuple(_ID.findall(text))
+    return Said(ids, title(quoted["title"]) if quoted else None, again)
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,9 @@
 
 Figures of peers: SWE-smith takes 1–8 files, at most 500 changed lines and no file over 1,000 lines;
 SWE-rebench takes 1–15 files; CommitPackFT files under 50,000 characters. `size` starts from 15
-files and 500 lines, and from 32,768 estimated tokens, a patch that fits the first of the long
-contexts. A triple of several commits may have `several_factor` times as many files and lines, but
-its patch has to fit as any other. `file-size` has to read the changed files and takes no part in
+files, 1,000 lines (at 500, whole features with their tests go) and 32,768 estimated tokens, a patch
+that fits the first long context; `strict` takes SWE-smith's figures. A triple of several commits
+may have `several_factor` times as many files and lines, but its patch has to fit as any other. `file-size` has to read the changed files and takes no part in
 `default`, because long files are normal in projects that their changes are worth learning from.
 
 Tokens are estimated, not counted: `bytes_per_token` for ASCII, one token for any other character.
@@ -25,7 +25,7 @@ class Size:
     """Drops by the number of files and changed lines, and by the length of the patch."""
 
     max_files: int = 15
-    max_lines: int = 500
+    max_lines: int = 1000
     several_factor: float = 2.0
     max_patch_bytes: int = 131_072
     max_tokens: int = 32_768
@@ -76,6 +76,7 @@ class FileSize:
                     continue
                 if len(content) > self.max_bytes:
                     return drop("file-too-large", f"{change.path}: {len(content)} bytes")
-                if content.count(b"\n") > self.max_lines:
-                    return drop("file-too-long", f"{change.path}: {content.count(b"\n")} lines")
+                lines = content.count(b"\n")
+                if lines > self.max_lines:
+                    return drop("file-too-long", f"{change.path}: {lines} lines")
         return keep()
