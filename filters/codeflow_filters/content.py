@@ -112,7 +112,9 @@ class Content:
         elif len(data) >= self.min_bytes:
             visible = len(data.translate(None, _BLANKS)) - len(lines)
             alphanumeric = len(data) - len(data.translate(None, _ALPHANUMERIC))
-            if len(data) - len(data.translate(None, _CONTROLS)) > self.max_control_share * len(data):
+            if len(data) - len(data.translate(None, _CONTROLS)) > self.max_control_share * len(
+                data
+            ):
                 yield "binary-like", len(data)
             elif visible >= self.min_bytes and alphanumeric < self.min_alphanumeric * visible:
                 yield "low-alphanumeric", len(data)

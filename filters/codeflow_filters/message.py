@@ -27,17 +27,17 @@ from codeflow_filters.messages import is_merge, subject, texts, title
 _WIDE: Final = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
 _WORD: Final = re.compile(rf"[{_WIDE}]|[^\W\d_{_WIDE}]+")
 _WIDE_LETTER: Final = re.compile(rf"[{_WIDE}]")
-_URL: Final = re.compile(r"\b[a-z]+://\S+")
+_URL: Final = re.compile(r"https?://\S+")
 _READ_CHARACTERS: Final = 4000  # of a message, to count its words
 
 _PREFIX: Final = re.compile(r"\w[\w -]{0,20}(?:\([^)]*\))?!?: +")  # chore(release): ...
 
 _WIP: Final = re.compile(
     r"\W*(?:wip\b|work in progress\b|(?:fixup|squash|amend)!|(?:tmp|temp) commit\b|dnm\b"
-    r"|do not merge\b|checkpoint\W*\Z)"
-    r"|.*[\[(]wip[\])]|.*\bwip\W*\Z",
+    r"|do not merge\b|checkpoint\W*\Z)",
     re.IGNORECASE,
 )
+_WIP_LATER: Final = re.compile(r"[\[(]wip[\])]|\bwip\W*\Z", re.IGNORECASE)
 
 _VERSION: Final = (
     r"(?:[vr]|rel[-_]?)?\d+(?:[._]\d+)+(?:\.x)?"
@@ -50,19 +50,20 @@ _NAMED_VERSION: Final = re.compile(
 _ANY_VERSION: Final = re.compile(rf"(?<![\w.]){_VERSION}(?![\w])", re.IGNORECASE)
 _RELEASE_WORDS: Final = frozenset(
     """a actually advance again and back begin beginning bump bumped bumping bumps candidate change
-    changed changelog changes chore code commit cut cutting dev development entry final finalize for
-    go goes history in increase increment incremented is it iteration its just latest let lib library
-    major mark master minor module new news next now number numbers of one only package package.json
-    patch pom post pre prepare prepared prepares preparing project publish push pushed ready release
-    released releases releasing roll s set setting snapshot stable start started starting starts
-    string tag tagging test testing the this to towards up update updated updates updating upgrade
-    version versions we with working""".split()  # noqa: SIM905
+    changed changelog changes chore commit cut cutting date dev development entry final finalize
+    for go goes history in increase increment incremented is it iteration its just latest let lib
+    library major mark master minor module new news next now number numbers of one only package
+    patch pom post pre prepare prepared prepares preparing project publish push pushed ready
+    release released releases releasing roll s set setting snapshot stable start started starting
+    starts string tag tagging the this to towards up update updated updates updating upgrade
+    version versions we with""".split()  # noqa: SIM905
 )
 _OF_RELEASE: Final = frozenset("release released releases releasing version versions".split())  # noqa: SIM905
 
+# of "update" the versions need dots: "Update the timeout from 10 to 30" is a change
 _FROM_TO: Final = re.compile(
-    r"(?:.*\W)?(?:bump|update|upgrade|pin)s?\b.* from \S*\d\S* to \S*\d\S*(?: in /\S*)?\W*"
-    r"(?: and .*)?",
+    r"(?:bump|upgrade)s? \S+(?: \S+)? from \S*\d\S* to \S*\d\S*(?: in /\S*)?\W*"
+    r"|(?:update|pin)s? .* from \S*\d\.\d\S* to \S*\d\.\d\S*(?: in /\S*)?\W*",
     re.IGNORECASE,
 )
 _ONE_TO: Final = re.compile(
@@ -73,17 +74,18 @@ _ONE_TO: Final = re.compile(
 )
 _DEPENDENCY: Final = re.compile(r"(?:dev)?-?dep(?:s|endenc(?:y|ies))?", re.IGNORECASE)
 _DEPENDENCY_WORDS: Final = frozenset(
-    """a all and build bump bumped chore dev everything for go in latest lock lockfile minimal minimum
-    minor misc module modules new npm of our outdated package packages patch pin project refresh
-    requirements some the to update updated updates updating upgrade upgraded upgrades upgrading
-    version versions""".split()  # noqa: SIM905
+    """a all and build bump bumped chore dev everything for go in latest lock lockfile minimal
+    minimum minor misc module modules new npm of our outdated package packages patch pin project
+    refresh requirements some the to update updated updates updating upgrade upgraded upgrades
+    upgrading version versions""".split()  # noqa: SIM905
 )
 
 _AUTOMATIC: Final = re.compile(
     r"""\W*(?:
       add(?:ed)?\ files\ via\ upload
     | (?:initial|first)\ (?:commit|import|revision|checkin|version)\W*\Z
-    | auto(?:matic(?:ally)?|mated)?[ -]?(?:commit|generated|update[sd]?|sync|publish|format|backup)\b
+    | auto(?:matic(?:ally)?|mated)?[ -]?
+      (?:commit|generated|update[sd]?|sync|publish|format|backup)\b
     | (?:this\ commit\ was\ )?(?:manufactured|(?:auto[ -]?|automatically\ )?generated)\ by\b
     | commit\ from\ github\ actions
     | deploy(?:ing)?\ to\ (?:gh-pages|github\ pages)
@@ -139,7 +141,7 @@ class Message:
 
     def _reason(self, text: str) -> str | None:
         line = title(text)
-        if _WIP.match(line):
+        if _WIP.match(line) or _WIP_LATER.search(line):
             return "wip"
         if is_version_bump(line):
             return "version-bump"
@@ -168,7 +170,8 @@ def _detail(message: Sequence[str]) -> str | None:
 
 def _without_prefix(line: str) -> str:
     """`Release 2.0` of `chore(release): Release 2.0`."""
-    return _PREFIX.sub("", line, count=1)
+    prefix = _PREFIX.match(line)
+    return line[prefix.end() :] if prefix else line
 
 
 def is_version_bump(line: str) -> bool:
@@ -185,9 +188,8 @@ def is_version_bump(line: str) -> bool:
 
 def is_dependency_bump(line: str) -> bool:
     """Whether a subject tells of new versions of dependencies and of nothing else."""
-    if _FROM_TO.fullmatch(line):
-        return True
-    if _ONE_TO.fullmatch(_without_prefix(line)):
+    rest = _without_prefix(line)
+    if _FROM_TO.fullmatch(rest) or _ONE_TO.fullmatch(rest):
         return True
     words = [word.lower() for word in _WORD.findall(line)]
     other = [word for word in words if not _DEPENDENCY.fullmatch(word)]

@@ -2,11 +2,11 @@
 
 Vendored and generated files as mining marked them by GitHub's linguist rules (The Stack drops
 generated files by the same), and what stands beside its grammar (`parser.c` and `parser.y`); lock
-files and build output by name. A triple goes when more than
-`max_share` of its changed lines lie in vendored, generated or built files. A lock file is long
-whatever was done, so with more than `max_share` in lock files a triple goes only if fewer than
-`min_own_lines` are left. Data (tables, translations, pictures as text, fixtures) are part of many
-good changes: a triple goes as `data-only` when it has nothing else.
+files and build output by name. A triple goes when more than `max_share` of its changed lines lie in
+vendored, generated or built files; at half, features that come with a rebuilt manual page went. A
+lock file is longer than what was done, so lock files only count where fewer than `min_own_lines`
+are left without them. Data (tables, translations, pictures as text, fixtures) are part of many good
+changes: a triple goes as `data-only` when it has nothing else.
 
 Linguist's "vendored" is meant for statistics of languages and takes in what projects do write: CI
 configuration, `.gitignore`, test fixtures, folders named `cache`. Those are not counted here.
@@ -32,7 +32,8 @@ _LOCK: Final = re.compile(
     r"|rebar\.lock|pubspec\.lock|flake\.lock|go\.sum|go\.work\.sum|Gopkg\.lock|glide\.lock"
     r"|gradle\.lockfile|packages\.lock\.json|project\.lock\.json|paket\.lock|stack\.yaml\.lock"
     r"|cabal\.project\.freeze|Manifest\.toml|elm-stuff/exact-dependencies\.json|deno\.lock"
-    r"|\.terraform\.lock\.hcl|MODULE\.bazel\.lock|Chart\.lock)\Z"
+    r"|\.terraform\.lock\.hcl|MODULE\.bazel\.lock|Chart\.lock"
+    r"|vendor/vendor\.json|vendor/modules\.txt|vendor/manifest|Godeps\.json)\Z"
 )
 _BUILD: Final = re.compile(
     r"(?:^|/)(?:dist|_build|__pycache__|\.next|\.nuxt|\.gradle|DerivedData|bower_components"
@@ -68,7 +69,7 @@ _DATA: Final = re.compile(
 class Paths:
     """Drops changes to vendored, generated, locked, built and data files."""
 
-    max_share: float = 0.5
+    max_share: float = 0.8
     min_own_lines: int = 10
 
     why: ClassVar[str] = "changes mostly in vendored, generated, lock or built files, or data only"
@@ -92,7 +93,7 @@ class Paths:
         reason = None
         if lines.total() > self.max_share * (total - locks):
             reason = lines.most_common(1)[0][0]
-        elif locks > self.max_share * total and own < self.min_own_lines:
+        elif locks > own + data and own < self.min_own_lines:
             reason = "lock-file"
         elif data and not own:
             reason = "data-only"

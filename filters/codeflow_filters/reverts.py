@@ -9,7 +9,7 @@ The original is the commit of that id, or else the nearest one before the revert
 first-parent chain, with the quoted subject. It is most often in another triple, so the filter has a
 step before the judging: `prepare`, which is given all triples of a repository. Without it, only
 what a triple knows of itself counts. Pairs that lie within one span cancel out and do not count; a
-span goes when at least `max_share` of its commits take something back or are taken back.
+span goes when more than `max_share` of its commits take something back or are taken back.
 
 Not seen: an original whose revert lies outside the mined window. Cost: 3 µs a commit.
 """
@@ -88,7 +88,7 @@ class Reverts:
             elif (what := said(message)) is not None and not what.again:
                 reverts += 1
                 detail = detail or (title(message[0]) if message else None)
-        if reverts + originals == 0 or reverts + originals < self.max_share * len(triple.commits):
+        if reverts + originals <= self.max_share * len(triple.commits):
             return keep()
         return drop("revert" if reverts >= originals else "reverted", detail)
 

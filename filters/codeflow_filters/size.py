@@ -4,8 +4,9 @@ Figures of peers: SWE-smith takes 1–8 files, at most 500 changed lines and no 
 SWE-rebench takes 1–15 files; CommitPackFT files under 50,000 characters. `size` starts from 15
 files, 1,000 lines (at 500, whole features with their tests go) and 32,768 estimated tokens, a patch
 that fits the first long context; `strict` takes SWE-smith's figures. A triple of several commits
-may have `several_factor` times as many files and lines, but its patch has to fit as any other. `file-size` has to read the changed files and takes no part in
-`default`, because long files are normal in projects that their changes are worth learning from.
+may have `several_factor` times as many files and lines, but its patch has to fit as any other.
+`file-size` has to read the changed files, and takes no part in `default`: many a good project has
+long files.
 
 Tokens are estimated, not counted: `bytes_per_token` for ASCII, one token for any other character.
 Cost: 1 µs a triple; `file-size` that of reading.
