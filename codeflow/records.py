@@ -166,6 +166,7 @@ CONTAINED = pa.schema(
         # commit that contains it: its own for one of the chain, else that of the merge.
         pa.field("id", pa.binary(20), nullable=False),
         pa.field("index", pa.int32(), nullable=False),
+        pa.field("position", pa.float64(), nullable=False),
         pa.field("on_chain", pa.bool_(), nullable=False),
     ]
 )
