@@ -171,9 +171,7 @@ def _roots(size: int, ends: tuple[Ints, Ints], chosen: Bools) -> Ints:
     return clusters.roots()
 
 
-def _describe(
-    places: Words, rows: Sequence[str]
-) -> tuple[Words, Words, npt.NDArray[np.float32]]:
+def _describe(places: Words, rows: Sequence[str]) -> tuple[Words, Words, npt.NDArray[np.float32]]:
     """Both halves of the ids, and the scores, of ascending places."""
     high, low = np.empty(len(places), np.uint64), np.empty(len(places), np.uint64)
     score = np.empty(len(places), np.float32)
