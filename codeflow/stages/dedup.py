@@ -1,7 +1,7 @@
 """The dedup stage: of changes that are the same, or nearly, one is kept.
 
     scan         a unit a part           triple → hashes, band keys, set of shingles
-    exact, near  a unit a range of keys  what collides → links (near ones confirmed by exact Jaccard)
+    exact, near  a unit a range of keys  what collides, near ones compared → links
     clusters     one unit                links → clusters, and the best triple of each
     compare      a unit some members     similarity of what goes to what stays
     decide       a unit a part           decisions/dedup/part-NNNNN.parquet

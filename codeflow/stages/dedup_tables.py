@@ -113,8 +113,7 @@ class KeyRange(NamedTuple):
 def partition(keys: int) -> list[KeyRange]:
     """Ranges that share evenly what hashes there are."""
     count = -(-keys // _KEYS_WANTED)
-    bounds = [k * _KEY_SPACE // count for k in range(count + 1)]
-    return [KeyRange(low, high) for low, high in zip(bounds[:-1], bounds[1:], strict=True)]
+    return [KeyRange(k * _KEY_SPACE // count, (k + 1) * _KEY_SPACE // count) for k in range(count)]
 
 
 def read_range(
