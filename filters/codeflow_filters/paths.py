@@ -115,6 +115,11 @@ def is_lock(path: str) -> bool:
     return _LOCK.search(path) is not None
 
 
+def is_data(path: str) -> bool:
+    """Whether a file holds data: no source, no prose, no configuration."""
+    return _DATA.search(path) is not None
+
+
 @lru_cache(maxsize=1 << 14)
 def file_class(path: str, vendored: bool, generated: bool) -> str | None:
     """The reason to drop a change to this file alone; None for files that people write."""
@@ -126,4 +131,4 @@ def file_class(path: str, vendored: bool, generated: bool) -> str | None:
         return "build-output"
     if generated:
         return "generated"
-    return "data-only" if _DATA.search(path) else None
+    return "data-only" if is_data(path) else None
