@@ -104,7 +104,7 @@ _AUTOMATIC: Final = re.compile(
 _PROPOSED: Final = re.compile(
     r"\W*(?:updated?|created?|deleted?|edit) (?:the )?"
     r"(?:[\w@-]*(?:\.[\w-]+)+|\S*/\S*\.\w+|readme|license|contributing|changelog)"
-    r"(?: file)?\W*|add new file|upload new file|\S+ (?:edited|created|deleted) online with bitbucket",
+    r"(?: file)?\W*|(?:add|upload) new file|\S+ (?:edited|created|deleted) online with bitbucket",
     re.IGNORECASE,
 )
 
