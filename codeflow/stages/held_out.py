@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -144,13 +145,15 @@ def by_repository(
     commits: list[str] = []
     for table in tables:
         names = table.column("repo").to_pylist()
-        starts = [k for k in range(len(names)) if not k or names[k] != names[k - 1]]
-        for start, stop in zip(starts, [*starts[1:], len(names)], strict=True):
-            if repo is not None and names[start] != repo:
+        start = 0
+        for name, rows in groupby(names):
+            count = sum(1 for _ in rows)
+            if repo is not None and name != repo:
                 yield repo, np.concatenate(positions), commits
                 positions, commits = [], []
-            repo = names[start]
-            positions.append(table.column("position").to_numpy()[start:stop])
-            commits += table.column("old_commit").slice(start, stop - start).to_pylist()
+            repo = name
+            positions.append(table.column("position").to_numpy()[start : start + count])
+            commits += table.column("old_commit").slice(start, count).to_pylist()
+            start += count
     if repo is not None:
         yield repo, np.concatenate(positions), commits

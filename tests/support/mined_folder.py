@@ -1,4 +1,4 @@
-"""Folders of mined triples that are made up, for stages that look at columns only; and their runs."""
+"""Folders of made-up mined triples, for stages that look at columns only, and runs over them."""
 
 from __future__ import annotations
 
@@ -50,13 +50,14 @@ class Repo:
     chain: Sequence[str]
     triples: Sequence[Made]
     group_rows: int = 64
+    ties: int = 1  # so many neighbours on the chain share a position
 
     def id_of(self, triple: Made) -> str:
         text = f"{self.name} {triple.start} {triple.end} {triple.name}"
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     def position(self, number: int) -> float:
-        return number / (len(self.chain) - 1)
+        return number // self.ties / len(self.chain)
 
 
 @dataclass
