@@ -40,10 +40,10 @@ WHOLE: Final = Cut(-1.0, ())
 
 
 class Chain(NamedTuple):
-    """A repository, and the file of its first-parent chain."""
+    """A repository, and the file of its table `codeflow.records.CONTAINED`."""
 
     repo: str
-    commits: str | None
+    contained: str | None
 
 
 def places(table: pa.Table, cut: Cut | None) -> npt.NDArray[np.int8]:
@@ -130,8 +130,10 @@ def _read_chain(folder: Path, repo: str, path: str | None) -> _Commits:
             f"{repo}: mined without its chain of commits, which a split by time needs of forks; "
             "mine again into another folder, or split by family"
         )
-    table = pq.read_table(folder / path, columns=["id", "position"], use_threads=False)
-    ids = table.column("id").to_pylist()
+    table = pq.read_table(
+        folder / path, columns=["id", "position"], filters=pc.field("on_chain"), use_threads=False
+    )
+    ids = [id.hex() for id in table.column("id").to_pylist()]
     numbers = {commit: number for number, commit in enumerate(ids)}
     return _Commits(ids, table.column("position").to_numpy(), numbers)
 

@@ -43,7 +43,7 @@ from codeflow.stages.held_out import (
 )
 from codeflow.stages.parts import Part
 
-SPLIT_BY: Final = ("family", "time")
+SPLIT_BY: Final = ("auto", "family", "time")
 DEDUP: Final = "dedup"
 
 _REASONS: Final = {
@@ -66,12 +66,13 @@ class SplitConfig:
     """What is held out for validation.
 
     Attributes:
-        by: `family` for whole families of forks, `time` for the last part of each repository.
+        by: `family` for whole families of forks, `time` for the last part of each repository,
+            `auto` for whichever suits the number of families; it is settled before the stage runs.
         validation: the share held out, of families or of a repository's triples; 0 for none.
         seed: another seed holds out other families.
     """
 
-    by: str = "family"
+    by: str = "auto"
     validation: float = 0.05
     seed: int = 0
 
@@ -128,7 +129,7 @@ def flow(context: StageContext, config: SplitConfig, families: Mapping[str, str]
     members: dict[str, dict[str, Chain]] = {}
     for piece in (piece for part in ordered for piece in part.pieces):
         key = families.get(piece.repo, piece.repo)
-        members.setdefault(key, {})[piece.repo] = Chain(piece.repo, piece.commits)
+        members.setdefault(key, {})[piece.repo] = Chain(piece.repo, piece.contained)
     cuts: dict[str, Cut] = {}
     if config.by == "family":
         limit = int(config.validation * (1 << 64))
