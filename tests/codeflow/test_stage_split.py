@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import random
 from collections.abc import Iterator, Mapping
@@ -73,20 +72,25 @@ def all_triples(mined: Mined) -> Iterator[tuple[Repo, Made, str]]:
 
 
 def leaks(mined: Mined, decided: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Train triples whose new side holds a step that a validation triple is to predict."""
+    """Train triples whose new side contains a commit that a validation triple is to predict."""
     held = {
-        step
+        each
         for repo, triple, key in all_triples(mined)
         if decided[key]["split"] == "validation"
-        for step in itertools.pairwise(repo.chain[triple.start : triple.end + 1])
+        for each in repo.chain[triple.start + 1 : triple.end + 1]
     }
     assert held
     return [
         key
         for repo, triple, key in all_triples(mined)
-        if decided[key]["split"] == "train"
-        and held & set(itertools.pairwise(repo.chain[: triple.end + 1]))
+        if decided[key]["split"] == "train" and held & contained(repo, triple.end)
     ]
+
+
+def contained(repo: Repo, number: int) -> set[str]:
+    """All commits that one of the chain contains."""
+    brought = (each for k, some in repo.merged.items() if k <= number for each in some)
+    return {*repo.chain[: number + 1], *brought}
 
 
 # by time
@@ -122,18 +126,25 @@ def test_by_time_is_what_a_plain_reading_gives(tmp_path: Path, ties: int) -> Non
     assert leaks(mined, decided) == []
 
 
-@pytest.mark.parametrize("seed", range(8))
-def test_by_time_train_holds_no_step_that_is_held_out(tmp_path: Path, seed: int) -> None:
+@pytest.mark.parametrize("ties", [1, 3])
+@pytest.mark.parametrize("seed", range(12))
+def test_by_time_train_holds_no_commit_that_is_held_out(
+    tmp_path: Path, seed: int, ties: int
+) -> None:
     draw = random.Random(seed)
-    trunk = draw.randrange(60, 120)
-    repos = [
-        history("trunk", trunk, draw),
-        *(
-            history(f"fork{k}", draw.randrange(trunk, 150), draw, ("trunk", at))
-            for k, at in enumerate(sorted(draw.sample(range(20, trunk), 3)))
-        ),
-        history("alone", 70, draw),
-    ]
+    trunk = history("trunk", draw.randrange(60, 120), draw, ties=ties)
+    repos = [trunk, history("alone", 70, draw)]
+    for k in range(4):
+        common = draw.randrange(20, len(trunk.chain))
+        fork = history(f"fork{k}", draw.randrange(common + 12, 160), draw, ("trunk", common), ties)
+        if k % 2:  # follows the trunk by merging it
+            at = sorted(draw.sample(range(common, len(fork.chain)), 2))
+            upto = sorted(draw.choices(range(common, len(trunk.chain) + 1), k=2))
+            fork.merged = {
+                at[0]: trunk.chain[common : upto[0]],
+                at[1]: trunk.chain[upto[0] : upto[1]],
+            }
+        repos.append(fork)
     mined = made(tmp_path, repos)
     families = {repo.name: "alone" if repo.name == "alone" else "one" for repo in repos}
     decided = split_of(mined, TIME, families)
@@ -151,6 +162,19 @@ def forked(folder: Path) -> Mined:
         history("early", 140, draw, ("trunk", 20)),
     ]
     return made(folder, repos)
+
+
+def test_a_fork_that_merged_the_held_out_part_is_held_out_from_there(tmp_path: Path) -> None:
+    draw = random.Random(3)
+    trunk = history("trunk", 100, draw)
+    fork = history("fork", 140, draw, ("trunk", 20))
+    fork.merged = {30: trunk.chain[20:40], 60: trunk.chain[40:]}
+    mined = made(tmp_path, [trunk, fork])
+    decided = split_of(mined, TIME, dict.fromkeys(("trunk", "fork"), "one"))
+    for triple in fork.triples:
+        row = decided[fork.id_of(triple)]
+        expected = "validation" if triple.start >= 60 else "train" if triple.end < 60 else None
+        assert (row["split"], row["rule"]) == (expected, None if expected else "straddles")
 
 
 def test_a_fork_of_the_held_out_part_is_held_out(tmp_path: Path) -> None:
@@ -182,15 +206,15 @@ def test_straddling_triples_left_in_train_would_be_caught(
     assert leaks(mined, split_of(mined, TIME))
 
 
-def test_forks_without_their_chains_are_an_error(tmp_path: Path) -> None:
+def test_forks_without_their_commits_are_an_error(tmp_path: Path) -> None:
     draw = random.Random(3)
     repos = [history("trunk", 100, draw), history("fork", 99, draw, ("trunk", 90))]
     mined = made(tmp_path, repos, chains=False)
-    with pytest.raises(DataError, match="trunk: mined without its chain of commits"):
+    with pytest.raises(DataError, match="trunk: mined without its table of commits"):
         split_of(mined, TIME, {"trunk": "one", "fork": "one"})
 
 
-def test_strangers_need_no_chains(tmp_path: Path) -> None:
+def test_strangers_need_no_commits(tmp_path: Path) -> None:
     draw = random.Random(3)
     mined = made(tmp_path, [history("a", 100, draw), history("b", 99, draw)], chains=False)
     assert leaks(mined, split_of(mined, TIME)) == []
@@ -219,7 +243,7 @@ def test_a_family_falls_into_one_split(tmp_path: Path) -> None:
     sizes = []
     for seed in range(6):
         context = mined.context("split", shuffled=random.Random(seed))
-        config = SplitConfig(validation=0.4, seed=seed)
+        config = SplitConfig("family", 0.4, seed)
         figures = mined.run("split", flow(context, config, families))
         decided = mined.decided("split")
         assert torn(mined, families, decided) == set()
@@ -236,14 +260,14 @@ def test_a_family_falls_into_one_split(tmp_path: Path) -> None:
 
 def test_a_split_by_repository_would_be_caught(tmp_path: Path) -> None:
     mined, families = many(tmp_path)
-    assert torn(mined, families, split_of(mined, SplitConfig(validation=0.4), {}))
+    assert torn(mined, families, split_of(mined, SplitConfig("family", 0.4), {}))
 
 
 def test_a_familys_split_does_not_depend_on_the_rest_of_the_list(tmp_path: Path) -> None:
     mined, families = many(tmp_path / "all")
-    whole = split_of(mined, SplitConfig(validation=0.4), families)
+    whole = split_of(mined, SplitConfig("family", 0.4), families)
     few = made(tmp_path / "few", list(reversed(mined.repos[3:30])))
-    part = split_of(few, SplitConfig(validation=0.4), families)
+    part = split_of(few, SplitConfig("family", 0.4), families)
     assert len(part) < len(whole)
     assert all(part[key]["split"] == whole[key]["split"] for key in part)
 
@@ -300,7 +324,7 @@ def test_a_cluster_that_touches_validation_leaves_train(tmp_path: Path, by: str)
 # what is always so
 
 
-@pytest.mark.parametrize("config", [TIME, SplitConfig(validation=0.3)])
+@pytest.mark.parametrize("config", [TIME, SplitConfig("family", 0.3)])
 def test_the_same_bytes_for_any_order_of_parts_and_units(
     tmp_path: Path, config: SplitConfig
 ) -> None:
@@ -325,8 +349,8 @@ def test_the_same_bytes_for_any_order_of_parts_and_units(
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        (SplitConfig(validation=0.0001), ["no validation data", "--split-by time"]),
-        (SplitConfig(validation=0.9999), ["no train data", "--split-by time"]),
+        (SplitConfig("family", 0.0001), ["no validation data", "--split-by time"]),
+        (SplitConfig("family", 0.9999), ["no train data", "--split-by time"]),
         (SplitConfig("time", 0.01), ["no validation data", "larger split.validation"]),
         (SplitConfig("time", 0.9999), ["no train data", "smaller split.validation"]),
     ],
