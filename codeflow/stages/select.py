@@ -97,7 +97,7 @@ def _with_decisions(rows: pa.Table, decided: Mapping[str, pa.Table]) -> pa.Table
         if stage in decided:
             values = decided[stage].column(name).combine_chunks()
             rows = rows.set_column(TRIPLES.get_field_index(name), TRIPLES.field(name), values)
-    if any(pc.any(pc.list_value_length(_lists(t))).as_py() for t in decided.values()):
+    if any(len(t.column("scores").combine_chunks().keys) for t in decided.values()):
         scores = [dict(mined) for mined in rows.column("scores").to_pylist()]
         for table in decided.values():
             for own, more in zip(scores, table.column("scores").to_pylist(), strict=True):
@@ -106,12 +106,6 @@ def _with_decisions(rows: pa.Table, decided: Mapping[str, pa.Table]) -> pa.Table
         merged = pa.array([sorted(own.items()) for own in scores], kind)
         rows = rows.set_column(TRIPLES.get_field_index("scores"), TRIPLES.field("scores"), merged)
     return rows.cast(TRIPLES)
-
-
-def _lists(table: pa.Table) -> pa.Array:
-    """The scores as lists, whose lengths Arrow counts."""
-    maps = table.column("scores").combine_chunks()
-    return pa.ListArray.from_arrays(maps.offsets, pa.array(range(len(maps.keys)), pa.int64()))
 
 
 def _ledger(rows: pa.Table, decided: Mapping[str, pa.Table]) -> pa.Table:
