@@ -7,7 +7,7 @@ branch. A revert of a revert brings something back and stays.
 
 The original is the commit of that id, or else the nearest one before the revert, on the
 first-parent chain, with the quoted subject. It is most often in another triple, so the filter has a
-step before the judging: `prepare`, which is given all triples of a repository. Without it, only
+step before the judging, `within`, which looks at all triples of a repository. Without it, only
 what a triple knows of itself counts. Pairs that lie within one span cancel out and do not count; a
 span goes when more than `max_share` of its commits take something back or are taken back.
 
@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar, Final, NamedTuple
 
-from codeflow.contracts import Cost, Verdict, drop, keep
+from codeflow.contracts import Cost, RepositoryView, Verdict, drop, keep
 from codeflow.triple import Triple
 from codeflow_filters.messages import own_text, title
 
@@ -66,9 +66,9 @@ class Reverts:
     cost: ClassVar[Cost] = "columns"
     reads: ClassVar[frozenset[str]] = frozenset({"commits", "messages", "old_commit"})
 
-    def prepare(self, triples: Iterable[Triple]) -> Callable[[Triple], Verdict]:
+    def within(self, repository: RepositoryView) -> Callable[[Triple], Verdict]:
         """This filter, knowing all triples of one repository and with them who reverts whom."""
-        return partial(self._judge, reverted_by(triples))
+        return partial(self._judge, reverted_by(repository.triples(sorted(self.reads))))
 
     def __call__(self, triple: Triple) -> Verdict:
         return self._judge(reverted_by([triple]), triple)
