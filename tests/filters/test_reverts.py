@@ -4,15 +4,34 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from codeflow.triple import Triple
 from codeflow_filters.reverts import Reverts, reverted_by, said
 from codeflow_miners.messages import clean, decode
-from triples import commit_id, triple
+from triples import Blobs, commit_id, triple
+
+
+@dataclass
+class Whole:
+    """All triples of a repository, with the columns a filter asked for."""
+
+    of: list[Triple]
+    repo: str = "example.org/owner/name"
+    url: str = "https://example.org/owner/name"
+
+    def contained(self) -> pa.Table:
+        raise AssertionError("reverts have no need of it")
+
+    def triples(self, columns: Sequence[str]) -> list[Triple]:
+        rows = [{name: getattr(t, name) for name in columns} for t in self.of]
+        return [Triple.from_row(row, Blobs({})) for row in rows]
 
 
 def history(*messages: str | list[str]) -> list[Triple]:
@@ -29,7 +48,7 @@ def history(*messages: str | list[str]) -> list[Triple]:
 
 
 def reasons(triples: list[Triple]) -> list[str | None]:
-    judge = Reverts().prepare(triples)
+    judge = Reverts().within(Whole(triples))
     return [judge(t).reason for t in triples]
 
 
@@ -64,7 +83,7 @@ def test_without_the_others_only_what_a_triple_says_counts() -> None:
 
 def test_a_pair_within_a_span_cancels_out() -> None:
     both = triple(messages=["Add a cache", 'Revert "Add a cache"', "Add a better cache"])
-    assert Reverts().prepare([both])(both).kept
+    assert Reverts().within(Whole([both]))(both).kept
     assert Reverts()(both).kept
     half = triple(messages=['Revert "Add a cache"', "Add a better cache"])
     assert Reverts()(half).kept
@@ -119,7 +138,7 @@ def test_what_git_itself_writes(tmp_path: Path) -> None:
         for k, id in enumerate(ids)
     ]
     assert reverted_by(triples) == {ids[2]: {ids[3]}, ids[3]: {ids[4]}}
-    judge = Reverts().prepare(triples)
+    judge = Reverts().within(Whole(triples))
     assert [judge(t).kept for t in triples] == [True, True, False, False, True]
 
 
