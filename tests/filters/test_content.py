@@ -51,6 +51,7 @@ def added(text: str, path: str = "a.py", language: str | None = "Python") -> Tri
         ("}\n" * 40, "C", None),
         ("\n".join(f"word{k}" for k in range(2000)) + "\n", "Text", None),  # a list of words
         ("".join(f"{' ' * 60}return {k};\n" for k in range(100)), "C", None),  # deep, not encoded
+        ("ll, " * 500 + "ff\n", "Text", None),  # letters that a table of hex codes may hold
         ("/" * 80 + "\n" + CODE, "C", None),
         ("sha256: " + "0123456789abcdef" * 4 + "\n", "Text", None),
     ],

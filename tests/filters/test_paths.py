@@ -79,12 +79,15 @@ def test_lock_files_count_only_where_little_else_is_left() -> None:
     assert judge(changed({"Cargo.lock": 500, "src/a.rs": 9})).reason == "lock-file"
     assert judge(changed({"Cargo.lock": 4, "src/a.rs": 5})).kept
     assert judge(changed({"Cargo.lock": 500})).reason == "lock-file"
+    lines = {"api_pb.py": 90, "Cargo.lock": 50, "api.py": 10}  # nor do they hide what is generated
+    assert judge(changed(lines, **{"api_pb.py": {"generated": True}})).reason == "generated"
 
 
 def test_a_fix_in_vendored_files_is_no_upgrade() -> None:
     judge = Paths(min_vendored_lines=50)
     assert judge(changed({"deps/lua/lua.c": 49})).kept
     assert judge(changed({"deps/lua/lua.c": 30, "deps/lua/lua.h": 20})).reason == "vendored"
+    assert judge(changed({"deps/lua/lua.c": 10, "tests/data/calls.json": 90})).kept
 
 
 def test_data_alone_and_with_code() -> None:
