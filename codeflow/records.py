@@ -74,6 +74,12 @@ FILE_CHANGE = pa.struct(
     ]
 )
 
+SCORE = pa.struct(
+    [
+        pa.field("key", pa.string(), nullable=False),
+        pa.field("value", pa.float32(), nullable=False),
+    ]
+)
 TIMESTAMP = pa.timestamp("ms", tz="UTC")  # Parquet has no coarser unit
 
 TRIPLES = pa.schema(
@@ -99,7 +105,8 @@ TRIPLES = pa.schema(
         pa.field("committed_at", TIMESTAMP, nullable=False),
         pa.field("author_kind", pa.string(), nullable=False),
         pa.field("license", pa.string()),
-        pa.field("scores", pa.map_(pa.string(), pa.float32()), nullable=False),
+        # pairs, and not a map: datasets of Hugging Face has no maps, and load_dataset would fail
+        pa.field("scores", pa.list_(SCORE), nullable=False),
         pa.field("cluster", pa.string()),
         pa.field("weight", pa.float32(), nullable=False),
     ]
