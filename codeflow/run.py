@@ -336,7 +336,8 @@ class _Run:
             for kind, count in outcome["kinds"].items():
                 kinds[kind] = kinds.get(kind, 0) + count
         deterministic = all(o.deterministic for o in outcomes.values() if isinstance(o, Failure))
-        text = card.render(good_repositories(self._sources, good, opened), kinds, settings)
+        repositories = good_repositories(self._sources, good, opened)
+        text = card.render(repositories, kinds, settings, *card.filled(lines))
         files.write_bytes(self._out / "README.md", text.encode())
         lines.append(describe(self._out, "README.md"))
         remove_unlisted(self._out, {str(line["path"]) for line in lines})
@@ -361,14 +362,9 @@ class _Run:
             "files": sorted(lines, key=lambda line: str(line["path"])),
         }
         files.write_bytes(self._out / manifest.NAME, manifest.seal(values))
+        elapsed_s = time.monotonic() - started
         summary = summarise(
-            self._out,
-            self._sources,
-            outcomes,
-            lines,
-            kinds,
-            deterministic,
-            time.monotonic() - started,
+            self._out, self._sources, outcomes, lines, kinds, deterministic, elapsed_s
         )
         shutil.rmtree(self._out / PARTS, ignore_errors=True)
         files.write_json(self._out / workdir.SUMMARY, asdict(summary))
