@@ -134,7 +134,8 @@ def decide(arguments: DecideArguments, sink: Sink) -> dict[str, Any]:
 
     members = _of_part((arguments.members,), arguments.number)
     similar = _of_part(arguments.similarities, arguments.number)
-    similarity = dict(zip(*(similar[name].tolist() for name in SIMILARITIES.names), strict=True))
+    names = SIMILARITIES.names if arguments.similarities else ()
+    similarity = dict(zip(*(similar[name].tolist() for name in names), strict=True))
     for place, best, best_high, best_low, high, low, exact in zip(
         *(members[name].tolist() for name in MEMBERS.names), strict=True
     ):
@@ -176,7 +177,7 @@ def _describe(places: Words, rows: Sequence[str]) -> tuple[Words, Words, npt.NDA
     high, low = np.empty(len(places), np.uint64), np.empty(len(places), np.uint64)
     score = np.empty(len(places), np.float32)
     part_of, starts = np.unique(places >> HALF, return_index=True)
-    ends = [*starts[1:].tolist(), len(places)]
+    ends = np.append(starts, len(places))[1:].tolist()
     for part, start, end in zip(part_of.tolist(), starts.tolist(), ends, strict=True):
         at = (places[start:end] - places_of(part, np.zeros(1))).astype(np.int64)
         with mapped(rows[part]) as table:

@@ -59,7 +59,7 @@ def mined(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("mined")
     small_history(folder / "small.git", commits=40)
     (folder / "list.txt").write_text("small.git\ngone.git\n")
-    words = ("mine", "--repos", "list.txt", "--out", "data", "--workers", "1")
+    words = ("mine", "--repos", "list.txt", "--out", "data", "--workers", "1", "--until", "mine")
     done = codeflow(*words, cwd=folder)
     assert done.returncode == 1, done.stderr
     return folder / "data"
@@ -141,7 +141,7 @@ def test_load_dataset_gives_every_table(folder: Path, tmp_path: Path) -> None:
 def test_what_has_no_rows_is_not_in_the_card(tmp_path: Path) -> None:
     small_history(tmp_path / "small.git", commits=25)
     (tmp_path / "list.txt").write_text("small.git\n")
-    words = ("mine", "--repos", "list.txt", "--out", "data", "--workers", "1", "--kinds", "commit")
+    words = ("mine", "--repos", "list.txt", "--out", "data", "--workers", "1", "--until", "mine")
     assert codeflow(*words, "--window", "0.0:0.02", cwd=tmp_path).returncode == 0
     text = (tmp_path / "data" / "README.md").read_text()
     assert "triples/train-*.parquet" in text
