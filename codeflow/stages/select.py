@@ -98,7 +98,7 @@ def _with_decisions(rows: pa.Table, decided: Mapping[str, pa.Table]) -> pa.Table
             values = decided[stage].column(name).combine_chunks()
             rows = rows.set_column(TRIPLES.get_field_index(name), TRIPLES.field(name), values)
     columns = [table.column("scores") for table in decided.values()]
-    if any(pc.any(pc.list_value_length(column)).as_py() for column in columns):
+    if any(pc.sum(pc.list_value_length(column)).as_py() for column in columns):
         scores: list[dict[str, float]] = [{} for _ in range(len(rows))]
         for column in (rows.column("scores"), *columns):
             for own, more in zip(scores, column.to_pylist(), strict=True):

@@ -53,15 +53,27 @@ def both_splits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return data
 
 
+SCORED = """
+from codeflow import Triple, Verdict, keep
+
+def scored(triple: Triple) -> Verdict:
+    return keep({"size": triple.additions / 4})
+"""
+
+
 @pytest.fixture(scope="module")
 def mined(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `codeflow mine` wrote itself, beside one repository that is not there."""
+    """What `codeflow mine` wrote itself after all stages, beside a repository that is not there."""
     folder = tmp_path_factory.mktemp("mined")
-    small_history(folder / "small.git", commits=40)
-    (folder / "list.txt").write_text("small.git\ngone.git\n")
-    words = ("mine", "--repos", "list.txt", "--out", "data", "--workers", "1", "--until", "mine")
-    done = codeflow(*words, cwd=folder)
+    small_history(folder / "small.git", commits=60)
+    small_history(folder / "other.git", commits=50)
+    (folder / "list.txt").write_text("small.git\nother.git\ngone.git\n")
+    (folder / "rules.py").write_text(SCORED)
+    words = ("mine", "--repos", "list.txt", "--out", "data", "--workers", "1")
+    done = codeflow(*words, "--filter", "rules.py:scored", cwd=folder)
     assert done.returncode == 1, done.stderr
+    opened = dataset.open(folder / "data")
+    assert all(opened.triple_shards[split].groups for split in dataset.SPLITS)
     return folder / "data"
 
 
