@@ -4,7 +4,7 @@ Each changed file of a language in `codeflow_filters.grammars` is looked at on b
 goes when the new side of a file has more syntax errors than the old side (none, for an added file),
 by full parses of both with tree-sitter; in C and C++ brackets must have come out of balance as well
 (`codeflow_filters.brackets` says why). An error that was there before does no harm, and neither
-does removing one.
+does removing one. Generated and vendored files are not judged: nobody wrote them here.
 
 A full parse of everything would cost more than mining. So a change is kept without one when the
 items it touches parse by themselves (`codeflow_filters.syntax_screen`), or, in C and C++, when
@@ -26,7 +26,7 @@ from typing import ClassVar
 from codeflow.contracts import CONTENTS, Cost, Verdict, drop, keep
 from codeflow.records import SYMLINK_MODE, FileChange
 from codeflow.triple import Triple
-from codeflow_filters.brackets import balance, stays_balanced
+from codeflow_filters.brackets import balance, has_open_macro, stays_balanced
 from codeflow_filters.grammars import GRAMMARS
 from codeflow_filters.parser import Limits, errors
 from codeflow_filters.syntax_screen import changed_items, starts_outside
@@ -75,6 +75,7 @@ class Syntax:
 def _is_judged(change: FileChange) -> bool:
     return (
         change.language in GRAMMARS
+        and not (change.generated or change.vendored)
         and change.new_blob is not None
         and change.new_blob != change.old_blob
         and SYMLINK_MODE not in (change.old_mode, change.new_mode)
@@ -106,7 +107,9 @@ def passes_screen(language: str, old: bytes, new: bytes, limits: Limits) -> bool
 
 def confirmed(language: str, old: bytes, new: bytes, limits: Limits) -> bool | None:
     """The verdict by full parses of both sides; None when one of them met a limit."""
-    if GRAMMARS[language].macros and balance(new).size <= balance(old).size:
+    if GRAMMARS[language].macros and (
+        balance(new).size <= balance(old).size or has_open_macro(new)
+    ):
         return False
     after = errors(language, [new], limits)[0]
     if after == 0:
