@@ -39,12 +39,18 @@ class Limits(NamedTuple):
 
 def errors(language: str, sources: Sequence[bytes], limits: Limits) -> list[int | None]:
     """How many syntax errors each text has; None for one that went over a limit."""
-    return _CHILD.ask("errors", language, sources, limits)
+    return _CHILD.ask("errors", language, sources, (0, 0), limits)
 
 
-def tokens(language: str, sources: Sequence[bytes], limits: Limits) -> list[str | None]:
-    """A hash of each text's tokens and structure; None over a limit or with syntax errors."""
-    return _CHILD.ask("tokens", language, sources, limits)
+def tokens(language: str, source: bytes, common: tuple[int, int], limits: Limits) -> str | None:
+    """A hash of a text's tokens and structure; None over a limit or with syntax errors.
+
+    Args:
+        common: how much it has in common with the text it is to be compared with, at the start and
+            at the end, in bytes.
+    """
+    answer: str | None = _CHILD.ask("tokens", language, [source], common, limits)[0]
+    return answer
 
 
 class _Child:
@@ -55,10 +61,17 @@ class _Child:
         self._owner = 0
         self._lock = threading.Lock()
 
-    def ask(self, task: str, language: str, sources: Sequence[bytes], limits: Limits) -> list[Any]:
+    def ask(
+        self,
+        task: str,
+        language: str,
+        sources: Sequence[bytes],
+        common: tuple[int, int],
+        limits: Limits,
+    ) -> list[Any]:
         if any(len(source) > limits.file_bytes for source in sources):
             return [None] * len(sources)
-        request = (task, language, list(sources), limits.memory_bytes, limits.seconds)
+        request = (task, language, sources, common, limits.memory_bytes, limits.seconds)
         with self._lock:
             process = self._started()
             assert process.stdin is not None

@@ -57,7 +57,7 @@ def main() -> None:
     _answer("ready")
     while True:
         try:
-            task, language, sources, memory_bytes, seconds = pickle.load(sys.stdin.buffer)
+            task, language, sources, common, memory_bytes, seconds = pickle.load(sys.stdin.buffer)
         except EOFError:
             return
         if hard == resource.RLIM_INFINITY or memory_bytes < hard:
@@ -71,7 +71,7 @@ def main() -> None:
         for source in sources:
             signal.setitimer(signal.ITIMER_PROF, seconds)
             tree = _parse(parser, source)
-            answers.append(None if tree is None else _TASKS[task](tree, source))
+            answers.append(None if tree is None else _TASKS[task](tree, source, common))
             del tree
             signal.setitimer(signal.ITIMER_PROF, 0)
         _answer(answers)
@@ -108,7 +108,7 @@ def _parse(parser: Parser, source: bytes) -> Tree | None:
         return None
 
 
-def errors(tree: Tree, source: bytes) -> int:
+def errors(tree: Tree, source: bytes, common: tuple[int, int]) -> int:
     """How many nodes are errors or were made up by the parser to go on."""
     if not tree.root_node.has_error:
         return 0
@@ -122,16 +122,35 @@ def errors(tree: Tree, source: bytes) -> int:
     return found
 
 
-def tokens(tree: Tree, source: bytes) -> str | None:
+def tokens(tree: Tree, source: bytes, common: tuple[int, int]) -> str | None:
     """A hash of structure and tokens without comments and white space; None if it has errors.
 
-    White space within a literal counts, as does any text that no node covers.
+    White space within a literal counts, as does any text that no node covers. Of the items that lie
+    within what this text has in common with the other side, kind and place are enough.
     """
-    if tree.root_node.has_error:
+    root = tree.root_node
+    if root.has_error:
         return None
     digest = hashlib.sha256()
+    for child in root.children:
+        if child.end_byte <= common[0]:
+            _mark(digest, child, 0)
+        elif len(source) - child.start_byte <= common[1]:
+            _mark(digest, child, len(source))
+        else:
+            _tokens(digest, child, source)
+    return digest.hexdigest()
+
+
+def _mark(digest: hashlib._Hash, node: Node, origin: int) -> None:
+    if "comment" not in node.type:
+        places = (node.start_byte - origin, node.end_byte - origin)
+        digest.update(f"{node.type}{places}".encode())
+
+
+def _tokens(digest: hashlib._Hash, top: Node, source: bytes) -> None:
     literal_until = 0  # we are within a literal up to this offset
-    stack: list[Node | bytes] = [tree.root_node]
+    stack: list[Node | bytes] = [top]
     while stack:
         node = stack.pop()
         if isinstance(node, bytes):
@@ -157,7 +176,6 @@ def tokens(tree: Tree, source: bytes) -> str | None:
             start = child.end_byte
         parts += [_gap(source[start:end], start < literal_until), b"\4"]
         stack.extend(reversed(parts))
-    return digest.hexdigest()
 
 
 def _gap(text: bytes, literal: bool) -> bytes:

@@ -42,9 +42,10 @@ class Item(NamedTuple):
 
 def changed_items(old: bytes, new: bytes) -> tuple[list[Item], list[Item]] | None:
     """What differs between two files, as whole items; None when it cannot be told."""
-    start, old_stop, new_stop = difference(old, new)
+    start, end = difference(old, new)
     first = _anchor_before(old, new, start)
-    tail = _ANCHOR.search(old, old_stop + 1)  # with all it looks at, in what both sides share
+    # One byte on, so that all an anchor looks at lies in what both sides share.
+    tail = _ANCHOR.search(old, len(old) - end + 1)
     rest = len(old) - tail.end() if tail else 0
     old_items = _split(old, first, len(old) - rest)
     new_items = _split(new, first, len(new) - rest)
@@ -58,8 +59,8 @@ def changed_items(old: bytes, new: bytes) -> tuple[list[Item], list[Item]] | Non
     return old_items, new_items
 
 
-def difference(old: bytes, new: bytes) -> tuple[int, int, int]:
-    """The length of the common start, and where the common end starts on each side."""
+def difference(old: bytes, new: bytes) -> tuple[int, int]:
+    """The lengths of the common start and of the common end, which do not overlap."""
     low, high = 0, min(len(old), len(new))
     while low < high:
         middle = (low + high + 1) // 2
@@ -75,7 +76,7 @@ def difference(old: bytes, new: bytes) -> tuple[int, int, int]:
             low = middle
         else:
             high = middle - 1
-    return start, len(old) - low, len(new) - low
+    return start, low
 
 
 def starts_outside(side: bytes, items: Sequence[Item], grammar: Grammar) -> bool:

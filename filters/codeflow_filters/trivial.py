@@ -95,10 +95,10 @@ def looks_trivial(language: str, old: bytes, new: bytes) -> bool:
     Marks of comments within literals are taken for comments, on both sides alike. That can only
     keep a change that is trivial, where white space moved such a literal to another line.
     """
-    start, old_stop, new_stop = difference(old, new)
+    start, end = difference(old, new)
     start = old.rfind(b"\n", 0, start) + 1
-    end = old.find(b"\n", old_stop)
-    tail = len(old) - end if end >= 0 else 0
+    line_end = old.find(b"\n", len(old) - end)
+    tail = len(old) - line_end if line_end >= 0 else 0
     grammar = GRAMMARS[language]
     comments = (_BLOCKS if language != "PHP" else _BOTH) if grammar.block_comments else _HASHES
     opening = b"/*" if grammar.block_comments and in_comment(old, start) else b""
@@ -111,5 +111,6 @@ def looks_trivial(language: str, old: bytes, new: bytes) -> bool:
 
 def is_trivial(language: str, old: bytes, new: bytes, limits: Limits) -> bool:
     """Whether both sides have the same tokens and structure, by full parses."""
-    before, after = tokens(language, [old, new], limits)
-    return before is not None and before == after
+    common = difference(old, new)
+    after = tokens(language, new, common, limits)
+    return after is not None and after == tokens(language, old, common, limits)
