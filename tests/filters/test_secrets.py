@@ -186,6 +186,41 @@ def test_no_text_is_lost_against_the_detectors(text: str) -> None:
     assert found == line_by_line(text.encode().decode(errors="replace"))
 
 
+LOWER, UPPER = string.ascii_lowercase + string.digits, string.ascii_uppercase + string.digits
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *(f"{start}{some(16, UPPER)}" for start in ("A3TX", "ABIA", "ACCA", "AKIA", "ASIA")),
+        *(f"{name}_secret_key = '{some(40)}'" for name in ("aws", "AWS", "Aws", "aw\u017f")),
+        *(f"gh{letter}_{some(36)}" for letter in "pousr"),
+        *(f"{some(32, LOWER)}-us{digit}" for digit in range(10)),
+        *(f"{start}{some(31, LOWER)}{end}" for start in ("AC", "SK") for end in "a9"),
+        *(f"{start}{letter}{some(31, LOWER)}" for start in ("AC", "SK") for letter in LOWER),
+        *(f"{start}_live_{some(24)}" for start in ("sk", "rk")),
+        *(f"{start}-{some(9, string.digits)}-{some(9)}" for start in ("xoxb", "XOXP", "xOxa")),
+        f"https://hooks.slack.com/services/T{some(8)}/B{some(8)}/{some(24)}",
+        f"HTTPS://HOOKS.SLACK.COM/services/T{some(8)}/B{some(8)}/{some(24)}",
+        f"//registry.npmjs.org/:_authToken={some(36, LOWER)}",
+        f"NPM_TOKEN={some(36, LOWER)}",
+        f"AZURE_KEY='{some(86)}=='",
+        f"ACCOUNT_KEY={some(86)}==",
+    ],
+)
+def test_each_variant_of_a_form_has_a_needle(line: str) -> None:
+    expected = line_by_line(line)
+    assert expected, "the detector knows it"
+    assert set(find_secrets(line.encode())) == expected
+
+
+def test_a_secret_far_along_a_line_is_found_whatever_stands_before_it() -> None:
+    value = token()["GitHub Token"]
+    for gap in range(1500, 2 * PIECE_BYTES, 31):
+        line = f"{' ' * 5000}{value[:4]}{' ' * gap}{value}{' ' * 5000}"
+        assert find_secrets(line.encode()) == [Finding("GitHub Token", 1)]
+
+
 def test_secrets_in_a_long_line_are_found_and_cost_is_linear_in_it() -> None:
     values = list(token().values())
     gap = f" {some(5000, 'abcdefgh ,()')} "
@@ -215,7 +250,7 @@ def test_what_makes_an_expression_slow_does_not(hostile: bytes) -> None:
 
 
 def test_json_nested_deeper_than_python_goes_is_no_token() -> None:
-    nested = base64.b64encode(b'{"":' + b"[" * 2600).decode()
+    nested = base64.b64encode(b'{"a":' + b"[" * 2600).decode()
     assert len(nested) < PIECE_BYTES
     assert find_secrets(f"{nested}.{nested}".encode()) == []
 
