@@ -28,6 +28,7 @@ COLOURS: Final = tuple(f"var(--c{n})" for n in range(1, 7))
 _VEGA_LITE = "6.4"
 _SVG = "http://www.w3.org/2000/svg"
 _LONG_NUMBER = re.compile(r"-?\d+\.\d{3,}(?:e-?\d+)?")
+_PLAIN = {"format": "~s", "labelExpr": "datum.value === 0 ? '0' : datum.label"}  # not 0k, not 0M
 _FONT = "Liberation Sans"  # vl-convert brings it: text is measured alike on every machine
 _DROPPED_ATTRIBUTES = frozenset(
     {"font-family", "pointer-events", "version", "class", "stroke-miterlimit"}
@@ -182,7 +183,7 @@ def bars(rows: Rows, title: str, unit: str = "", colour: str = COLOURS[0]) -> Sp
         "type": "quantitative",
         "title": title,
         "scale": {"domain": [0, most * 1.18]},
-        "axis": {"tickCount": 4, **({"format": "%"} if unit == "%" else {"format": "~s"})},
+        "axis": {"tickCount": 4, **({"format": "%"} if unit == "%" else _PLAIN)},
     }
     y = {"field": "name", "type": "nominal", "sort": names, "title": None}
     return {
@@ -255,14 +256,14 @@ def lines(rows: Rows, x_title: str, y_title: str, y_format: str = "~g", zero: bo
             "field": "x",
             "type": "quantitative",
             "title": x_title,
-            "axis": {"grid": False, "format": "~s", "tickCount": 5},
+            "axis": {"grid": False, "tickCount": 5, **_PLAIN},
         },
         "y": {
             "field": "y",
             "type": "quantitative",
             "title": y_title,
             "scale": {"zero": zero},
-            "axis": {"format": y_format, "tickCount": 5},
+            "axis": {**_PLAIN, "format": y_format, "tickCount": 5},
         },
         "color": {
             "field": "series",

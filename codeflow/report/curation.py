@@ -30,11 +30,14 @@ STAGE_WORDS = {
 def funnel(published: Published, stages: Sequence[Stage], ledger: Ledger) -> Chart | None:
     """What every stage was given and left; a pair is what a miner chose."""
     lost = ledger.dropped("mine")
-    mined = stages[0].given if stages else published.triples
+    mined = mined_triples(published, stages)
     if not mined + lost:
         return None
     steps = [("pairs chosen", mined + lost, 0), ("mined exactly", mined, lost)]
-    steps += [(f"after {STAGE_WORDS.get(s.name, s.name)}", s.kept, s.given - s.kept) for s in stages]
+    for stage in stages:
+        if stage.given is not None and stage.kept is not None:
+            name = f"after {STAGE_WORDS.get(stage.name, stage.name)}"
+            steps.append((name, stage.kept, stage.given - stage.kept))
     if published.triples != steps[-1][1]:
         steps.append(("published", published.triples, max(0, steps[-1][1] - published.triples)))
     rows: list[dict[str, Any]] = []
@@ -82,6 +85,12 @@ def funnel(published: Published, stages: Sequence[Stage], ledger: Ledger) -> Cha
     return Chart("funnel", "From pairs to published triples", takeaway, spec)
 
 
+def mined_triples(published: Published, stages: Sequence[Stage]) -> int:
+    """What the first stage was given; without stages all that was mined is published."""
+    given = next((s.given for s in stages if s.given is not None), None)
+    return published.triples if given is None else given
+
+
 def drops(ledger: Ledger) -> Chart | None:
     """The rules that dropped most."""
     if not ledger.triples:
@@ -89,16 +98,16 @@ def drops(ledger: Ledger) -> Chart | None:
     total = sum(rule.rows for rule in ledger.triples)
     rows = [
         {
-            "name": label(f"{rule.rule}", 34),
+            "name": label(rule.name, 34),
             "value": rule.rows,
             "shown": f"{rule.rows:,}",
-            "label": label(f"{rule.stage}, {rule.rule}: {count(rule.rows, 'drop')}", 120),
+            "label": label(f"{rule.name}: {count(rule.rows, 'drop')}", 120),
         }
         for rule in ledger.triples[:ROWS]
     ]
     first = ledger.triples[0]
     takeaway = (
-        f"{label(first.rule)} accounts for {percent(first.rows / total)} of {count(total, 'drop')}"
+        f"{label(first.name)} accounts for {percent(first.rows / total)} of {count(total, 'drop')}"
         f" by {count(len(ledger.triples), 'rule')}."
     )
     if len(ledger.triples) > ROWS:
@@ -119,7 +128,7 @@ def languages(published: Published, stages: Sequence[Stage]) -> Chart | None:
 
 
 def _mixed(mix: dict[str, dict[str, Any]]) -> Chart:
-    names = ("tokens_before", "tokens_after", "share_target")
+    names = ("tokens", "tokens_after", "target_share")
     values = {n: {k: float(v.get(n) or 0) for k, v in mix.items()} for n in names}
     before, after, target = (_shares(values[n]) for n in names)
     order = sorted(mix, key=lambda k: (-max(before[k], after[k], target[k]), k))[:ROWS]
@@ -164,7 +173,12 @@ def _mixed(mix: dict[str, dict[str, Any]]) -> Chart:
         if any(target.values()):
             layers.append(
                 {
-                    "mark": {"type": "tick", "thickness": 3, "height": {"band": 0.84}},
+                    "mark": {
+                        "type": "tick",
+                        "thickness": 3,
+                        "opacity": 1,
+                        "height": {"band": 0.84},
+                    },
                     "encoding": {"x": {**x, **axis, "field": "target"}, "color": named("target")},
                 }
             )
@@ -192,10 +206,12 @@ def _shares(values: dict[str, float]) -> dict[str, float]:
     return {name: value / total if total else 0.0 for name, value in values.items()}
 
 
-def clusters(sizes: Counter[int]) -> Chart | None:
-    """Clusters of near-duplicates by size."""
-    if not sizes:
+def clusters(stages: Sequence[Stage]) -> Chart | None:
+    """Clusters of duplicates by size."""
+    found = next((s.figures.get("clusters") for s in stages if s.name == "dedup"), None)
+    if not isinstance(found, dict) or not found:
         return None
+    sizes = Counter({int(size): int(number) for size, number in found.items()})
     bins = {"2": (2, 2), "3": (3, 3), "4": (4, 4), "5–9": (5, 9), "10–19": (10, 19)}
     bins |= {"20–99": (20, 99), "100+": (100, 1 << 62)}
     rows = []
@@ -225,11 +241,11 @@ def detection(stages: Sequence[Stage]) -> Chart | None:
     curve = dedup.figures.get("curve") if dedup is not None else None
     if dedup is None or not curve:
         return None
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"x": float(s), "y": float(p), "label": f"similarity {s:.2f}: found with {p:.1%}"}
         for s, p in curve
     ]
-    threshold = dedup.figures.get("threshold", dedup.config.get("threshold"))
+    threshold = dedup.settings.get("threshold")
     threshold = float(threshold) if isinstance(threshold, (int, float)) else None
     xs, ys = [row["x"] for row in rows], [row["y"] for row in rows]
     half = min(rows, key=lambda row: abs(row["y"] - 0.5))
@@ -241,8 +257,8 @@ def detection(stages: Sequence[Stage]) -> Chart | None:
         )
 
     def spec(width: int) -> Spec:
-        x = {"field": "x", "type": "quantitative", "title": "Jaccard similarity"}
-        y = {"field": "y", "type": "quantitative", "title": "probability of detection"}
+        x: Spec = {"field": "x", "type": "quantitative", "title": "Jaccard similarity"}
+        y: Spec = {"field": "y", "type": "quantitative", "title": "probability of detection"}
         x |= {"axis": {"grid": False, "tickCount": 5}, "scale": {"domain": [0, 1]}}
         y |= {"axis": {"format": "%", "tickCount": 5}, "scale": {"domain": [0, 1]}}
         about = {"description": {"value": takeaway}}

@@ -2,7 +2,8 @@
 
 The counts in the hunk headers decide what a line is, not its first letter: a removed line may read
 `-- a/x`. Everything is hostile text: control and direction characters become visible escapes here,
-markup is escaped by the template. Long lines and long patches are cut, and the cut is said.
+markup is escaped by the template. E-mail and IP addresses are replaced as in training documents.
+Long lines and long patches are cut, and the cut is said.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from codeflow.show import visible
+from codeflow.tokens.render.privacy import scrub
 
 _HUNK = re.compile(r"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
 _WORD = re.compile(r"\w+|\s+|[^\w\s]")
@@ -85,7 +87,7 @@ def read_diff(patch: str, most_lines: int) -> list[Line]:
 def _lines(patch: str) -> Iterator[Line]:
     old = new = old_left = new_left = 0
     for text in patch.removesuffix("\n").split("\n"):
-        shown = _cut(visible(text))
+        shown = _cut(visible(scrub(text)))
         if text.startswith("\\"):
             yield Line("meta", [Piece(shown[2:])])
         elif old_left > 0 or new_left > 0:

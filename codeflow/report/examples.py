@@ -20,13 +20,12 @@ from codeflow.dataset import Dataset
 from codeflow.records import LedgerRow
 
 SHOWN = 6
-PAIRS_TRIED = 40
 _READABLE_BYTES = (300, 4000)
 _READABLE_FILES = 3
 _COLUMNS = (
     "id repo kind old_commit new_commit commits messages language license additions deletions "
     "position committed_at patch scores"
-).split()
+)
 
 
 class Example(NamedTuple):
@@ -54,7 +53,7 @@ def choose(dataset: Dataset) -> list[Example]:
     first: dict[tuple[str, str], Example] = {}
     for shards in dataset.triple_shards.values():
         for group in shards.groups:
-            table = shards.read(group, [*_COLUMNS, "files"])
+            table = shards.read(group, [*_COLUMNS.split(), "files"])
             for row in table.filter(_readable(table)).drop_columns(["files"]).to_pylist():
                 key = (row["kind"], row["language"] or "")
                 if key not in first or row["id"] < first[key].row["id"]:
@@ -105,7 +104,7 @@ def find(folder: Path, rows: Sequence[LedgerRow], ids: Sequence[str]) -> Found:
         )
         if not pc.any(hits).as_py():
             continue
-        for row in file.read_row_group(group, columns=_COLUMNS).filter(hits).to_pylist():
+        for row in file.read_row_group(group, columns=_COLUMNS.split()).filter(hits).to_pylist():
             example, key = Example(row), (row["repo"], row["old_commit"], row["new_commit"])
             if key in wanted:
                 found.by_commits.setdefault(key, example)
@@ -120,19 +119,27 @@ def _mined(folder: Path) -> Iterator[tuple[pq.ParquetFile, int]]:
                 yield file, number
 
 
-def choose_pair(pairs: Sequence[tuple[str, str]], found: Found) -> tuple[Example, Example] | None:
-    """The pair that is best to look at: unlike patches of a readable length."""
-    known = [
-        (found.by_id[kept], found.by_id[dropped])
-        for kept, dropped in pairs
-        if kept in found.by_id and dropped in found.by_id
-    ]
+def choose_pair(near: Sequence[LedgerRow], found: Found) -> tuple[Example, Example, str] | None:
+    """A kept and a dropped near-duplicate that are good to look at, with what the ledger says.
+
+    Unlike patches of a readable length, of two repositories if there are such.
+    """
+    known = []
+    for row in near:
+        kept = found.by_id.get(kept_id(row))
+        dropped = found.by_commits.get((row.repo, row.old_commit or "", row.new_commit or ""))
+        if kept is not None and dropped is not None:
+            known.append((kept, dropped, row.detail or ""))
     low, high = _READABLE_BYTES
 
-    def worth(pair: tuple[Example, Example]) -> tuple[bool, bool, bool, str]:
-        one, two = (example.row for example in pair)
+    def worth(pair: tuple[Example, Example, str]) -> tuple[bool, bool, bool, str]:
+        one, two = pair[0].row, pair[1].row
         readable = all(low <= len(row["patch"]) <= high for row in (one, two))
-        same = one["patch"] == two["patch"]
-        return same, not readable, one["repo"] == two["repo"], one["id"]
+        return one["patch"] == two["patch"], not readable, one["repo"] == two["repo"], two["id"]
 
     return min(known, key=worth, default=None)
+
+
+def kept_id(row: LedgerRow) -> str:
+    """The id that the detail of a near-duplicate begins with."""
+    return (row.detail or "").partition(" ")[0]

@@ -198,9 +198,7 @@ def sizes(published: Published, measure: str) -> Chart | None:
             text = f"{label(kind)}, {span}: {count(int(hits[n]), 'triple')}"
             share = float(hits[n] / len(values))
             rows.append({"series": label(kind), "bin": name, "value": share, "label": text})
-    halves = [
-        f"{label(kind)} {float(np.median(v)):,.0f}" for kind, v in by_kind.items()
-    ]
+    halves = [f"{label(kind)} {float(np.median(v)):,.0f}" for kind, v in by_kind.items()]
     ninety = max(float(np.quantile(v, 0.9)) for v in by_kind.values())
     takeaway = f"Medians: {', '.join(halves)}{' ' + unit if unit else ''}."
     if len(by_kind) == 1:

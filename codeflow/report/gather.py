@@ -24,7 +24,7 @@ MEASURES = ("files", "lines", "bytes", "commits")
 _COLUMNS = (
     "repo kind language license author_kind position window_by additions deletions commits files "
     "patch weight"
-).split()
+)
 
 Ints = npt.NDArray[np.int64]
 
@@ -69,7 +69,7 @@ def gather(dataset: Dataset) -> Published:
     sizes: dict[str, dict[str, list[Ints]]] = {name: {} for name in MEASURES}
     for split, shards in dataset.triple_shards.items():
         for group in shards.groups:
-            table = shards.read(group, _COLUMNS)
+            table = shards.read(group, _COLUMNS.split())
             _count(found, split, table)
             for name, values in _sizes(table).items():
                 kinds = np.asarray(table.column("kind").to_pylist(), dtype=object)

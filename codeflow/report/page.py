@@ -50,17 +50,13 @@ def _values(folder: Path) -> dict[str, Any]:
     """Everything the template prints, by the names it uses."""
     dataset = datasets.open(folder)
     published = gather(dataset)
-    done = stages.read_stages(folder)
+    done = stages.read_stages(dataset.manifest)
     ledger = stages.read_ledger(dataset, done)
-    duplicates = stages.read_duplicates(folder)
     drawn = ledger.triples[: views.RULES]
-    tried = duplicates.pairs[: examples.PAIRS_TRIED]
-    found = examples.find(
-        folder,
-        [row for rule in drawn for row in rule.examples],
-        [id for pair in tried for id in pair],
-    )
-    pair = examples.choose_pair(tried, found)
+    rows = [row for rule in drawn for row in rule.examples]
+    near = [examples.kept_id(row) for row in ledger.near]
+    found = examples.find(folder, [*rows, *ledger.near], near)
+    pair = examples.choose_pair(ledger.near, found)
     runs = training.read_runs(folder)
     return {
         "made_by": label(str(dataset.manifest.get("created_by", "codeflow"))),
@@ -82,9 +78,9 @@ def _values(folder: Path) -> dict[str, Any]:
         "languages": _drawn(curation.languages(published, done)),
         "sizes": _drawn(*(figures.sizes(published, name) for name in figures.MEASURES)),
         "origins": _drawn(*figures.origins(published)),
-        "clusters": _drawn(curation.clusters(duplicates.sizes), curation.detection(done)),
-        "pair": None if pair is None else [views.shown(example, "pair") for example in pair],
-        "triples": [views.shown(example, "triple") for example in examples.choose(dataset)],
+        "clusters": _drawn(curation.clusters(done), curation.detection(done)),
+        "pair": None if pair is None else views.pair(*pair),
+        "triples": [views.shown(example) for example in examples.choose(dataset)],
         "runs": views.run_table(runs),
         "run_charts": training.run_charts(runs),
         "run_details": [

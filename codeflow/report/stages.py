@@ -1,44 +1,37 @@
-"""What became of everything: the stages' figures, the ledger by rule, clusters of near-duplicates.
+"""What became of everything: the figures of the stages, and the ledger by rule.
 
-The figures come from `decisions/STAGE/stage.json`, the rules from the published ledger, so a folder
-whose working files are gone still tells what was dropped. Costs a read of the ledger and of three
-columns of the deduplication's decisions; memory grows with rules and duplicates, not with triples.
+Both come from what is published, the manifest and the ledger, so a folder whose working files are
+gone still tells what was dropped. Costs a read of the ledger; memory grows with rules, not rows.
 """
 
 from __future__ import annotations
 
 import hashlib
 import heapq
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NamedTuple
 
-import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from codeflow.dataset import Dataset
-from codeflow.errors import DataError
-from codeflow.files import read_json
 from codeflow.records import LedgerRow
-from codeflow.stages.decisions import FOLDER
 
-ORDER = ("filter", "dedup", "mix", "split")
+STAGES = ("filter", "dedup", "mix", "split")
 EXAMPLES = 3
+PAIRS = 40  # near-duplicates to choose a pair from
 _REPOSITORY = ("list", "open", "mine", "families")  # ledger stages whose rows are repositories
 _FILE = "left-out"  # and whose rows are files
-NEAR = "near"  # what the rule of a near-duplicate has in its name
+_NEAR = ("dedup", "near")  # stage and rule of a near-duplicate; its detail begins with the kept id
 
 
 class Stage(NamedTuple):
-    """One stage that is done: how many triples it was given and left."""
+    """One stage: how many triples it was given and left, where it says so."""
 
     name: str
-    given: int
-    kept: int
-    config: Mapping[str, Any]
+    given: int | None
+    kept: int | None
+    settings: Mapping[str, Any]
     figures: Mapping[str, Any]
 
 
@@ -52,6 +45,11 @@ class Rule:
     rows: int = 0
     examples: list[LedgerRow] = field(default_factory=list)
 
+    @property
+    def name(self) -> str:
+        """FILTER/REASON, or STAGE/RULE."""
+        return self.rule if self.stage == "filter" else f"{self.stage}/{self.rule}"
+
 
 @dataclass
 class Ledger:
@@ -62,54 +60,42 @@ class Ledger:
         files: rules that left files out of snapshots.
         repositories: rows of whole repositories.
         more_repositories: how many such rows there are beyond those.
+        near: some rows of near-duplicates.
     """
 
     triples: list[Rule]
     files: list[Rule]
     repositories: list[LedgerRow]
     more_repositories: int
+    near: list[LedgerRow]
 
     def dropped(self, stage: str) -> int:
         return sum(rule.rows for rule in self.triples if rule.stage == stage)
 
 
-class Duplicates(NamedTuple):
-    """Near-duplicates: (ids of the kept and a dropped one) to choose from, and clusters by size."""
+def read_stages(manifest: Mapping[str, Any]) -> list[Stage]:
+    """The stages behind what is published, in order; none for a folder that was only mined.
 
-    pairs: list[tuple[str, str]]
-    sizes: Counter[int]
-
-
-def read_stages(folder: Path) -> list[Stage]:
-    """The stages that are complete, in their order."""
+    A stage that does not count triples itself has them in its languages, as the mix does.
+    """
     found = []
-    for path in (folder / FOLDER).glob("*/stage.json"):
-        values = _json(path)
-        if not values.get("complete"):
-            continue
-        figures = values.get("figures") or {}
-        given, kept = figures.get("in"), figures.get("out")
-        if isinstance(given, int) and isinstance(kept, int):
-            config = values.get("config") or {}
-            found.append(Stage(path.parent.name, given, kept, config, figures))
-    return sorted(found, key=lambda s: (s.name not in ORDER, _place(s.name), s.name))
+    for record in manifest.get("stages") or ():
+        figures, settings = record.get("figures") or {}, record.get("settings") or {}
+        languages = figures.get("languages") or {}
+        given = figures.get("in", figures.get("triples", _sum(languages, "triples")))
+        kept = figures.get("out", figures.get("kept", _sum(languages, "kept")))
+        found.append(Stage(str(record.get("stage")), given, kept, settings, figures))
+    return found
 
 
-def _place(stage: str) -> int:
-    return ORDER.index(stage) if stage in ORDER else len(ORDER)
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        values = read_json(path)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read: {error}; run the stage again") from None
-    return values if isinstance(values, dict) else {}
+def _sum(languages: Mapping[str, Mapping[str, Any]], name: str) -> int | None:
+    values = [line[name] for line in languages.values() if name in line]
+    return sum(values) if values else None
 
 
 def read_ledger(dataset: Dataset, stages: list[Stage]) -> Ledger:
     """Counts the ledger by rule and draws a few examples of each."""
-    names = {*ORDER, *(stage.name for stage in stages)}
+    names = {*STAGES, *(stage.name for stage in stages)}
     rules: dict[tuple[str, str], Rule] = {}
     drawn: dict[tuple[str, str], list[tuple[int, int, LedgerRow]]] = {}
     repositories: list[LedgerRow] = []
@@ -128,9 +114,13 @@ def read_ledger(dataset: Dataset, stages: list[Stage]) -> Ledger:
         heap = drawn.setdefault((stage, name), [])
         text = "\0".join(map(str, row))
         entry = (-int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big"), rule.rows, row)
-        (heapq.heappush if len(heap) < EXAMPLES else heapq.heappushpop)(heap, entry)
+        most = PAIRS if (stage, name) == _NEAR else EXAMPLES
+        (heapq.heappush if len(heap) < most else heapq.heappushpop)(heap, entry)
+    samples = {
+        key: [row for _, _, row in sorted(heap, reverse=True)] for key, heap in drawn.items()
+    }
     for key, rule in rules.items():
-        rule.examples = [row for _, _, row in sorted(drawn[key], reverse=True)]
+        rule.examples = samples[key][:EXAMPLES]
     ordered = sorted(rules.values(), key=lambda r: (-r.rows, r.stage, r.rule))
     repositories.sort(key=lambda row: (row.repo, row.stage, row.rule))
     return Ledger(
@@ -138,6 +128,7 @@ def read_ledger(dataset: Dataset, stages: list[Stage]) -> Ledger:
         [rule for rule in ordered if rule.stage == _FILE],
         repositories[:50],
         max(0, count - 50),
+        samples.get(_NEAR, []),
     )
 
 
@@ -148,31 +139,3 @@ def _ledger_rows(dataset: Dataset) -> Iterator[LedgerRow]:
                 for batch in ledger.iter_batches(columns=list(LedgerRow._fields)):
                     for row in batch.to_pylist():
                         yield LedgerRow(**row)
-
-
-def read_duplicates(folder: Path) -> Duplicates:
-    """Clusters from the decisions of the deduplication, if they are there."""
-    tables = [
-        _clustered(path) for path in sorted((folder / FOLDER / "dedup").glob("part-*.parquet"))
-    ]
-    if not tables:
-        return Duplicates([], Counter())
-    table = pa.concat_tables(tables)
-    sizes = Counter(table.column("cluster").to_pylist())
-    kept: dict[str, str] = {}
-    for row in table.filter(table.column("kept")).to_pylist():
-        kept.setdefault(row["cluster"], row["id"])
-    dropped = sorted(
-        (row["id"], row["cluster"])
-        for row in table.filter(pc.invert(table.column("kept"))).to_pylist()
-        if NEAR in (row["rule"] or "") and row["cluster"] in kept
-    )
-    pairs: dict[str, tuple[str, str]] = {}  # one a cluster
-    for id, cluster in dropped:
-        pairs.setdefault(cluster, (kept[cluster], id))
-    return Duplicates(list(pairs.values()), Counter(n for n in sizes.values() if n > 1))
-
-
-def _clustered(path: Path) -> pa.Table:
-    table = pq.read_table(path, columns=["id", "kept", "rule", "cluster"])
-    return table.filter(pc.is_valid(table.column("cluster")))

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from codeflow.report.charts import COLOURS, Chart, Spec, label, lines
-from codeflow.report.words import count, short
+from codeflow.report.words import listing, short
 
 POINTS = 160
 DETAILED = 3  # runs with charts of their own
@@ -173,13 +173,21 @@ def _loss(runs: Sequence[Run]) -> Chart:
             ]
         return {"height": 280 if width > 500 else 230, "encoding": encoding, "layer": drawn}
 
-    first = runs[0]
-    start = next((s.loss for s in first.steps if math.isfinite(s.loss)), math.nan)
-    takeaway = f"{names[0]} goes from {start:.2f} to {first.final_loss:.2f} nats a token"
-    if first.best_validation is not None:
-        takeaway += f"; its best validation loss is {first.best_validation:.2f}"
-    takeaway += "." + (" Dots are validation." if validated else "")
-    return Chart("loss", "Loss", takeaway, spec)
+    return Chart("loss", "Loss", _loss_takeaway(runs) + _DOTS * bool(validated), spec)
+
+
+_DOTS = " Dots are validation."
+
+
+def _loss_takeaway(runs: Sequence[Run]) -> str:
+    best = [(v, label(run.name, 24)) for run in runs if (v := run.best_validation) is not None]
+    if len(best) > 1:
+        ranked = listing([f"{name} ({value:.3f})" for value, name in sorted(best)])
+        return f"Best validation losses, lowest first: {ranked}."
+    run = runs[0]
+    start = next((s.loss for s in run.steps if math.isfinite(s.loss)), math.nan)
+    text = f"{label(run.name, 24)} goes from {start:.2f} to {run.final_loss:.2f} nats a token"
+    return text + (f"; its best validation loss is {best[0][0]:.2f}." if best else ".")
 
 
 def _by_label(run: Run, number: int, what: str, title: str) -> Chart | None:
@@ -269,7 +277,7 @@ def _gates(run: Run, number: int) -> Chart | None:
         return None
     rows: list[dict[str, Any]] = []
     for name, pick in (("highest layer", max), ("mean", np.mean), ("lowest layer", min)):
-        rows += _marked(((x, float(pick(means))) for x, means in measured), name)  # type: ignore[operator]
+        rows += _marked(((x, float(pick(means))) for x, means in measured), name)
     final = float(np.mean(measured[-1][1]))
     return Chart(
         f"run{number}-gates",
@@ -295,8 +303,8 @@ def _gate_layers(run: Run, number: int) -> Chart | None:
         rows.append({**row, "label": text})
 
     def spec(width: int) -> Spec:
-        x = {"field": "layer", "type": "ordinal", "title": "layer"}
-        x["axis"] = {"labelAngle": 0, "labelOverlap": "greedy"}  # type: ignore[assignment]
+        x: Spec = {"field": "layer", "type": "ordinal", "title": "layer"}
+        x["axis"] = {"labelAngle": 0, "labelOverlap": "greedy"}
         y: Spec = {"type": "quantitative", "scale": {"domain": [0, 1]}}
         y["title"] = "gate: mean and deviation"
         about = {"description": {"field": "label"}}
@@ -308,15 +316,15 @@ def _gate_layers(run: Run, number: int) -> Chart | None:
             "layer": [
                 {"mark": band, "encoding": {"y": {**y, "field": "low"}, "y2": {"field": "high"}}},
                 {
-                    "mark": {"type": "tick", "thickness": 3, "color": COLOURS[0]},
+                    "mark": {"type": "tick", "thickness": 3, "opacity": 1, "color": COLOURS[0]},
                     "encoding": {"y": {**y, "field": "mean"}, **about},
                 },
             ],
         }
 
-    shut = sum(layer["mean"] < 0.1 for layer in layers)
-    wide = sum(layer["mean"] > 0.9 for layer in layers)
-    takeaway = f"Of {count(len(layers), 'layer')}, {shut} have a mean gate below 0.1, {wide} above 0.9."
+    means = [(layer["mean"], n) for n, layer in enumerate(layers)]
+    (low, lowest), (high, highest) = min(means), max(means)
+    takeaway = f"Means go from {low:.2f} in layer {lowest} to {high:.2f} in layer {highest}."
     return Chart(f"run{number}-layers", "Gate by layer", takeaway, spec, small=True)
 
 
@@ -328,7 +336,7 @@ def _change(run: Run, number: int) -> Chart | None:
     return Chart(
         f"run{number}-change",
         "What pass 2 changes",
-        f"The second pass moves the hidden state by {rows[-1]['y']:.0%} of its norm when last measured.",
+        f"When last measured, it moves the hidden state by {rows[-1]['y']:.0%} of its norm.",
         lambda width: lines(rows, "tokens read", "relative change", "~g", zero=True),
         small=True,
     )

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from codeflow.dataset import Dataset
 from codeflow.records import LedgerRow
 from codeflow.report.charts import label
+from codeflow.report.curation import mined_triples
 from codeflow.report.diffs import Line, read_diff
 from codeflow.report.examples import Example, Found
 from codeflow.report.gather import Published
@@ -24,7 +25,10 @@ from codeflow.show import human_bytes
 
 REPOSITORIES = 30
 RULES = 40
-_LINES = {"triple": 70, "pair": 40, "drop": 14}
+_TRIPLE_LINES, _PAIR_LINES, _DROP_LINES = 70, 40, 14
+# Contents that failed a filter are not shown: they may hold the secret, or be under the licence,
+# that nobody is to publish, and a triple that a cheap filter drops meets no dear one.
+_PASSED_FILTERS = ("dedup", "mix", "split")
 _LONG = 140
 
 
@@ -86,7 +90,7 @@ def tiles(
 ) -> list[Tile]:
     """The numbers to see first."""
     held_out = published.splits["validation"]
-    given = done[0].given if done else published.triples + ledger.dropped("mine")
+    given = mined_triples(published, done) + ledger.dropped("mine")
     weighted = abs(published.weight - published.triples) > 0.5
     lines = sum(int(values.sum()) for values in published.sizes.get("lines", {}).values())
     patches = sum(int(values.sum()) for values in published.sizes.get("bytes", {}).values())
@@ -104,7 +108,7 @@ def tiles(
         Tile(
             percent(published.triples / given) if given else "–",
             "kept",
-            f"of {given:,} {'mined' if done else 'chosen pairs'}",
+            f"of {given:,} chosen pairs",
         ),
         Tile(
             f"{len(published.by_repo):,}",
@@ -124,11 +128,9 @@ def tiles(
 def reason(rule: Rule, ledger: Ledger, found: Found) -> Reason:
     """A rule with its examples; subject and diff are there while `mined/` is."""
     total = sum(each.rows for each in ledger.triples)
-    shown = [_dropped(row, found) for row in rule.examples]
-    share = percent(rule.rows / total)
-    return Reason(
-        rule.stage, label(rule.rule, 60), label(rule.reason, _LONG), rule.rows, share, shown
-    )
+    name, why = label(rule.name, 60), label(rule.reason, _LONG)
+    drawn = [_dropped(row, found) for row in rule.examples]
+    return Reason(label(rule.stage), name, why, rule.rows, percent(rule.rows / total), drawn)
 
 
 def _dropped(row: LedgerRow, found: Found) -> Shown:
@@ -138,11 +140,20 @@ def _dropped(row: LedgerRow, found: Found) -> Shown:
     commit = (row.new_commit or "")[:10]
     if example is None:
         return Shown(f"{label(row.repo)} {commit}", "", note)
-    return shown(example, "drop", note)
+    return shown(example, _DROP_LINES if row.stage in _PASSED_FILTERS else 0, note)
 
 
-def shown(example: Example, size: str, note: str = "") -> Shown:
-    """A triple with its diff, cut to what suits its place."""
+def pair(kept: Example, dropped: Example, detail: str) -> list[Shown]:
+    """A near-duplicate beside what was kept in its place; the detail tells how similar they are."""
+    _, _, similarity = detail.partition(" ")
+    return [
+        shown(kept, _PAIR_LINES, "kept"),
+        shown(dropped, _PAIR_LINES, f"dropped, {label(similarity)}" if similarity else "dropped"),
+    ]
+
+
+def shown(example: Example, lines: int = _TRIPLE_LINES, note: str = "") -> Shown:
+    """A triple with the first lines of its diff."""
     row = example.row
     commits = len(row["commits"])
     about = [
@@ -153,8 +164,9 @@ def shown(example: Example, size: str, note: str = "") -> Shown:
         f"{row['committed_at']:%Y-%m-%d}",
         row["id"][:12],
     ]
+    diff = read_diff(row["patch"], lines) if lines else []
     title = label(example.subject, _LONG) if example.subject else "(no message)"
-    return Shown(title, " · ".join(about), note, read_diff(row["patch"], _LINES[size]))
+    return Shown(title, " · ".join(about), note, diff)
 
 
 def repositories(published: Published) -> Table:
