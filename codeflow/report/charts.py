@@ -277,7 +277,10 @@ def lines(rows: Rows, x_title: str, y_title: str, y_format: str = "~g", zero: bo
         "height": 200,
         "encoding": encoding,
         "layer": [
-            {"mark": {"type": "line", "interpolate": "monotone", "clip": False}},
+            {
+                "mark": {"type": "line", "interpolate": "monotone"},
+                "encoding": {"description": {"field": "series"}},
+            },
             {
                 "transform": [{"filter": "datum.point"}],
                 "mark": {"type": "point", "filled": True, "size": 34, "opacity": 1},

@@ -18,12 +18,11 @@ from codeflow.report.gather import Published
 from codeflow.report.stages import Ledger, Stage
 from codeflow.report.words import count, percent, short
 
-STAGE_WORDS = {
-    "mine": "mining",
-    "filter": "filters",
+_STAGES = {
+    "filter": "the filters",
     "dedup": "deduplication",
-    "mix": "language mix",
-    "split": "split",
+    "mix": "the language mix",
+    "split": "the split",
 }
 
 
@@ -34,10 +33,13 @@ def funnel(published: Published, stages: Sequence[Stage], ledger: Ledger) -> Cha
     if not mined + lost:
         return None
     steps = [("pairs chosen", mined + lost, 0), ("mined exactly", mined, lost)]
+    losses = [(lost, "mining")]
     for stage in stages:
         if stage.given is not None and stage.kept is not None:
-            name = f"after {STAGE_WORDS.get(stage.name, stage.name)}"
+            where = _STAGES.get(stage.name, label(stage.name))
+            name = f"after {where.removeprefix('the ')}"
             steps.append((name, stage.kept, stage.given - stage.kept))
+            losses.append((stage.given - stage.kept, where))
     if published.triples != steps[-1][1]:
         steps.append(("published", published.triples, max(0, steps[-1][1] - published.triples)))
     rows: list[dict[str, Any]] = []
@@ -77,11 +79,9 @@ def funnel(published: Published, stages: Sequence[Stage], ledger: Ledger) -> Cha
 
     share = published.triples / (mined + lost)
     takeaway = f"{published.triples:,} of {mined + lost:,} are published: {percent(share)}."
-    losses = [(gone, name) for name, _, gone in steps if gone]
-    if losses:
-        gone, name = max(losses)
-        by = {"mined exactly": "mining"}.get(name, name.removeprefix("after "))
-        takeaway += f" The largest loss, {gone:,}, is at {by}."
+    gone, where = max(losses)
+    if gone:
+        takeaway += f" The largest loss, {gone:,}, is in {where}."
     return Chart("funnel", "From pairs to published triples", takeaway, spec)
 
 
@@ -171,17 +171,9 @@ def _mixed(mix: dict[str, dict[str, Any]]) -> Chart:
             },
         ]
         if any(target.values()):
-            layers.append(
-                {
-                    "mark": {
-                        "type": "tick",
-                        "thickness": 3,
-                        "opacity": 1,
-                        "height": {"band": 0.84},
-                    },
-                    "encoding": {"x": {**x, **axis, "field": "target"}, "color": named("target")},
-                }
-            )
+            tick: Spec = {"type": "tick", "thickness": 3, "opacity": 1, "height": {"band": 0.84}}
+            at = {"x": {**x, **axis, "field": "target"}, "color": named("target")}
+            layers.append({"mark": tick, "encoding": {**at, "description": {"field": "label"}}})
         return {
             "data": {"values": rows},
             "height": {"step": 28},
@@ -192,11 +184,11 @@ def _mixed(mix: dict[str, dict[str, Any]]) -> Chart:
     away = sum(abs(after[k] - target[k]) for k in mix) / 2
     was = sum(abs(before[k] - target[k]) for k in mix) / 2
     total = short(sum(values["tokens_after"].values()))
-    takeaway = f"{total} tokens after the mix, estimated."
+    takeaway = f"{total} tokens, as estimated."
     if any(target.values()):
         takeaway += (
-            f" The share of tokens in the wrong language, against the target, goes from "
-            f"{percent(was)} to {percent(away)}."
+            f" {percent(was)} of them were of the wrong language before, measured by the target, "
+            f"and {percent(away)} are after."
         )
     return Chart("languages", "Languages before and after the mix", takeaway, spec)
 

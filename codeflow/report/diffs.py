@@ -87,11 +87,10 @@ def read_diff(patch: str, most_lines: int) -> list[Line]:
 def _lines(patch: str) -> Iterator[Line]:
     old = new = old_left = new_left = 0
     for text in patch.removesuffix("\n").split("\n"):
-        shown = _cut(visible(scrub(text)))
         if text.startswith("\\"):
-            yield Line("meta", [Piece(shown[2:])])
+            yield Line("meta", [Piece(_shown(text[2:]))])
         elif old_left > 0 or new_left > 0:
-            sign, body = text[:1], [Piece(shown[1:])]
+            sign, body = text[:1], [Piece(_shown(text[1:]))]
             kind = {"+": "add", "-": "del"}.get(sign, "keep")
             yield Line(kind, body, None if sign == "+" else old, None if sign == "-" else new)
             old, old_left = old + (sign != "+"), old_left - (sign != "+")
@@ -99,11 +98,11 @@ def _lines(patch: str) -> Iterator[Line]:
         elif (match := _HUNK.match(text)) is not None:
             old, new = int(match[1]), int(match[3])
             old_left, new_left = (int(n) if n is not None else 1 for n in (match[2], match[4]))
-            yield Line("hunk", [Piece(shown)])
+            yield Line("hunk", [Piece(_shown(text))])
         elif text.startswith("diff --git "):
-            yield Line("file", [Piece(_name(shown.removeprefix("diff --git ")))])
+            yield Line("file", [Piece(_shown(_name(text.removeprefix("diff --git "))))])
         elif not text.startswith(("index ", "--- ", "+++ ")):
-            yield Line("meta", [Piece(shown)])
+            yield Line("meta", [Piece(_shown(text))])
 
 
 def _name(both: str) -> str:
@@ -115,7 +114,9 @@ def _name(both: str) -> str:
     return both
 
 
-def _cut(text: str) -> str:
+def _shown(text: str) -> str:
+    """What a line says, without its sign: `+a@b.org` would pass for an address as a whole."""
+    text = visible(scrub(text))
     if len(text) <= _SHOWN_COLUMNS:
         return text
     return f"{text[:_SHOWN_COLUMNS]} … {len(text) - _SHOWN_COLUMNS:,} more characters"

@@ -13,7 +13,7 @@ import numpy as np
 
 from codeflow.report.charts import COLOURS, Chart, Spec, bars, columns, label
 from codeflow.report.gather import POSITION_BINS, Published
-from codeflow.report.words import count, percent, top
+from codeflow.report.words import count, listing, percent, top
 
 ROWS = 14
 MEASURES = ("lines", "files", "bytes", "commits")
@@ -173,11 +173,11 @@ def sizes(published: Published, measure: str) -> Chart | None:
     by_kind = published.sizes.get(measure, {})
     if not any(len(values) for values in by_kind.values()):
         return None
-    title, axis, unit = {
-        "files": ("Changed files", "files", ""),
-        "lines": ("Changed lines", "lines, added and deleted", ""),
-        "bytes": ("Size of the patch", "bytes", "B"),
-        "commits": ("Commits in a span", "commits", ""),
+    title, axis = {
+        "files": ("Changed files", "files"),
+        "lines": ("Changed lines", "lines, added and deleted"),
+        "bytes": ("Bytes of the patch", "bytes"),
+        "commits": ("Commits in a span", "commits"),
     }[measure]
     if measure == "commits":
         by_kind = {kind: values for kind, values in by_kind.items() if values.max(initial=0) > 1}
@@ -198,12 +198,14 @@ def sizes(published: Published, measure: str) -> Chart | None:
             text = f"{label(kind)}, {span}: {count(int(hits[n]), 'triple')}"
             share = float(hits[n] / len(values))
             rows.append({"series": label(kind), "bin": name, "value": share, "label": text})
-    halves = [f"{label(kind)} {float(np.median(v)):,.0f}" for kind, v in by_kind.items()]
-    ninety = max(float(np.quantile(v, 0.9)) for v in by_kind.values())
-    takeaway = f"Medians: {', '.join(halves)}{' ' + unit if unit else ''}."
+    middle = {label(kind): f"{float(np.median(v)):,.0f}" for kind, v in by_kind.items()}
+    takeaway = f"The median is {listing([f'{n} for {kind}' for kind, n in middle.items()])}."
     if len(by_kind) == 1:
-        takeaway = f"Median {float(np.median(next(iter(by_kind.values())))):,.0f} {unit or axis}"
-        takeaway += f", one in ten above {ninety:,.0f}."
+        [values] = by_kind.values()
+        ninety = float(np.quantile(values, 0.9))
+        takeaway = (
+            f"The median is {float(np.median(values)):,.0f}, one in ten is above {ninety:,.0f}."
+        )
 
     def spec(width: int) -> Spec:
         return columns(rows, f"{axis}, at least", "share of its kind", names, colours)

@@ -44,10 +44,9 @@ class Run:
 
     @property
     def final_loss(self) -> float:
-        """Mean training loss of the last twentieth of the steps."""
-        last = [s.loss for s in self.steps[-max(1, len(self.steps) // 20) :]]
-        last = [loss for loss in last if math.isfinite(loss)]
-        return float(np.mean(last)) if last else math.nan
+        """Mean training loss at the end, over a twentieth of the steps; NaN if none is finite."""
+        losses = [step.loss for step in self.steps if math.isfinite(step.loss)]
+        return float(np.mean(losses[-max(1, len(self.steps) // 20) :])) if losses else math.nan
 
     @property
     def best_validation(self) -> float | None:
@@ -57,7 +56,8 @@ class Run:
     @property
     def tokens_per_s(self) -> float:
         """Median over the steps: the first ones are slow, and a pause is not speed."""
-        return float(np.median([s.tokens_per_s for s in self.steps]))
+        known = [s.tokens_per_s for s in self.steps if math.isfinite(s.tokens_per_s)]
+        return float(np.median(known)) if known else math.nan
 
 
 def read_runs(folder: Path) -> list[Run]:
@@ -121,8 +121,9 @@ def _marked(points: Iterable[tuple[float, float]], name: str) -> list[dict[str, 
 
 
 def run_charts(runs: Sequence[Run]) -> list[Chart]:
-    """The loss of all runs together."""
-    return [_loss(runs[:OVERLAID])] if runs else []
+    """The loss of all runs together; a run without a finite loss has no line."""
+    finite = [run for run in runs if any(math.isfinite(step.loss) for step in run.steps)]
+    return [_loss(finite[:OVERLAID])] if finite else []
 
 
 def detail_charts(run: Run, number: int) -> list[Chart]:
@@ -185,7 +186,7 @@ def _loss_takeaway(runs: Sequence[Run]) -> str:
         ranked = listing([f"{name} ({value:.3f})" for value, name in sorted(best)])
         return f"Best validation losses, lowest first: {ranked}."
     run = runs[0]
-    start = next((s.loss for s in run.steps if math.isfinite(s.loss)), math.nan)
+    start, *_ = [step.loss for step in run.steps if math.isfinite(step.loss)]
     text = f"{label(run.name, 24)} goes from {start:.2f} to {run.final_loss:.2f} nats a token"
     return text + (f"; its best validation loss is {best[0][0]:.2f}." if best else ".")
 
