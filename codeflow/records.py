@@ -160,6 +160,17 @@ LEDGER = pa.schema(
 )
 
 
+CONTAINED = pa.schema(
+    [
+        # Every commit that the head reaches, and the index on the first-parent chain of the first
+        # commit that contains it: its own for one of the chain, else that of the merge.
+        pa.field("id", pa.binary(20), nullable=False),
+        pa.field("index", pa.int32(), nullable=False),
+        pa.field("position", pa.float64(), nullable=False),
+        pa.field("on_chain", pa.bool_(), nullable=False),
+    ]
+)
+
 DECISIONS = pa.schema(
     [
         pa.field("id", pa.string(), nullable=False),
