@@ -157,8 +157,9 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
 def table(found: Sequence[dict[str, Any]]) -> str:
     """One line an arm, for people and for the log."""
     lines = [
-        "| arm | parameters | operations a token | longest run, processor time | patches of held-out triples "
-        "| less `loop`, paired | held-out snapshots | less `loop`, paired |",
+        "| arm | parameters | operations a token | longest run, processor time "
+        "| patches of held-out triples | less `loop`, paired "
+        "| held-out snapshots | less `loop`, paired |",
         "|---|---|---|---|---|---|---|---|",
     ]
     by_arm = {name: {f["seed"]: f for f in found if f["arm"] == name} for name in ARMS}
