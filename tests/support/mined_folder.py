@@ -1,4 +1,4 @@
-"""Folders of made-up mined triples, for stages that look at columns only, and runs over them."""
+"""Made-up folders of mined triples, for stages that look at columns only; and their runs."""
 
 from __future__ import annotations
 
