@@ -132,13 +132,17 @@ def tokens(tree: Tree, source: bytes, common: tuple[int, int]) -> str | None:
     if root.has_error:
         return None
     digest = hashlib.sha256()
+    end = 0
     for child in root.children:
+        digest.update(source[end : child.start_byte].strip())
+        end = child.end_byte
         if child.end_byte <= common[0]:
             _mark(digest, child, 0)
         elif len(source) - child.start_byte <= common[1]:
             _mark(digest, child, len(source))
         else:
             _tokens(digest, child, source)
+    digest.update(source[end:].strip())
     return digest.hexdigest()
 
 
