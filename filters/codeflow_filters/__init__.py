@@ -19,7 +19,7 @@ from codeflow_filters.profiles import DEFAULT, NONE, STRICT
 from codeflow_filters.reverts import Reverts
 from codeflow_filters.secrets import Secrets
 from codeflow_filters.size import FileSize, Size
-from codeflow_filters.syntax import SyntaxDelta
+from codeflow_filters.syntax import Syntax
 from codeflow_filters.trivial import Trivial
 
 FILTERS: Mapping[str, Callable[..., Filter] | Profile] = {
@@ -33,7 +33,7 @@ FILTERS: Mapping[str, Callable[..., Filter] | Profile] = {
     "reverts": Reverts,
     "secrets": Secrets,
     "size": Size,
-    "syntax": SyntaxDelta,
+    "syntax": Syntax,
     "trivial": Trivial,
     "default": DEFAULT,
     "none": NONE,
