@@ -186,7 +186,7 @@ def _arguments(context: StageContext, part: Part, cuts: Mapping[str, Cut]) -> Pa
 def _require_both(config: SplitConfig, totals: Mapping[str, int], families: int) -> None:
     """Raises UsageError, with advice, where a split is empty."""
     if not any(totals.values()):
-        raise UsageError("split: no triple is left to split; ask less of the filters or of the mix")
+        return  # nothing is left to split: the account of the run says why
     for name, other in (("validation", "train"), ("train", "validation")):
         if totals[name] or (name == "validation" and not config.validation):
             continue

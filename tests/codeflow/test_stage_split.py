@@ -373,11 +373,11 @@ def test_no_validation_can_be_asked_for(tmp_path: Path) -> None:
         assert {row["split"] for row in decided.values()} == {"train"}
 
 
-def test_nothing_left_is_an_error(tmp_path: Path) -> None:
+def test_nothing_left_is_nothing_to_split(tmp_path: Path) -> None:
     mined = made(tmp_path, [history("a", 20, random.Random(0))])
     mined.decide("mix", {key: {"kept": False} for _, _, key in all_triples(mined)})
-    with pytest.raises(UsageError, match="no triple is left"):
-        split_of(mined, TIME, earlier=("mix",))
+    decided = split_of(mined, TIME, earlier=("mix",))
+    assert {(row["kept"], row["split"]) for row in decided.values()} == {(False, None)}
 
 
 @pytest.mark.parametrize(

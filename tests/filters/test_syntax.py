@@ -12,10 +12,9 @@ from tree_sitter import Node, Parser
 
 from codeflow.contracts import Filter
 from codeflow.errors import UsageError
-from codeflow_filters import syntax
 from codeflow_filters.grammars import GRAMMARS, load
 from codeflow_filters.parser import Limits
-from codeflow_filters.syntax import Syntax, introduces_errors, passes_screen
+from codeflow_filters.syntax import Syntax, introduces_errors
 from file_triples import Blobs, change, triple_of
 
 LIMITS = Limits(1 << 20, 1 << 30, 20.0)
