@@ -19,7 +19,15 @@ from triples import triple
 
 CLASSES = {name: made for name, made in FILTERS.items() if not isinstance(made, Profile)}
 PROFILES = {name: made for name, made in FILTERS.items() if isinstance(made, Profile)}
-ELSEWHERE = {"syntax", "trivial", "secrets"}
+# in two halves, so that no scanner takes this file for one that leaks
+KEY = "-----BEGIN RSA PRIVATE" + " KEY-----\n" + "MIIEpAIBAAKCAQEA7" * 20 + "\n-----END RSA\n"
+PYTHON: dict[str, dict[str, str]] = {"a.py": {"language": "Python"}}
+OF_ITS_OWN = {
+    "reverts": triple(messages=['Revert "x"']),
+    "secrets": triple({"key.pem": (None, KEY)}),
+    "syntax": triple({"a.py": ("x = 1\n", "x = (1\n")}, changes=PYTHON),
+    "trivial": triple({"a.py": ("x = 1\n", "x = 1  # one\n")}, changes=PYTHON),
+}
 
 
 @pytest.mark.parametrize("name", CLASSES)
@@ -61,7 +69,7 @@ def test_every_filter_can_drop_and_says_why() -> None:
     names = {"names": ("owner",)}
     for name, factory in CLASSES.items():
         made = factory(**names) if name == "optout" else factory()
-        verdict = made(triple(messages=['Revert "x"'])) if name == "reverts" else made(bad)
+        verdict = made(OF_ITS_OWN.get(name, bad))
         assert not verdict.kept, name
         assert verdict.reason
         assert verdict.reason == verdict.reason.lower().replace(" ", "-")
@@ -70,9 +78,7 @@ def test_every_filter_can_drop_and_says_why() -> None:
 @pytest.mark.parametrize("name", PROFILES)
 def test_the_filters_of_a_profile_exist_and_take_its_parameters(name: str) -> None:
     for filter, values in PROFILES[name].filters.items():
-        assert filter in CLASSES.keys() | ELSEWHERE
-        if filter in CLASSES:
-            from_mapping(CLASSES[filter], values, filter)  # type: ignore[arg-type]
+        from_mapping(CLASSES[filter], values, filter)  # type: ignore[arg-type]
 
 
 def test_strict_keeps_no_more_than_default() -> None:
@@ -82,7 +88,7 @@ def test_strict_keeps_no_more_than_default() -> None:
     small = {"a.py": ("a = 1\n", "a = 1\nb = 2\n")}
     many = {f"f{k}.py": ("", "x = 1\n") for k in range(12)}
     made = {
-        name: {f: CLASSES[f](**v) for f, v in PROFILES[name].filters.items() if f in CLASSES}
+        name: {f: CLASSES[f](**v) for f, v in PROFILES[name].filters.items()}
         for name in ("default", "strict")
     }
     for files, messages, license in (
