@@ -283,7 +283,7 @@ def test_the_screen_decides_an_edit_of_a_large_file(language: str) -> None:
 WITHIN_LITERALS = {
     "Go": (b"package a\n\nconst s = `\n\nvar x = 1\n\nvar y = 1\n`\n", b"`b`"),
     "JavaScript": (b"const s = `\n\nlet x = 1\n\nlet y = 1\n`;\n", b"`b`"),
-    "Python": (b'def f():\n    """Words.\n\nx = 1\n\ny = 1\n"""\n', b'"""b"""'),
+    "Python": (b'def f():\n    """Words.\n\nx = 1\n\ny = 1\n"""\n', b'"""c d"""'),
     "Rust": (b'const S: &str = "\n\nstatic x: u8 = 1;\n\nstatic y: u8 = 1;\n";\n', b'"b"'),
 }
 
