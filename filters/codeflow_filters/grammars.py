@@ -15,7 +15,8 @@ Particulars that the filters need:
 * `quotes`: what opens and closes literals that may hold line ends; an even number of each before
   an item says that it does not start within one. `block_comments` says the same of `/* */`.
 * `names`: words that are keywords to the grammar and were names before (`kombu.async`, until
-  Python 3.7), where they stand as names. Of 39 files of celery that seemed broken, 27 had those.
+  Python 3.7), where they stand as names. Of 37 changed files of celery with new errors, 29 had
+  none but those.
 
 Cost: a grammar is loaded when it is first used, in the process that parses.
 """
