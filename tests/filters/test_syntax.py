@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from typing import Any
 
 import pytest
 from hypothesis import Phase, given, settings
@@ -12,7 +13,6 @@ from tree_sitter import Node, Parser
 
 from codeflow.contracts import Filter
 from codeflow.errors import UsageError
-from codeflow_filters import syntax_screen
 from codeflow_filters.brackets import balance, has_open_macro
 from codeflow_filters.grammars import GRAMMARS, load
 from codeflow_filters.parser import Limits
@@ -235,10 +235,10 @@ def reference(language: str, old: bytes, new: bytes) -> bool:
     return count_errors(language, new) > count_errors(language, old)
 
 
-def disagreement(language: str, examples: int) -> bool:
-    """Whether some generated edit is judged otherwise than by full parses of both sides."""
+def agree(language: str, **options: Any) -> None:
+    """Raises AssertionError on a generated edit that is judged otherwise than by full parses."""
 
-    @settings(max_examples=examples, deadline=None, database=None, phases=[Phase.generate])
+    @settings(deadline=None, **options)
     @given(edited(language))
     def agrees(sides: tuple[bytes, bytes]) -> None:
         old, new = sides
@@ -246,19 +246,12 @@ def disagreement(language: str, examples: int) -> bool:
             found = introduces_errors(language, old, new, LIMITS)
             assert found is reference(language, old, new)
 
-    try:
-        agrees()
-    except AssertionError:
-        return True
-    return False
-
-
-FEW, MANY = 120, 400
+    agrees()
 
 
 @pytest.mark.parametrize("language", POOLS)
 def test_the_screen_agrees_with_full_parses(language: str) -> None:
-    assert not disagreement(language, FEW)
+    agree(language, max_examples=120)
 
 
 EDITS = {
@@ -302,19 +295,25 @@ def test_an_item_within_a_literal_is_no_item(
     assert introduces_errors(language, old, new, LIMITS) is False, "or the test shows nothing"
 
 
-def test_screens_that_judge_wrongly_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    def everything(*_: object) -> bool:
-        return True
+def everything(*_: object) -> bool:
+    return True
 
-    with monkeypatch.context() as patch:  # a screen that keeps what touches no item it knows
-        patch.setattr("codeflow_filters.syntax.passes_screen", everything)
-        assert disagreement("Python", MANY)
-    with monkeypatch.context() as patch:  # one that takes any word in column 0 for an item
-        patch.setattr(syntax_screen, "_ANCHOR", re.compile(rb"\n\n(?=[A-Za-z_@])"))
-        assert disagreement("Python", MANY)
-    with monkeypatch.context() as patch:  # brackets counted in all branches
-        patch.setattr("codeflow_filters.syntax.stays_balanced", everything)
-        assert disagreement("C", MANY)
+
+@pytest.mark.parametrize(
+    ("language", "name", "wrong"),
+    [
+        ("Python", "syntax.passes_screen", everything),  # no look at the new side at all
+        ("C", "syntax.stays_balanced", everything),
+        # any word in column 0 begins an item, `else` and the second line of an expression too
+        ("Python", "syntax_screen._ANCHOR", re.compile(rb"\n\n(?=[A-Za-z_@])")),
+    ],
+)
+def test_screens_that_judge_wrongly_are_caught(
+    language: str, name: str, wrong: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"codeflow_filters.{name}", wrong)
+    with pytest.raises(AssertionError):
+        agree(language, max_examples=1000, database=None, phases=[Phase.generate])
 
 
 def test_judging_the_file_is_caught() -> None:
