@@ -14,6 +14,9 @@ Particulars that the filters need:
   documents (Shell, Ruby, PHP), or that are text outside of their marks (PHP).
 * `quotes`: what opens and closes literals that may hold line ends; an even number of each before
   an item says that it does not start within one. `block_comments` says the same of `/* */`.
+* `names`: words that are keywords to the grammar and were names before (`kombu.async`, until
+  Python 3.7), where they stand as names. Of 37 changed files of celery with new errors, 29 had
+  none but those.
 
 Cost: a grammar is loaded when it is first used, in the process that parses.
 """
@@ -35,6 +38,7 @@ class Grammar(NamedTuple):
     anchored: bool = False
     quotes: tuple[bytes, ...] = ()
     block_comments: bool = True
+    names: bytes | None = None
 
 
 _TYPESCRIPT: Final = "tree_sitter_typescript"
@@ -48,7 +52,11 @@ GRAMMARS: Final = {
     "JavaScript": Grammar("tree_sitter_javascript", anchored=True, quotes=(b"`",)),
     "PHP": Grammar("tree_sitter_php", "language_php"),
     "Python": Grammar(
-        "tree_sitter_python", anchored=True, quotes=(b'"""', b"'''"), block_comments=False
+        "tree_sitter_python",
+        anchored=True,
+        quotes=(b'"""', b"'''"),
+        block_comments=False,
+        names=rb"\basync\b(?!\s+(?:def|for|with)\b)",
     ),
     "Ruby": Grammar("tree_sitter_ruby", block_comments=False),
     "Rust": Grammar("tree_sitter_rust", anchored=True, quotes=(b'"',)),

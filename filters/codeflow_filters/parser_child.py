@@ -64,7 +64,7 @@ def main() -> None:
             resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, hard))
         try:
             parser = _parser(language)
-        except ImportError as error:
+        except (ImportError, KeyError) as error:
             _answer(str(error))
             continue
         answers: list[int | str | None] = []

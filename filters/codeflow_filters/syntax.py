@@ -20,6 +20,7 @@ file is ours, since grammars lag behind languages.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -114,5 +115,8 @@ def confirmed(language: str, old: bytes, new: bytes, limits: Limits) -> bool | N
     after = errors(language, [new], limits)[0]
     if after == 0:
         return False
-    before = errors(language, [old], limits)[0]
+    names = GRAMMARS[language].names
+    if names is not None:  # `x` is a name to every grammar
+        old, new = (re.sub(names, b"x", side) for side in (old, new))
+    before, after = errors(language, [old, new], limits)
     return None if after is None or before is None else after > before

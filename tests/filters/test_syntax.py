@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
+import re
+from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from tree_sitter import Node, Parser
 
 from codeflow.contracts import Filter
 from codeflow.errors import UsageError
+from codeflow_filters.brackets import balance, has_open_macro
 from codeflow_filters.grammars import GRAMMARS, load
 from codeflow_filters.parser import Limits
-from codeflow_filters.syntax import Syntax, introduces_errors
+from codeflow_filters.syntax import Syntax, introduces_errors, passes_screen
 from file_triples import Blobs, change, triple_of
 
 LIMITS = Limits(1 << 20, 1 << 30, 20.0)
@@ -22,10 +24,10 @@ LIMITS = Limits(1 << 20, 1 << 30, 20.0)
 # Per language: its extension, a correct file, and what breaks when put in place of `HERE`.
 SAMPLES: dict[str, tuple[str, bytes, bytes]] = {
     "C": (".c", b"int f(int a) {\n    HERE;\n    return a;\n}\n", b"g((a)"),
-    "C#": (".cs", b"class A {\n    int F(int a) {\n        HERE;\n        return a;\n    }\n}\n", b"x = ="),
+    "C#": (".cs", b"class A {\n int F(int a) {\n  HERE;\n  return a;\n }\n}\n", b"x = ="),
     "C++": (".cc", b"template <class T> T f(T a) {\n    HERE;\n    return a;\n}\n", b"{ g(a)"),
     "Go": (".go", b"package a\n\nfunc F() {\n\tHERE\n}\n", b"x := :="),
-    "Java": (".java", b"class A {\n    int f(int a) {\n        HERE;\n        return a;\n    }\n}\n", b"x = ="),
+    "Java": (".java", b"class A {\n int f(int a) {\n  HERE;\n  return a;\n }\n}\n", b"x = ="),
     "JavaScript": (".js", b"function f(a) {\n  HERE;\n  return a;\n}\n", b"x = ="),
     "PHP": (".php", b"<p>\n<?php\nfunction f($a) {\n    HERE;\n    return $a;\n}\n", b"$x = ="),
     "Python": (".py", b"def f(a):\n    HERE\n    return a\n", b"x = ="),
@@ -114,7 +116,8 @@ def test_a_large_file_is_kept_and_counted() -> None:
         (b"int a;\n", b"int a;\n/* no end\nint b;\n", True),
         (b"void f() { g(); }\n", b"void f() { g(; }\n", True),
         (b"void f() {\n    g();\n}\n", b"void f() {\n    g();\n// }\n", True),
-        (b"#if A\nint a[2];\n#elif B\nint b;\n#else\nint c;\n#endif\n", b"#if A\nint a[2;\n#elif B\nint b;\n#else\nint c];\n#endif\n", True),
+        (b"#if A\nint a[2];\n#elif B\nint b;\n#else\nint c;\n#endif\n",
+         b"#if A\nint a[2;\n#elif B\nint b;\n#else\nint c];\n#endif\n", True),
     ],
 )  # fmt: skip
 def test_macros_are_no_errors(old: bytes, new: bytes, breaks: bool) -> None:
@@ -224,26 +227,102 @@ def edited(draw: st.DrawFn, language: str) -> tuple[bytes, bytes]:
     return old, b"\n".join(lines)
 
 
-Judge = Callable[[str, bytes, bytes], bool | None]
-
-
 def reference(language: str, old: bytes, new: bytes) -> bool:
-    if GRAMMARS[language].macros:
-        from codeflow_filters.brackets import balance, has_open_macro
-
-        if balance(new).size <= balance(old).size or has_open_macro(new):
-            return False
+    if GRAMMARS[language].macros and (
+        balance(new).size <= balance(old).size or has_open_macro(new)
+    ):
+        return False
     return count_errors(language, new) > count_errors(language, old)
+
+
+def agree(language: str, **options: Any) -> None:
+    """Raises AssertionError on a generated edit that is judged otherwise than by full parses."""
+
+    @settings(deadline=None, **options)
+    @given(edited(language))
+    def agrees(sides: tuple[bytes, bytes]) -> None:
+        old, new = sides
+        if GRAMMARS[language].macros or not count_errors(language, old):
+            found = introduces_errors(language, old, new, LIMITS)
+            assert found is reference(language, old, new)
+
+    agrees()
 
 
 @pytest.mark.parametrize("language", POOLS)
 def test_the_screen_agrees_with_full_parses(language: str) -> None:
-    @settings(max_examples=150, deadline=None)
-    @given(edited(language))
-    def agrees(sides: tuple[bytes, bytes]) -> None:
-        old, new = sides
-        if not GRAMMARS[language].macros and count_errors(language, old):
-            return
-        assert introduces_errors(language, old, new, LIMITS) is reference(language, old, new)
+    agree(language, max_examples=120)
 
-    agrees()
+
+EDITS = {
+    "C": (b"return 1", b"return 3"),
+    "Go": (b"return 0", b"return 3"),
+    "JavaScript": (b"x + 1", b"x + 3"),
+    "Python": (b"x = 1\n\n    def", b"x = 3\n\n    def"),
+    "Rust": (b"    a\n}", b"    a + 3\n}"),
+}
+
+
+@pytest.mark.parametrize("language", POOLS)
+def test_the_screen_decides_an_edit_of_a_large_file(language: str) -> None:
+    old = b"\n".join(POOLS[language][0] * 20)
+    new = old.replace(*EDITS[language], 3)
+    assert old != new
+    assert passes_screen(language, old, new, LIMITS)
+    assert reference(language, old, new) is False
+
+
+# An item within a literal that is correct by itself, and closes the literal where it stands.
+WITHIN_LITERALS = {
+    "Go": (b"package a\n\nconst s = `\n\nvar x = 1\n\nvar y = 1\n`\n", b"`b`"),
+    "JavaScript": (b"const s = `\n\nlet x = 1\n\nlet y = 1\n`;\n", b"`b`"),
+    "Python": (b'def f():\n    """Words.\n\nx = 1\n\ny = 1\n"""\n', b'"""c d"""'),
+    "Rust": (b'const S: &str = "\n\nstatic x: u8 = 1;\n\nstatic y: u8 = 1;\n";\n', b'"b"'),
+}
+
+
+@pytest.mark.parametrize("language", WITHIN_LITERALS)
+def test_an_item_within_a_literal_is_no_item(
+    language: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, literal = WITHIN_LITERALS[language]
+    new = old.replace(b"1", literal, 1)
+    assert count_errors(language, old) == 0 < count_errors(language, new)
+    assert introduces_errors(language, old, new, LIMITS) is True
+    harmless = old.replace(b"1", b"2", 1)
+    assert passes_screen(language, old, harmless, LIMITS)
+    monkeypatch.setattr("codeflow_filters.syntax.starts_outside", lambda *_: True)
+    assert introduces_errors(language, old, new, LIMITS) is False, "or the test shows nothing"
+
+
+def everything(*_: object) -> bool:
+    return True
+
+
+@pytest.mark.parametrize(
+    ("language", "name", "wrong"),
+    [
+        ("Python", "syntax.passes_screen", everything),  # no look at the new side at all
+        ("C", "syntax.stays_balanced", everything),
+        # any word in column 0 begins an item, `else` and the second line of an expression too
+        ("Python", "syntax_screen._ANCHOR", re.compile(rb"\n\n(?=[A-Za-z_@])")),
+    ],
+)
+def test_screens_that_judge_wrongly_are_caught(
+    language: str, name: str, wrong: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"codeflow_filters.{name}", wrong)
+    with pytest.raises(AssertionError):
+        agree(language, max_examples=1000, database=None, phases=[Phase.generate])
+
+
+def test_judging_the_file_is_caught() -> None:
+    path, _, bad = files("Ruby")
+    assert count_errors("Ruby", bad + b"\n") > 0
+    assert judge((path, bad, bad + b"\n"))[0]
+
+
+def test_a_name_that_became_a_keyword_is_a_name() -> None:
+    old = b"import a\n"
+    assert judge(("a.py", old, b"from kombu.async import Hub\nx = y.async and async\n"))[0]
+    assert not judge(("a.py", old, b"async def f(:\n    async with a:\n        pass\n"))[0]
