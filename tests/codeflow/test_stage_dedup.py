@@ -403,6 +403,15 @@ def test_changes_of_two_kinds_are_never_duplicates(make: Callable[[Sequence[Row]
     assert all(each["kept"] and each["cluster"] is None for each in decided.values())
 
 
+def test_nothing_is_left_of_a_whole_part(make: Callable[[Sequence[Row]], Stage]) -> None:
+    stage = make(alike(random.Random(7), 4))
+    for part in stage.parts:
+        ids = [i for _, t in parts.read(stage.folder, part, ["id"]) for i in t["id"].to_pylist()]
+        decisions.write(stage.folder, "filter", part.name, {"id": ids, "kept": [False] * len(ids)})
+    decided = stage.fresh(earlier=("filter",))
+    assert not any(row["kept"] or row["rule"] or row["cluster"] for row in decided.values())
+
+
 @pytest.mark.parametrize("rows", [[], [Row("0" * 32, patch_of([], ["x"]))]])
 def test_little_or_nothing_to_compare(
     rows: list[Row], make: Callable[[Sequence[Row]], Stage]
