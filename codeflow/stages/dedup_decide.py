@@ -1,7 +1,7 @@
 """The units of the dedup stage that decide: clusters, what is kept of each, a row for every triple.
 
 One unit makes the clusters, because links connect anything with anything; its memory grows with the
-triples that have a duplicate (some 200 bytes each). The rest is cut by triples and by parts.
+triples that have a duplicate. The rest is cut by triples and by parts.
 """
 
 from __future__ import annotations

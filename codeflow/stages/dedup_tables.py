@@ -21,7 +21,7 @@ from codeflow_filters.dedup.shingles import Hashes, Words
 
 HALF = np.uint64(32)
 _ROW = np.uint64((1 << 32) - 1)
-_KEYS_WANTED = 1 << 21  # of a partition: about 150 MB where it is joined
+_KEYS_WANTED = 1 << 21  # of a partition; what is joined at once is held in memory
 _HELD_BYTES = 64 << 20
 _KEY_SPACE = 1 << 64
 
