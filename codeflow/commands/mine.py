@@ -6,12 +6,23 @@ import argparse
 import contextlib
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from codeflow.commands import sentence
+from codeflow.commands.curate import (
+    add_filter_options,
+    add_split_options,
+    with_filter_options,
+    with_split_options,
+)
 from codeflow.errors import EXIT_INCOMPLETE, EXIT_OK, UsageError
+
+if TYPE_CHECKING:
+    from codeflow.progress import Progress
+    from codeflow.summary import Summary
 
 _MINE_EPILOG = """\
 A run that was stopped goes on when the same command is given again, and gives the same bytes.
@@ -48,8 +59,18 @@ def add(commands: Any) -> None:
         help="what a project's life is measured by (default: commits)",
     )
     what.add_argument(
-        "--config", type=Path, metavar="TOML", help="file with the [mine] tables; options win"
+        "--config", type=Path, metavar="TOML", help="file with a table a stage; options win"
     )
+
+    kept = mine.add_argument_group("what is kept")
+    kept.add_argument(
+        "--until",
+        choices=("mine", "filter", "dedup", "mix", "tokens"),
+        default="mix",
+        help="last stage to run; what survived so far is published (default: %(default)s)",
+    )
+    add_filter_options(kept)
+    add_split_options(kept)
 
     how = mine.add_argument_group("how it is run (nothing here changes a byte of the result)")
     how.add_argument(
@@ -67,9 +88,6 @@ def add(commands: Any) -> None:
         help="where clones are kept (default: ~/.cache/codeflow/repositories)",
     )
     how.add_argument(
-        "--until", choices=("mine",), default="mine", help="last stage to run (the only one yet)"
-    )
-    how.add_argument(
         "--fresh", action="store_true", help="forget what DIR holds and resolve heads again"
     )
     how.add_argument("--json", action="store_true", help="progress and summary as JSON lines")
@@ -79,29 +97,51 @@ def _mine(parsed: argparse.Namespace) -> int:
     if parsed.workers < 1:
         raise UsageError(f"--workers {parsed.workers}: give 1 or more")
 
-    from codeflow.api import read_config, with_choices
-    from codeflow.progress import make_progress
+    from codeflow.api import with_choices
+    from codeflow.curate import plan
     from codeflow.run import Execution, run
-    from codeflow.summary import render_summary
+    from codeflow.settings import read_settings
     from codeflow_miners.repositories import read_list
 
     kinds = None if parsed.kinds is None else [kind.strip() for kind in parsed.kinds.split(",")]
-    config = with_choices(
-        read_config(parsed.config), kinds, _window(parsed.window), parsed.window_by
+    settings = read_settings(parsed.config)
+    settings = replace(
+        settings,
+        mine=with_choices(settings.mine, kinds, _window(parsed.window), parsed.window_by),
+        filter=with_filter_options(settings.filter, parsed),
+        split=with_split_options(settings.split, parsed),
     )
+    stages = plan(settings, parsed.until)
     sources = read_list(parsed.repos)
     execution = Execution(parsed.workers, parsed.ray_address, fresh=parsed.fresh)
     if parsed.cache is not None:
         execution = replace(execution, cache=parsed.cache)
-    progress = make_progress(parsed.json, sys.stdout if parsed.json else sys.stderr)
+
+    def work(progress: Progress) -> Summary:
+        return run(sources, parsed.out, settings.mine, execution, progress, stages)
+
+    status = carry_out(parsed.json, work)
+    if parsed.until == "tokens":
+        from codeflow.commands.tokenize import write_all
+
+        write_all(parsed.out, settings.tokens)
+    return status
+
+
+def carry_out(json: bool, work: Callable[[Progress], Summary]) -> int:
+    """Runs something with a display, and says at the end what came of it."""
+    from codeflow.progress import make_progress
+    from codeflow.summary import render_summary
+
+    progress = make_progress(json, sys.stdout if json else sys.stderr)
     try:
-        summary = run(sources, parsed.out, config, execution, progress)
+        summary = work(progress)
     except (KeyboardInterrupt, BrokenPipeError):  # without a reader of the progress it stops, too
         raise KeyboardInterrupt("stopped; the same command goes on from here") from None
     finally:
         with contextlib.suppress(BrokenPipeError):
             progress.close()
-    render_summary(summary, sys.stdout, json=parsed.json)
+    render_summary(summary, sys.stdout, json=json)
     return EXIT_INCOMPLETE if summary.failed else EXIT_OK
 
 

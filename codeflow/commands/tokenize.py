@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from codeflow.errors import EXIT_OK, UsageError
+
+if TYPE_CHECKING:
+    from codeflow.tokens.config import TokensConfig
+    from codeflow.tokens.stage import Tokenized
 
 
 def add(commands: Any) -> None:
@@ -35,12 +40,7 @@ def add(commands: Any) -> None:
 
 
 def _tokenize(parsed: argparse.Namespace) -> int:
-    try:
-        from codeflow.tokens.stage import tokenize
-    except ModuleNotFoundError as error:
-        raise UsageError(f"{error}; pip install 'codeflow-kit[train]'") from None
-
-    done = tokenize(
+    done = _stage()(
         parsed.dir,
         parsed.name or f"{parsed.render}-{parsed.length}",
         parsed.render,
@@ -52,12 +52,40 @@ def _tokenize(parsed: argparse.Namespace) -> int:
         validation=parsed.validation,
         seed=parsed.seed,
     )
+    _show(done, parsed.length)
+    return EXIT_OK
+
+
+def write_all(folder: Path, config: TokensConfig) -> None:
+    """Writes the token folders that `[tokens]` asks for."""
+    tokenize = _stage()
+    for rendering in config.renderings:
+        name = f"{rendering}-{config.length}"
+        done = tokenize(
+            folder,
+            name,
+            rendering,
+            config.length,
+            vocab_size=config.vocab_size,
+            seed=config.seed,
+        )
+        _show(done, config.length)
+
+
+def _stage() -> Callable[..., Tokenized]:
+    try:
+        from codeflow.tokens.stage import tokenize
+    except ModuleNotFoundError as error:
+        raise UsageError(f"{error}; pip install 'codeflow-kit[train]'") from None
+    return tokenize
+
+
+def _show(done: Tokenized, length: int) -> None:
     for split, rows in done.rows.items():
         tokens, fill = done.tokens[split], done.fill[split]
-        print(f"{split}: {rows:,} rows of {parsed.length:,}, {tokens:,} tokens, {fill:.2%} full")
+        print(f"{split}: {rows:,} rows of {length:,}, {tokens:,} tokens, {fill:.2%} full")
     counted = {**done.documents, "straddling": done.triples["straddling"]}
     print("documents: " + ", ".join(f"{n:,} {what}" for what, n in sorted(counted.items())))
     if done.slow_because is not None:
         print(f"encoded slowly: {done.slow_because}")
     print(f"in {done.folder}")
-    return EXIT_OK

@@ -8,15 +8,19 @@ another, its decisions go and it is done anew. Git is not touched here, nor anyt
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import pyarrow.compute as pc
 
 from codeflow import files
 from codeflow.config import stage_hash
 from codeflow.contracts import Flow
 from codeflow.errors import UsageError
 from codeflow.job import Job
+from codeflow.stages import decisions
 from codeflow.stages.context import StageContext
 from codeflow.stages.decisions import FOLDER
 from codeflow.stages.parts import Part
@@ -28,11 +32,13 @@ NAMES = ("filter", "dedup", "mix", "split")
 
 class Stage(NamedTuple):
     """A stage to run: `settings` are plain values that decide its outcome; `flow` is None for one
-    that must be done already, with whatever settings."""
+    that must be done already, with whatever settings. `asked` is what it was asked with, where
+    that is not the settings: names of files on this machine."""
 
     name: str
     settings: Mapping[str, Any]
     flow: Callable[[StageContext], Flow] | None
+    asked: Mapping[str, Any] | None = None
 
 
 class Record(NamedTuple):
@@ -44,6 +50,7 @@ class Record(NamedTuple):
     complete: bool
     settings: Mapping[str, Any]
     figures: Mapping[str, Any]
+    asked: Mapping[str, Any] | None = None
 
 
 def stored(folder: Path, name: str) -> Record | None:
@@ -99,19 +106,33 @@ def _run(
             raise UsageError(f"{folder}: stage {name} is not done; run `codeflow {name}` first")
         return known
     stamp = _stamp(stage, parent)
-    record = Record(name, stamp, parent, False, dict(stage.settings), {})
+    record = Record(name, stamp, parent, False, dict(stage.settings), {}, stage.asked)
     if known is None or known.stamp != stamp:
         _forget(folder, name)
         files.write_json(_record_path(folder, name), record._asdict())
     elif known.complete:
         return known
     context = StageContext(folder, name, stamp, parts, earlier)
-    figures = job.run_stage(name, f"{name}-{stamp}/", stage.flow(context), len(parts))
+    units = len(parts) if name == "filter" else None  # others go over the parts more than once
+    figures = job.run_stage(name, f"{name}-{stamp}/", stage.flow(context), units)
+    figures = {**_counted(context), **figures}
     record = record._replace(complete=True, figures=figures)
     files.write_json(_record_path(folder, name), record._asdict())
     for place in (PARTS, DONE):
         shutil.rmtree(folder / place / f"{name}-{stamp}", ignore_errors=True)
     return record
+
+
+def _counted(context: StageContext) -> dict[str, Any]:
+    """`in` and `out`, and drops by rule, as the decisions say."""
+    rules: Counter[str] = Counter()
+    out = 0
+    for part in context.parts:
+        table = decisions.read(context.folder, context.stage, part.name, ["kept", "rule"])
+        out += pc.sum(table.column("kept")).as_py() or 0
+        counts = pc.value_counts(table.column("rule").drop_null()).to_pylist()
+        rules.update({row["values"]: row["counts"] for row in counts})
+    return {"in": out + rules.total(), "out": out, "rules": dict(rules.most_common())}
 
 
 def _forget(folder: Path, name: str) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from codeflow.contracts import Flow
@@ -21,13 +20,11 @@ class FilterConfig:
     Attributes:
         filters: names of filters and profiles, `module:attr` or `file.py:attr`.
         rules: parameters by name of filter, as in `[filter.rules.message]`.
-        decontaminate: JSONL files of benchmark instances.
         max_error_share: of a part's triples that a filter may fail on before the run stops.
     """
 
     filters: tuple[str, ...] = ("default",)
     rules: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    decontaminate: tuple[str, ...] = ()
     max_error_share: float = 0.01
 
     def __post_init__(self) -> None:
@@ -37,14 +34,16 @@ class FilterConfig:
             if not isinstance(values, Mapping):
                 raise UsageError(f"filter.rules.{name}: expected a table, got {values!r}")
 
+    def decontaminated(self, paths: Sequence[str]) -> FilterConfig:
+        """With the filter `decontaminate` for these files of benchmark instances."""
+        named = dict.fromkeys((*self.filters, "decontaminate"))
+        values = {**self.rules.get("decontaminate", {}), "files": tuple(paths)}
+        return replace(self, filters=tuple(named), rules={**self.rules, "decontaminate": values})
+
 
 def flow(context: StageContext, filters: Sequence[LoadedFilter], config: FilterConfig) -> Flow:
-    """Judges all parts.
-
-    Returns:
-        `in`, `out`, `rules`: drops by rule.
-    """
-    results = yield [
+    """Judges all parts."""
+    yield [
         context.unit(
             part.name,
             judge,
@@ -52,11 +51,4 @@ def flow(context: StageContext, filters: Sequence[LoadedFilter], config: FilterC
         )
         for part in context.parts
     ]
-    rules: Counter[str] = Counter()
-    for result in results:
-        rules.update(result.value["rules"])
-    return {
-        "in": sum(result.value["in"] for result in results),
-        "out": sum(result.value["out"] for result in results),
-        "rules": dict(rules.most_common()),
-    }
+    return {}

@@ -8,7 +8,6 @@ by the rule FILTER/error with the traceback, and too many of them end the run.
 from __future__ import annotations
 
 import traceback
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -67,8 +66,7 @@ class _Decision:
 def judge(arguments: JudgeArguments, sink: Sink) -> dict[str, Any]:
     """Writes the decisions of a part.
 
-    Returns:
-        `in`, `out`, and `rules`: drops by rule; `triples` for the display.
+    Returns: `kept`, how many are left.
     """
     folder, part = Path(arguments.folder), arguments.part
     ids: list[str] = []
@@ -99,8 +97,7 @@ def judge(arguments: JudgeArguments, sink: Sink) -> dict[str, Any]:
             "scores": [sorted(d.scores.items()) for d in made],
         },
     )
-    rules = Counter(d.rule for d in made if d.rule is not None)
-    return {"in": len(made), "out": len(made) - rules.total(), "rules": dict(sorted(rules.items()))}
+    return {"kept": sum(d.rule is None for d in made)}
 
 
 def _columns(filters: Iterable[LoadedFilter]) -> list[str]:

@@ -3,15 +3,16 @@
 Vendored and generated files as mining marked them by GitHub's linguist rules (The Stack drops
 generated files by the same), and what stands beside its grammar (`parser.c` and `parser.y`); lock
 files and build output by name. A triple goes when more than `max_share` of its changed lines lie in
-vendored, generated or built files; at half, features that come with a rebuilt manual page went. A
-lock file is longer than what was done, so lock files only count where fewer than `min_own_lines`
-are left without them. Data (tables, translations, pictures as text, fixtures) are part of many good
+vendored, generated or built files; at half, features that come with a rebuilt manual page went.
+Vendored files count from `min_vendored_lines` on: fewer are a fix by hand, not an upgrade. A lock
+file is longer than what was done, so lock files only count where fewer than `min_own_lines` are
+left without them. Data (tables, translations, pictures as text, fixtures) are part of many good
 changes: a triple goes as `data-only` when it has nothing else.
 
 Linguist's "vendored" is meant for statistics of languages and takes in what projects do write: CI
 configuration, `.gitignore`, test fixtures, folders named `cache`. Those are not counted here.
 
-Cost: 2 µs a changed file; names are remembered.
+Cost: 3 µs a changed file; names are remembered.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ _DATA: Final = re.compile(
     r"|(?:^|/)(?:data|datasets?|fixtures|test[-_]?data|testdata|corpus|corpora|locales?|i18n|l10n"
     r"|translations|snapshots|__snapshots__|golden)/(?:.*/)?[^/]+\.(?:json|xml|ya?ml|txt|html?|sql"
     r"|properties|strings|resx)\Z"
-    r"|(?:^|/)(?:AUTHORS|CONTRIBUTORS|\.mailmap|ACKNOWLEDGEMENTS)(?:\.\w+)?\Z",
+    r"|(?:^|/)(?:AUTHORS|CONTRIBUTORS|\.mailmap|ACKNOWLEDGEMENTS)(?:\.(?:md|rst|txt|adoc))?\Z",
     re.IGNORECASE,
 )
 
@@ -71,6 +72,7 @@ class Paths:
 
     max_share: float = 0.8
     min_own_lines: int = 10
+    min_vendored_lines: int = 100
 
     why: ClassVar[str] = "changes mostly in vendored, generated, lock or built files, or data only"
     cost: ClassVar[Cost] = "columns"
@@ -91,6 +93,8 @@ class Paths:
         total = lines.total()
         locks, data, own = (lines.pop(what, 0) for what in ("lock-file", "data-only", None))
         reason = None
+        if lines["vendored"] < self.min_vendored_lines:
+            own += lines.pop("vendored", 0)
         if lines.total() > self.max_share * (total - locks):
             reason = lines.most_common(1)[0][0]
         elif locks > own + data and own < self.min_own_lines:
@@ -115,6 +119,11 @@ def is_lock(path: str) -> bool:
     return _LOCK.search(path) is not None
 
 
+def is_data(path: str) -> bool:
+    """Whether a file holds data: no source, no prose, no configuration."""
+    return _DATA.search(path) is not None
+
+
 @lru_cache(maxsize=1 << 14)
 def file_class(path: str, vendored: bool, generated: bool) -> str | None:
     """The reason to drop a change to this file alone; None for files that people write."""
@@ -126,4 +135,4 @@ def file_class(path: str, vendored: bool, generated: bool) -> str | None:
         return "build-output"
     if generated:
         return "generated"
-    return "data-only" if _DATA.search(path) else None
+    return "data-only" if is_data(path) else None

@@ -38,7 +38,7 @@ STRICT: Final = Profile(
         "paths": {"max_share": 0.5},
         "size": {"max_files": 8, "max_lines": 500, "max_tokens": 8192},
         "message": {"min_words": 5, "min_share": 0.75},
-        "content": {"max_mean_chars": 100.0, "max_share": 0.0},
+        "content": {"max_mean_chars": 100.0, "max_share": 0.05},
         "file-size": {"max_bytes": 50_000, "max_lines": 1000},
     },
 )

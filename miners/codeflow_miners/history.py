@@ -37,7 +37,7 @@ class Chain(NamedTuple):
     first: int
     commits: list[Commit]
     starts: list[int]
-    contained: list[tuple[bytes, int, bool]]
+    contained: list[tuple[bytes, int, float, bool]]
 
 
 def read_chain(
@@ -78,7 +78,10 @@ def read_chain(
     contained = [
         row
         for k, commit_id in enumerate(chain)
-        for row in ((commit_id, k, True), *((other, k, False) for other in brought.get(k, ())))
+        for row in (
+            (commit_id, k, positions[k], True),
+            *((other, k, positions[k], False) for other in brought.get(k, ())),
+        )
     ]
     return Chain(len(chain), roots, start, kept, list(range(max(0, stop - start))), contained)
 

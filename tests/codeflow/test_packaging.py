@@ -97,7 +97,7 @@ def test_the_miner_of_a_third_party_is_a_kind_like_ours(tmp_path: Path) -> None:
     expected = {(chain[old], chain[old + 6]) for old in (18, 24, 30)}
     assert {(row["old_commit"], row["new_commit"]) for row in rows} == expected
     assert {row["kind"] for row in rows} == {"release"}
-    assert [dict(row["scores"]) for row in rows] == [{"commits": 6.0}] * 3
+    assert [row["scores"] for row in rows] == [[{"key": "commits", "value": 6.0}]] * 3
     for row in rows:
         assert (
             row["old_tree"]
