@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -155,8 +156,7 @@ def contents_ids(files: pa.ListArray) -> list[bytes | None]:
     columns = [pc.struct_field(flat, name).to_pylist() for name in ChangedFile._fields]
     changed = list(map(ChangedFile._make, zip(*columns, strict=True)))
     ends = np.cumsum(pc.list_value_length(files).to_numpy()).tolist()
-    starts = [0, *ends[:-1]]
-    return [contents_id(changed[a:b]) if a < b else None for a, b in zip(starts, ends, strict=True)]
+    return [contents_id(changed[a:b]) if a < b else None for a, b in pairwise([0, *ends])]
 
 
 def _batches(triples: pa.Table, where: str) -> Iterator[tuple[int, Lines]]:

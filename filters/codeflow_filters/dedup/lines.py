@@ -10,7 +10,7 @@ Costs a few passes over the bytes and arrays of a few words a line, no loop in P
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeAlias, cast
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -51,10 +51,10 @@ class Lines(NamedTuple):
 
     def starting_with(self, head: bytes) -> Bools:
         """(L,) whether a line starts with two given bytes."""
-        found = self.first == head[0]
+        found: Bools = self.first == head[0]
         at = np.flatnonzero(found)
         found[at] = self.text[self.starts[at] + 1] == head[1]  # a newline at least
-        return cast(Bools, found)
+        return found
 
 
 def find_lines(text: Bytes, patches: Ints) -> Lines:
