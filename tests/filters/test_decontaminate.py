@@ -113,6 +113,16 @@ def test_the_date_of_the_instance_itself_is_after(tmp_path: Path) -> None:
     assert decontaminate(span(0, 1, committed_at=at.replace(hour=9))).kept
 
 
+def test_the_earliest_date_counts(tmp_path: Path) -> None:
+    rows = [
+        instance(instance_id=str(year), base_commit=f"{year:040d}", created_at=f"{year}-01-02")
+        for year in (2016, 2013, 2015)
+    ]
+    decontaminate = decontaminator(tmp_path, *rows)
+    assert decontaminate(span(0, 1, year=2013)).kept
+    assert (decontaminate(span(0, 1, year=2014)).detail or "").startswith("2013 ")
+
+
 def test_a_fork_is_dated_too_when_its_chain_proves_it(tmp_path: Path) -> None:
     lost = instance(instance_id="lost", base_commit="f" * 40, created_at="2013-01-01T00:00:00Z")
     decontaminate = decontaminator(tmp_path, instance(), lost)
@@ -203,6 +213,16 @@ def test_files_of_a_patch_in_another_order_are_the_same_change(tmp_path: Path) -
     assert gold(tmp_path, second)(triple).kept, "a short one is not looked for inside"
 
 
+def test_lines_that_a_gold_patch_only_moves_are_not_its_answer(tmp_path: Path) -> None:
+    body = [f"        total = combine(total, weight_{k}, key_{k}, scale_{k})" for k in range(9)]
+    block = "\n".join(body)
+    old = f"def first():\n{block}\n\ndef second():\n    pass\n"
+    new = f"def first():\n    pass\n\ndef second():\n{block}\n"
+    rule = gold(tmp_path, plant({"m.py": old}, {"m.py": new}).patch)
+    # it was written long before, by a triple that has nothing to do with the task
+    assert rule(planted({"m.py": "x = 1\n"}, {"m.py": f"x = 1\n{block}\n"})).kept
+
+
 # n-grams
 
 STATEMENT = (
@@ -230,6 +250,7 @@ def test_text_is_found_in_messages_and_on_both_sides_of_the_patch(tmp_path: Path
         (planted(old, new), "the new side of doc/a.py"),
         (planted(new, old), "the old side of doc/a.py"),
         (planted({**old, "a": "1\n"}, {**new, "a": "2\n"}), "the new side of doc/a.py"),
+        (planted({**old, "z": "1\n"}, {**new, "z": "2\n"}), "the new side of doc/a.py"),
         (planted(new, {"doc/a.py": f"x = 2\n{comment}"}), "the new side of doc/a.py"),
     ]:
         verdict = rule(triple)

@@ -19,23 +19,8 @@ from codeflow_filters.decontaminate.hunks import files
 from codeflow_filters.decontaminate.ngrams import COMMON, NgramIndex, informative, tokens
 
 WORDS = [
-    "return",
-    "value",
-    "of",
-    "the",
-    "Session",
-    "adapter",
-    "self",
-    "x1",
-    "x2",
-    "None",
-    "raise",
-    "0",
-    "1",
-    "42",
-    "_private",
-    "héllo",
-    "is",
+    *("return", "value", "of", "the", "Session", "adapter", "self", "x1", "x2", "None"),
+    *("raise", "0", "1", "42", "_private", "héllo", "is"),
 ]
 TEXTS = st.lists(st.sampled_from(WORDS) | st.sampled_from([" ", "\n", "(", ".", "-- ", "\t"])).map(
     " ".join
