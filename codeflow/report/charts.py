@@ -95,7 +95,7 @@ def _theme() -> Spec:
         "gridColor": "var(--rule)",
         "domainColor": "var(--rule)",
         "tickColor": "var(--rule)",
-        "labelLimit": 150,
+        "labelLimit": 170,
         "titlePadding": 8,
     }
     return {

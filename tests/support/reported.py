@@ -151,8 +151,6 @@ def _publish(reported: Reported, rows: Sequence[LedgerRow]) -> None:
     ):
         counts = {"in": left, "out": left - by_stage[name]}
         left -= by_stage[name]
-        if name == "mix":  # counts no triples but those of its languages
-            counts = {}
         settings = {"threshold": 0.7} if name == "dedup" else {}
         record = {"stage": name, "hash": "0", "settings": settings, "figures": counts | figures}
         stages.append(record)
