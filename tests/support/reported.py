@@ -77,7 +77,7 @@ def mined(folder: Path) -> Path:
     hostile_repository(folder / HOSTILE_REPO)
     small_history(folder / PLAIN_REPO, COMMITS)
     listed = [str(folder / HOSTILE_REPO), str(folder / PLAIN_REPO)]
-    codeflow.mine(repos=listed, out=folder / "data", workers=1)
+    codeflow.mine(repos=listed, out=folder / "data", until="mine")
     return folder / "data"
 
 
