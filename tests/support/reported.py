@@ -91,7 +91,8 @@ def curated(folder: Path) -> Reported:
         LedgerRow("open", "missing", f"no such folder {ATTACK}", FAILED_REPO),
     ]
     near: dict[str, dict[str, Any]] = {}  # by kind, the latest that stayed
-    wheel = [None, None, None, *DROPS, None]
+    first, second, *_ = DROPS  # rules drop unlike numbers
+    wheel = [None, None, *DROPS, None, first, second, None, first]
     for number, row in enumerate(rows):
         if number % 4 == 3:  # these histories have no spans of their own
             both = {"commits": row["commits"] * 2, "messages": row["messages"] * 2}
