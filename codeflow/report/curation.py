@@ -18,6 +18,7 @@ from codeflow.report.gather import Published
 from codeflow.report.stages import Ledger, Stage
 from codeflow.report.words import count, percent, short
 
+_NEGLIGIBLE = 0.0005
 _STAGES = {
     "filter": "the filters",
     "dedup": "deduplication",
@@ -185,7 +186,9 @@ def _mixed(mix: dict[str, dict[str, Any]]) -> Chart:
     was = sum(abs(before[k] - target[k]) for k in mix) / 2
     total = short(sum(values["tokens_after"].values()))
     takeaway = f"{total} tokens, as estimated."
-    if any(target.values()):
+    if any(target.values()) and max(was, away) < _NEGLIGIBLE:
+        takeaway += " Their shares were the target, and are."
+    elif any(target.values()):
         takeaway += (
             f" {percent(was)} of them were of the wrong language before, measured by the target, "
             f"and {percent(away)} are after."

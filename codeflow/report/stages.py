@@ -74,23 +74,13 @@ class Ledger:
 
 
 def read_stages(manifest: Mapping[str, Any]) -> list[Stage]:
-    """The stages behind what is published, in order; none for a folder that was only mined.
-
-    A stage that does not count triples itself has them in its languages, as the mix does.
-    """
+    """The stages behind what is published, in order; none for a folder that was only mined."""
     found = []
     for record in manifest.get("stages") or ():
         figures, settings = record.get("figures") or {}, record.get("settings") or {}
-        languages = figures.get("languages") or {}
-        given = figures.get("in", figures.get("triples", _sum(languages, "triples")))
-        kept = figures.get("out", figures.get("kept", _sum(languages, "kept")))
-        found.append(Stage(str(record.get("stage")), given, kept, settings, figures))
+        counts = figures.get("in"), figures.get("out")
+        found.append(Stage(str(record.get("stage")), *counts, settings, figures))
     return found
-
-
-def _sum(languages: Mapping[str, Mapping[str, Any]], name: str) -> int | None:
-    values = [line[name] for line in languages.values() if name in line]
-    return sum(values) if values else None
 
 
 def read_ledger(dataset: Dataset, stages: list[Stage]) -> Ledger:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from codeflow.dataset import Dataset
 from codeflow.records import LedgerRow
@@ -89,22 +89,18 @@ def tiles(
     dataset: Dataset, published: Published, done: Sequence[Stage], ledger: Ledger
 ) -> list[Tile]:
     """The numbers to see first."""
-    held_out = published.splits["validation"]
+    held_out = f"{published.splits['validation']:,} held out"
     given = mined_triples(published, done) + ledger.dropped("mine")
+    weight = f"{published.weight:,.0f}"
     weighted = abs(published.weight - published.triples) > 0.5
     lines = sum(int(values.sum()) for values in published.sizes.get("lines", {}).values())
     patches = sum(int(values.sum()) for values in published.sizes.get("bytes", {}).values())
     known = Counter({k: n for k, n in published.languages.items() if k != "unknown"})
     first = [label(name, 20) for name, _ in top(known, 2)[0]]
+    mined = len(dataset.manifest.get("repositories") or published.by_repo)
     failed = len(ledger.repositories) + ledger.more_repositories
     return [
-        Tile(
-            f"{published.triples:,}",
-            "triples",
-            f"weighted {published.weight:,.0f}"
-            if weighted
-            else (f"{held_out:,} held out" if held_out else "none held out"),
-        ),
+        Tile(f"{published.triples:,}", "triples", f"weighted {weight}" if weighted else held_out),
         Tile(
             percent(published.triples / given) if given else "–",
             "kept",
@@ -113,7 +109,7 @@ def tiles(
         Tile(
             f"{len(published.by_repo):,}",
             "repositories",
-            f"{failed:,} not mined" if failed else "none failed",
+            f"of {mined:,} mined" + (f", {failed:,} failed" if failed else ""),
         ),
         Tile(f"{len(known):,}", "languages", listing(first) + " first" if first else "none known"),
         Tile(short(lines), "changed lines", f"{human_bytes(patches)} of patches"),
@@ -140,7 +136,8 @@ def _dropped(row: LedgerRow, found: Found) -> Shown:
     commit = (row.new_commit or "")[:10]
     if example is None:
         return Shown(f"{label(row.repo)} {commit}", "", note)
-    return shown(example, _DROP_LINES if row.stage in _PASSED_FILTERS else 0, note)
+    drawn = shown(example, _DROP_LINES if row.stage in _PASSED_FILTERS else 0)
+    return replace(drawn, note="" if note == drawn.title else note)
 
 
 def pair(kept: Example, dropped: Example, detail: str) -> list[Shown]:

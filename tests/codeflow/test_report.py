@@ -158,7 +158,7 @@ def test_a_folder_that_was_only_mined(tmp_path: Path) -> None:
 
 def test_a_folder_without_triples(tmp_path: Path) -> None:
     (tmp_path / "none").mkdir()
-    summary = codeflow.mine(repos=[str(tmp_path / "none")], out=tmp_path / "data", workers=1)
+    summary = codeflow.mine(repos=[str(tmp_path / "none")], out=tmp_path / "data", until="mine")
     assert summary.failed
     page = render(tmp_path / "data")
     assert "0 triples from 0 repositories" in page

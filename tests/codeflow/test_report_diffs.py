@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import gitdag
@@ -16,7 +16,8 @@ WHOLE = 10**9
 
 # lines that look like parts of a patch when a sign is put before them
 LINES = ("-- a/x", "++ b/x", "@ -1 +1 @@", "", " ", "\t", "diff --git a/x b/x", "a b c", "a b d")
-TEXTS = st.lists(st.sampled_from(LINES), max_size=12).map(lambda lines: "\n".join(lines))
+TEXTS = st.lists(st.sampled_from(LINES), max_size=12).map("\n".join)
+ALIKE = st.lists(st.sampled_from(LINES[:3]), max_size=8).map("\n".join)  # hunks of many runs
 
 
 def text_of(line: Line) -> str:
@@ -24,7 +25,8 @@ def text_of(line: Line) -> str:
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=2))
+@example([("a\nb\nc\n", "x\nb\n")])  # the last line of the hunk is a removed one
+@given(st.lists(st.tuples(TEXTS, TEXTS) | st.tuples(ALIKE, ALIKE), min_size=1, max_size=2))
 def test_lines_are_those_that_the_strict_parser_reads(pairs: list[tuple[str, str]]) -> None:
     patch = git_diff(
         {f"f{n}": old for n, (old, _) in enumerate(pairs)},

@@ -91,7 +91,8 @@ def curated(folder: Path) -> Reported:
         LedgerRow("open", "missing", f"no such folder {ATTACK}", FAILED_REPO),
     ]
     near: dict[str, dict[str, Any]] = {}  # by kind, the latest that stayed
-    wheel = [None, None, None, *DROPS, None]
+    first, second, *_ = DROPS  # rules drop unlike numbers
+    wheel = [None, None, *DROPS, None, first, second, None, first]
     for number, row in enumerate(rows):
         if number % 4 == 3:  # these histories have no spans of their own
             both = {"commits": row["commits"] * 2, "messages": row["messages"] * 2}
@@ -151,8 +152,6 @@ def _publish(reported: Reported, rows: Sequence[LedgerRow]) -> None:
     ):
         counts = {"in": left, "out": left - by_stage[name]}
         left -= by_stage[name]
-        if name == "mix":  # counts no triples but those of its languages
-            counts = {}
         settings = {"threshold": 0.7} if name == "dedup" else {}
         record = {"stage": name, "hash": "0", "settings": settings, "figures": counts | figures}
         stages.append(record)
