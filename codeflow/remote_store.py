@@ -68,7 +68,7 @@ class Store:
 @contextmanager
 def store(url: str) -> Iterator[Store]:
     """The store behind a URL; whatever its library raises becomes one line."""
-    import fsspec  # type: ignore[import-untyped]
+    import fsspec
 
     protocol = fsspec.core.split_protocol(url)[0]
     options = {"auto_mkdir": True} if protocol in ("file", "local") else {}

@@ -33,6 +33,7 @@ from codeflow.loopcoder.optim import Optimizer, learning_rate
 from codeflow.loopcoder.outcome import Outcome, Result
 from codeflow.loopcoder.parallel import World, accumulating, inner, joined, local, make_model
 from codeflow.loopcoder.shards import Source, data_hash, open_sources
+from codeflow.loopcoder.trained import keep_tokenizer
 from codeflow.loopcoder.validation import validate
 
 Observer = Callable[["Training"], None]
@@ -131,6 +132,7 @@ class Training:
             fold_losses = self._start_from_parent()
         if world.first:
             write_json(out / "recipe.json", as_mapping(recipe))
+            keep_tokenizer(self.sources[0].folder, out)
             self.log = metrics.Log(out, self.step, recipe.run.tensorboard)
             if fold_losses:
                 self.log.write("fold", 0, fold_losses)

@@ -10,7 +10,7 @@ Costs a few passes over the bytes and arrays of a few words a line, no loop in P
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -54,7 +54,7 @@ class Lines(NamedTuple):
         found = self.first == head[0]
         at = np.flatnonzero(found)
         found[at] = self.text[self.starts[at] + 1] == head[1]  # a newline at least
-        return found
+        return cast(Bools, found)
 
 
 def find_lines(text: Bytes, patches: Ints) -> Lines:
