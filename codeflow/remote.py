@@ -1,9 +1,11 @@
 """A dataset folder on an object store, or wherever else fsspec reaches: `s3://bucket/prefix`.
 
-A run works in a local folder, because units rename, link and map files; what it published is then
-uploaded. A prefix with a `manifest.json` is a whole dataset at every moment: a mark that the
-prefix is ours goes first, then the manifest of another dataset goes away, then what is not listed;
-then come the files, and the manifest last. `steps` is that order and nothing else.
+A run works in a local folder, because units rename, link and map files; what its manifest lists is
+then uploaded, so neither `mined/` nor `tokens/`. A prefix with a `manifest.json` is a whole dataset
+at every moment: a mark that the prefix is ours goes first, then the manifest of another dataset
+goes away, then what is not listed; then come the files, and the manifest last. `steps` is that
+order and nothing else. A file is one PUT; a large one that the store's client splits (s3fs does,
+from 100 MB on) still appears as a whole.
 
 A killed upload goes on: a journal beside the run says which file was put, and the store's own
 checksum of it; a file is put again unless both are what they were. On another machine, without
