@@ -77,8 +77,11 @@ def export(
         raise UsageError(f"{target}: exists and is not an empty folder; choose another for export")
     if tokenizer is not None and not Path(tokenizer).is_file():
         raise UsageError(f"{tokenizer}: no such tokenizer file")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    except OSError as error:
+        raise CodeflowError(f"{target}: cannot be written: {error}") from None
     try:
         _write_tensors(model, part, shard_bytes)
         _write_json(part / "config.json", _hf_config(model, eos_token_ids))
