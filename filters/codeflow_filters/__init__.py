@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from codeflow.contracts import Filter, Profile
 from codeflow_filters.bots import Bots
 from codeflow_filters.content import Content
+from codeflow_filters.decontaminate.filter import Decontaminate
+from codeflow_filters.decontaminate.swe_bench import SweBenchRepos
 from codeflow_filters.license import License
 from codeflow_filters.message import Message
 from codeflow_filters.optout import OptOut
@@ -25,6 +27,7 @@ from codeflow_filters.trivial import Trivial
 FILTERS: Mapping[str, Callable[..., Filter] | Profile] = {
     "bots": Bots,
     "content": Content,
+    "decontaminate": Decontaminate,
     "file-size": FileSize,
     "license": License,
     "message": Message,
@@ -33,6 +36,7 @@ FILTERS: Mapping[str, Callable[..., Filter] | Profile] = {
     "reverts": Reverts,
     "secrets": Secrets,
     "size": Size,
+    "swe-bench-repos": SweBenchRepos,
     "syntax": Syntax,
     "trivial": Trivial,
     "default": DEFAULT,

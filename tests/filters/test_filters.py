@@ -45,7 +45,7 @@ def test_a_filter_is_a_frozen_record_that_says_what_it_is(name: str) -> None:
     assert pickle.loads(pickle.dumps(made)) == made
 
 
-@pytest.mark.parametrize("name", CLASSES)
+@pytest.mark.parametrize("name", CLASSES.keys() - {"decontaminate"})  # it needs files
 def test_a_filter_looks_at_nothing_but_what_it_says(name: str) -> None:
     """With the other columns missing it still answers: asking for one would raise."""
     made = CLASSES[name]()
@@ -68,6 +68,8 @@ def test_every_filter_can_drop_and_says_why() -> None:
     )
     names = {"names": ("owner",)}
     for name, factory in CLASSES.items():
+        if name in ("decontaminate", "swe-bench-repos"):
+            continue  # what they drop is a matter of names and files: test_decontaminate
         made = factory(**names) if name == "optout" else factory()
         verdict = made(OF_ITS_OWN.get(name, bad))
         assert not verdict.kept, name
