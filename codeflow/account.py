@@ -17,10 +17,11 @@ import pyarrow.parquet as pq
 
 from codeflow import files
 from codeflow.drive import Outcome
-from codeflow.publish import MinedFile
+from codeflow.mined import MinedIndex
 from codeflow.records import LEDGER, LedgerRow, table_of
+from codeflow.stages.chain import Record
 from codeflow.summary import Failure as FailedRepository
-from codeflow.summary import LeftOut, Summary
+from codeflow.summary import LeftOut, StageCount, Summary
 from codeflow.units import MINED, Failure
 
 
@@ -29,8 +30,8 @@ def write_run_ledger(
     sources: Mapping[str, Any],
     outcomes: Mapping[str, Outcome],
     opened: Mapping[str, Any],
-) -> MinedFile:
-    """Ledger rows of whole repositories: what failed, what is another's, repeated lines."""
+) -> str:
+    """Writes ledger rows of whole repositories: what failed, what is another's, repeated lines."""
     rows = []
     for key in sorted(outcomes, key=lambda key: str(sources[key].repo)):
         source, outcome = sources[key], outcomes[key]
@@ -40,12 +41,12 @@ def write_run_ledger(
                 LedgerRow(
                     stage,
                     outcome.rule,
-                    _without_folders(outcome.reason),
+                    without_folders(outcome.reason),
                     source.repo,
-                    detail=outcome.detail and _without_folders(outcome.detail),
+                    detail=outcome.detail and without_folders(outcome.detail),
                 )
             )
-        elif not outcome["mined"]:
+        elif not outcome["tables"]:
             reason = "every change of its window belongs to another repository of its family"
             rows.append(LedgerRow("families", "fork", reason, source.repo))
         for line in source.repeats:
@@ -54,54 +55,54 @@ def write_run_ledger(
     path = f"{MINED}/ledger.parquet"
     with files.parquet(out / path, LEDGER) as writer:
         writer.write(table_of(rows, LEDGER))
-    return MinedFile(path, (out / path).stat().st_size)
+    return path
 
 
 # in a traceback, or an absolute path in running text; not the path of a URL
 _FOLDERS = re.compile(r"""(?<=File ")[^"\n]*/|(?<![\w.~/-])/(?:[^\s/:'"]+/)+""")
 
 
-def _without_folders(text: str) -> str:
+def without_folders(text: str) -> str:
     """A ledger is published: the folders of this machine, and whose they are, stay out of it."""
     return _FOLDERS.sub("", text)
 
 
 def summarise(
     out: Path,
-    sources: Mapping[str, Any],
-    outcomes: Mapping[str, Outcome],
+    index: MinedIndex,
+    records: Sequence[Record],
     lines: Sequence[Mapping[str, Any]],
     kinds: Mapping[str, int],
-    deterministic: bool,
     elapsed_s: float,
 ) -> Summary:
     """The summary of a published folder.
 
     Args:
+        records: the stages that decided.
         lines: the manifest's lines of its files.
-        kinds: triples of each kind.
+        kinds: published triples of each kind.
     """
     failed = [
-        FailedRepository(sources[key].repo, outcome.rule, outcome.reason)
-        for key, outcome in outcomes.items()
-        if isinstance(outcome, Failure)
+        FailedRepository(r.repo, r.failure["rule"], r.failure["reason"])
+        for r in index.repositories
+        if r.failure is not None
     ]
-    good = [outcome for outcome in outcomes.values() if not isinstance(outcome, Failure)]
     blobs, content_bytes = _count_blobs(out, lines)
     shown = _shown(out)
     return Summary(
-        repositories=len(sources),
-        mined=len(good),
+        repositories=len(index.repositories),
+        mined=len(index.good),
         failed=failed,
-        commits_read=sum(outcome.get("steps", 0) for outcome in good),
+        commits_read=sum(r.steps for r in index.good),
         triples_by_kind=kinds,
+        stages=[StageCount(r.name, r.figures["in"], r.figures["out"]) for r in records],
         left_out=_left_out(out, lines),
         blobs=blobs,
         content_bytes=content_bytes,
         disk_bytes=sum(line["bytes"] for line in lines),
         elapsed_s=elapsed_s,
         out=shown,
-        deterministic=deterministic,
+        deterministic=index.deterministic,
         next_command=f"codeflow inspect {shlex.quote(shown)}",
     )
 
@@ -116,6 +117,7 @@ def stored_summary(values: Mapping[str, Any], out: Path) -> Summary:
             "next_command": f"codeflow inspect {shlex.quote(shown)}",
             "failed": [FailedRepository(*row) for row in values["failed"]],
             "left_out": [LeftOut(*row) for row in values["left_out"]],
+            "stages": [StageCount(*row) for row in values["stages"]],
         }
     )
 
@@ -158,16 +160,6 @@ def _left_out(out: Path, lines: Sequence[Mapping[str, Any]]) -> list[LeftOut]:
     return sorted(left_out, key=lambda row: (-row.rows, row.stage, row.rule))
 
 
-def good_repositories(
-    sources: Mapping[str, Any], good: Mapping[str, Any], opened: Mapping[str, Any]
-) -> list[dict[str, Any]]:
-    """What the card says of each mined repository."""
-    return [
-        {"repo": sources[key].repo, "url": sources[key].url, "head": opened[key]["head"]}
-        for key in good
-    ]
-
-
 def outcome_of(record: dict[str, Any]) -> Outcome:
     """An outcome from the JSON it was stored as."""
     return Failure(**record["failure"]) if "failure" in record else record
@@ -178,9 +170,13 @@ def record_of(outcome: Outcome) -> dict[str, Any]:
     return {"failure": outcome._asdict()} if isinstance(outcome, Failure) else outcome
 
 
-def forked_families(opened: Mapping[str, dict[str, Any]]) -> list[tuple[str, ...]]:
-    """Keys of opened repositories that share a root, two or more together."""
+def families(opened: Mapping[str, dict[str, Any]]) -> list[tuple[str, ...]]:
+    """Keys of opened repositories, those that share a root together."""
     from codeflow_miners.families import families
 
-    roots = {key: value["roots"] for key, value in opened.items() if "failure" not in value}
-    return [group for group in families(roots) if len(group) > 1]
+    return families({k: value["roots"] for k, value in opened.items() if "failure" not in value})
+
+
+def forked_families(opened: Mapping[str, dict[str, Any]]) -> list[tuple[str, ...]]:
+    """The families of two or more."""
+    return [group for group in families(opened) if len(group) > 1]

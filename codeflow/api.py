@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from codeflow.config import MineConfig, Window, from_mapping, read_toml
+from codeflow.config import MineConfig, Window
+from codeflow.curate import plan
 from codeflow.errors import UsageError
+from codeflow.plugins import Spec
 from codeflow.run import Execution, run
+from codeflow.settings import Settings, read_settings
 from codeflow.summary import Summary
 
 PathLike = str | os.PathLike[str]
@@ -22,8 +24,10 @@ def mine(
     *,
     kinds: Iterable[str] | None = None,
     window: tuple[float, float] | None = None,
+    filters: Sequence[Spec] | None = None,
+    until: str = "mix",
     workers: int = 1,
-    config: MineConfig | PathLike | None = None,
+    config: Settings | MineConfig | PathLike | None = None,
 ) -> Summary:
     """Mines repositories into a dataset folder, or goes on with a run that was stopped.
 
@@ -36,8 +40,12 @@ def mine(
         out: the dataset folder, made if it is not there.
         kinds: kinds of triples, `("span", "commit")` by default; before that of `config`.
         window: the part of a project's life in positions, half-open; before that of `config`.
+        filters: names of filters and profiles, `module:attr`, `file.py:attr`, and functions
+            `Triple -> Verdict`; `["default"]` by default; before those of `config`.
+        until: the last stage to run: `mine`, `filter`, `dedup` or `mix`.
         workers: 1 works in this process, more are Ray tasks on this machine.
-        config: what `--config` takes, or its `[mine]` table as a `MineConfig`.
+        config: what `--config` takes, or it as `Settings`, or its `[mine]` table as a
+            `MineConfig`.
 
     Raises:
         UsageError: something above is wrong, or `out` holds something else.
@@ -52,28 +60,22 @@ def mine(
         sources = parse_sources((os.fspath(repo) for repo in repos), Path.cwd())
     if workers < 1:
         raise UsageError(f"workers {workers}: give 1 or more")
-    if not isinstance(config, MineConfig):
-        config = read_config(None if config is None else Path(config))
-    config = with_choices(config, kinds, window)
-    return run(sources, Path(out), config, Execution(workers), Quiet())
+    if until == "tokens":
+        raise UsageError("until 'tokens': call codeflow.tokens.stage.tokenize afterwards")
+    if isinstance(filters, str):
+        raise UsageError(f"filters {filters!r}: give a list")
+    settings = _settings(config)
+    stages = plan(settings, until, filters)
+    mining = with_choices(settings.mine, kinds, window)
+    return run(sources, Path(out), mining, Execution(workers), Quiet(), stages)
 
 
-def read_config(path: Path | None) -> MineConfig:
-    """The `[mine]` table of a configuration file; without one, the defaults.
-
-    Raises:
-        UsageError: names the file and the key that is wrong.
-    """
-    if path is None:
-        return MineConfig()
-    tables = read_toml(path)
-    for name in tables:
-        if name != "mine":
-            raise UsageError(f"{path}: unknown table or key {name!r}; known: [mine]")
-    values: Any = tables.get("mine", {})
-    if not isinstance(values, Mapping):
-        raise UsageError(f"{path}: mine must be a table")
-    return from_mapping(MineConfig, values, f"{path}: mine")
+def _settings(config: Settings | MineConfig | PathLike | None) -> Settings:
+    if isinstance(config, Settings):
+        return config
+    if isinstance(config, MineConfig):
+        return Settings(mine=config)
+    return read_settings(None if config is None else Path(config))
 
 
 def with_choices(

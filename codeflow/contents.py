@@ -47,6 +47,7 @@ class _Index(NamedTuple):
     prefixes: npt.NDArray[np.uint64]
     groups: npt.NDArray[np.int32]
     rows: npt.NDArray[np.int32]
+    sizes: npt.NDArray[np.int64] | None
 
 
 class Shards:
@@ -97,12 +98,14 @@ class Shards:
 class ContentStore:
     """Rows of `blobs` or `trees` by (repo, id)."""
 
-    def __init__(self, shards: Shards, column: str, what: str) -> None:
+    def __init__(self, shards: Shards, column: str, what: str, size: str | None = None) -> None:
         """
         Args:
             column: the one that holds what is looked up.
             what: its name in messages.
+            size: the column of sizes, for `total_bytes`.
         """
+        self._size = size
         self._shards = shards
         self._column = column
         self._what = what
@@ -132,6 +135,14 @@ class ContentStore:
         for id in missing:
             raise self._missing(repo, id)
 
+    def total_bytes(self, repo: str, ids: Iterable[str]) -> int:
+        """The size of some distinct contents together, found without reading them."""
+        index = self._index(repo)
+        assert index.sizes is not None, "made without a column of sizes"
+        prefixes = np.array([_prefix(id) for id in ids], dtype=np.uint64)
+        places = np.minimum(np.searchsorted(index.prefixes, prefixes), len(index.prefixes) - 1)
+        return int(index.sizes[places].sum()) if len(prefixes) and len(index.sizes) else 0
+
     def _candidates(self, repo: str, id: str) -> list[tuple[int, int]]:
         """(row group, row) of all rows whose id starts like this one: nearly always one."""
         index = self._index(repo)
@@ -155,22 +166,32 @@ class ContentStore:
         prefixes: list[npt.NDArray[np.uint64]] = []
         groups: list[npt.NDArray[np.int32]] = []
         rows: list[npt.NDArray[np.int32]] = []
+        sizes: list[npt.NDArray[np.int64]] = []
+        wanted = ["repo", "id"] if self._size is None else ["repo", "id", self._size]
         for number, group in enumerate(self._shards.groups):
             if not group.may_hold(repo, repo):
                 continue
-            table = self._shards.read(group, ["repo", "id"])
+            table = self._shards.read(group, wanted)
             mine = np.flatnonzero(pc.equal(table.column("repo"), repo).to_numpy())
             ids = table.column("id").take(pa.array(mine)).to_pylist()
             prefixes.append(np.array([_prefix(id) for id in ids], dtype=np.uint64))
             groups.append(np.full(len(mine), number, dtype=np.int32))
             rows.append(mine.astype(np.int32))
+            if self._size is not None:
+                sizes.append(table.column(self._size).to_numpy()[mine].astype(np.int64))
         index = _Index(
             np.concatenate(prefixes) if prefixes else np.empty(0, np.uint64),
             np.concatenate(groups) if groups else np.empty(0, np.int32),
             np.concatenate(rows) if rows else np.empty(0, np.int32),
+            np.concatenate(sizes) if sizes else None,
         )
         order = np.argsort(index.prefixes, kind="stable")
-        self._indices[repo] = _Index(index.prefixes[order], index.groups[order], index.rows[order])
+        self._indices[repo] = _Index(
+            index.prefixes[order],
+            index.groups[order],
+            index.rows[order],
+            None if index.sizes is None else index.sizes[order],
+        )
         if len(self._indices) > CACHED_REPOS:
             self._indices.popitem(last=False)
         return self._indices[repo]

@@ -181,6 +181,37 @@ class Filter(Protocol):
         ...
 
 
+class RepositoryView(Protocol):
+    """A repository as a filter may look at it as a whole."""
+
+    @property
+    def repo(self) -> str:
+        """Its identity, the `repo` column."""
+        ...
+
+    @property
+    def url(self) -> str:
+        """Its public address, the `repo_url` column."""
+        ...
+
+    def contained(self) -> pa.Table:
+        """Every commit its head reaches, in the schema `codeflow.records.CONTAINED`."""
+        ...
+
+    def triples(self, columns: Sequence[str]) -> Iterable[Triple]:
+        """All its mined triples with these columns."""
+        ...
+
+
+@runtime_checkable
+class RepositoryFilter(Protocol):
+    """A filter that has to know the repository before it can judge: see `Filter` for the rest."""
+
+    def within(self, repository: RepositoryView) -> Callable[[Triple], Verdict]:
+        """What judges the triples of this repository. Called once a repository and part."""
+        ...
+
+
 @dataclass(frozen=True)
 class Profile:
     """A named list of filters with parameters, in the same dict as filters.

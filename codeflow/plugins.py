@@ -1,18 +1,32 @@
-"""Finds miners through their entry points, ours and everybody's in the same way."""
+"""Finds miners and filters: through entry points, ours and everybody's in the same way, and, for
+filters, in a module, a Python file or a function that is given as it is."""
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Mapping
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import ModuleType
 from typing import Any, cast
 
 from codeflow.config import from_mapping
-from codeflow.contracts import Miner
+from codeflow.contracts import CONTENTS, COSTS, Cost, Miner, Profile, RepositoryFilter
 from codeflow.errors import UsageError
+from codeflow.records import TRIPLES
 
 MINERS_GROUP = "codeflow.miners"
+FILTERS_GROUP = "codeflow.filters"
+
+Spec = str | Callable[..., Any]
+"""A filter as a user names it: NAME, `module:attr`, `file.py:attr`, or a callable."""
 
 
 def load_miners(
@@ -23,45 +37,260 @@ def load_miners(
     Raises:
         UsageError: no plug-in has the kind, two have it, or a parameter is unknown.
     """
-    factories: dict[str, Any] = {}
-    owners: dict[str, str] = {}
-    for entry in entry_points(group=MINERS_GROUP):
-        for kind, factory in _load(entry).items():
-            if kind in factories and entry.value != owners[kind]:
-                raise UsageError(
-                    f"kind {kind!r} comes from {owners[kind]} and {entry.value}; uninstall one"
-                )
-            factories[kind], owners[kind] = factory, entry.value
+    factories = _factories(MINERS_GROUP, "kind")
     for kind in (*kinds, *parameters):
-        if kind not in factories:
-            near = difflib.get_close_matches(str(kind), factories, n=1)
-            hint = (
-                f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(factories))}"
-            )
-            raise UsageError(f"unknown kind of triple {kind!r}; {hint}")
+        _known(kind, factories, "kind of triple")
     if not kinds:
         raise UsageError("no kind of triple asked for; known: " + ", ".join(sorted(factories)))
-    return {kind: _make(kind, factories[kind], parameters.get(kind, {})) for kind in kinds}
+    return {
+        kind: cast(Miner, _make(factories[kind], parameters.get(kind, {}), f"mine.miners.{kind}"))
+        for kind in kinds
+    }
+
+
+@dataclass(frozen=True)
+class LoadedFilter:
+    """A filter that is ready to run.
+
+    Attributes:
+        name: what its drops are counted under.
+        identity: what decides its verdicts, as JSON values: where it is from and its parameters.
+    """
+
+    name: str
+    filter: Callable[[Any], Any] | RepositoryFilter
+    why: str
+    cost: Cost
+    reads: frozenset[str]
+    identity: Mapping[str, Any] = field(default_factory=dict)
+
+    def __getstate__(self) -> dict[str, Any]:
+        _send_along(self.filter)
+        return dict(self.__dict__)
+
+
+def filter_factories() -> dict[str, Any]:
+    """Every filter and profile that is installed, by name."""
+    return _factories(FILTERS_GROUP, "filter")
+
+
+def load_filters(
+    specs: Sequence[Spec], parameters: Mapping[str, Mapping[str, Any]]
+) -> tuple[LoadedFilter, ...]:
+    """The filters that are named, profiles resolved, in the order in which they run.
+
+    A filter that is named more than once, by a profile and by itself, runs once, with the
+    parameters of the later; those of the configuration come before a profile's.
+
+    Args:
+        parameters: by name of filter, as in `[filter.rules.NAME]`.
+
+    Raises:
+        UsageError: nothing of that name, a wrong parameter, or something that is no filter.
+    """
+    factories = filter_factories()
+    found: dict[str, LoadedFilter] = {}
+    for spec in specs:
+        for loaded in _resolve(spec, factories, parameters):
+            found[loaded.name] = loaded
+    for name in parameters:
+        if name not in found:
+            _known(name, {**factories, **found}, "filter")
+    for name, loaded in found.items():
+        unknown = loaded.reads - {*TRIPLES.names, CONTENTS}
+        if loaded.cost not in COSTS or unknown:
+            what = f"cost {loaded.cost!r}" if loaded.cost not in COSTS else f"reads {unknown}"
+            raise UsageError(f"filter {name}: {what} is none that codeflow.contracts knows")
+    # contents are read ahead for all filters that look at them, after the others
+    return tuple(sorted(found.values(), key=lambda f: (CONTENTS in f.reads, COSTS.index(f.cost))))
+
+
+def _resolve(
+    spec: Spec, factories: Mapping[str, Any], parameters: Mapping[str, Mapping[str, Any]]
+) -> Iterator[LoadedFilter]:
+    if not isinstance(spec, str):
+        yield _own(getattr(spec, "__name__", type(spec).__name__), spec, parameters, None)
+    elif ":" in spec:
+        place, _, attribute = spec.rpartition(":")
+        module, digest = _module(place, spec)
+        found: Any = module
+        for name in attribute.split("."):
+            found = getattr(found, name, None)
+        if not callable(found) and not isinstance(found, RepositoryFilter):
+            raise UsageError(f"filter {spec}: {place} has no function {attribute!r}")
+        yield _own(attribute, found, parameters, {"source": digest, "attr": attribute})
+    elif spec.endswith(".py"):
+        raise UsageError(f"filter {spec}: name the function in it, as in {spec}:my_filter")
+    else:
+        _known(spec, factories, "filter")
+        if isinstance(profile := factories[spec], Profile):
+            for name, values in profile.filters.items():
+                _known(name, factories, f"filter of profile {spec!r}")
+                yield _built_in(name, factories[name], {**values, **parameters.get(name, {})})
+        else:
+            yield _built_in(spec, factories[spec], parameters.get(spec, {}))
+
+
+def _built_in(name: str, factory: Any, values: Mapping[str, Any]) -> LoadedFilter:
+    made = _make(factory, values, f"filter.rules.{name}")
+    identity = {"name": name, "from": getattr(factory, "__module__", ""), **_parameters(made)}
+    return _loaded(name, made, identity)
+
+
+def _own(
+    name: str,
+    given: Any,
+    parameters: Mapping[str, Mapping[str, Any]],
+    identity: Mapping[str, Any] | None,
+) -> LoadedFilter:
+    """A filter from outside of the entry points: a function, an object, or a class to make."""
+    if inspect.isclass(given):
+        given = _make(given, parameters.get(name, {}), f"filter.rules.{name}")
+    elif parameters.get(name):
+        raise UsageError(f"filter.rules.{name}: {name} is a function and takes no parameters")
+    if identity is None:
+        identity = {"name": name, "source": _source(given)}
+    return _loaded(name, given, {**identity, **_parameters(given)})
+
+
+def _loaded(name: str, made: Any, identity: Mapping[str, Any]) -> LoadedFilter:
+    lines = (inspect.getdoc(made) or "").strip().splitlines()
+    reads = getattr(made, "reads", None)
+    return LoadedFilter(
+        name,
+        made,
+        getattr(made, "why", lines[0] if lines else f"dropped by {name}"),
+        getattr(made, "cost", "patch"),
+        frozenset(TRIPLES.names) if reads is None else frozenset(reads),
+        dict(identity),
+    )
+
+
+def _parameters(made: Any) -> dict[str, Any]:
+    """What a made filter says it depends on: its fields, and the files behind them."""
+    values: dict[str, Any] = {}
+    if dataclasses.is_dataclass(made) and not isinstance(made, type):
+        values["parameters"] = {
+            f.name: _without_place(getattr(made, f.name)) for f in dataclasses.fields(made)
+        }
+    return values
+
+
+def _without_place(value: Any) -> Any:
+    """A parameter; a file by its content, so that it is the same wherever it lies."""
+    if isinstance(value, (tuple, list)):
+        return [_without_place(one) for one in value]
+    if isinstance(value, (str, Path)) and value and Path(value).is_file():
+        return {"sha256": _digest(value)}
+    return value
+
+
+def _source(given: Any) -> str:
+    """What tells one function from another: its text and what it closes over."""
+    target = given if inspect.isroutine(given) else type(given)
+    try:
+        text = inspect.getsource(target)
+    except (OSError, TypeError):
+        raise UsageError(
+            f"filter {given!r}: its source cannot be read; put it into a file and give file.py:name"
+        ) from None
+    cells = [repr(cell.cell_contents) for cell in getattr(given, "__closure__", None) or ()]
+    return hashlib.sha256("\0".join([text, *cells]).encode()).hexdigest()[:16]
+
+
+def _module(place: str, spec: str) -> tuple[ModuleType, str]:
+    """A module by name or by its file, and the digest of its source."""
+    if not place.endswith(".py"):
+        try:
+            module = importlib.import_module(place)
+        except Exception as error:  # somebody else's code: anything may come
+            raise UsageError(f"filter {spec}: {_first_line(error)}") from error
+        return module, _digest(getattr(module, "__file__", None))
+    path = Path(place).expanduser().resolve()
+    digest = _digest(path)
+    name = f"codeflow_filter_{path.stem}_{digest[:8]}"
+    if name not in sys.modules:
+        found = importlib.util.spec_from_file_location(name, path)
+        if found is None or found.loader is None or not path.is_file():
+            raise UsageError(f"filter {spec}: no such file: {place}")
+        module = sys.modules[name] = importlib.util.module_from_spec(found)
+        try:
+            found.loader.exec_module(module)
+        except Exception as error:
+            del sys.modules[name]
+            raise UsageError(f"filter {spec}: {_first_line(error)}") from error
+    return sys.modules[name], digest
+
+
+def _digest(path: Path | str | None) -> str:
+    try:
+        return hashlib.sha256(Path(path or "").read_bytes()).hexdigest()[:16]
+    except OSError:
+        return "unknown"
+
+
+def _send_along(filter: Any) -> None:
+    """Makes Ray send the code of a filter that is not installed, instead of its module's name."""
+    if "ray" not in sys.modules:
+        return
+    from ray import cloudpickle
+
+    target = filter if inspect.isroutine(filter) else type(filter)
+    module = sys.modules.get(getattr(target, "__module__", ""))
+    path = getattr(module, "__file__", None)
+    if module is None or path is None or module.__name__ == "__main__":
+        return
+    ours = module.__name__.split(".")[0] in ("codeflow", "codeflow_filters")
+    if not ours and "site-packages" not in Path(path).parts:
+        cloudpickle.register_pickle_by_value(module)  # type: ignore[no-untyped-call]
+
+
+def _factories(group: str, what: str) -> dict[str, Any]:
+    """Everything the entry points of a group name."""
+    factories: dict[str, Any] = {}
+    owners: dict[str, str] = {}
+    for entry in entry_points(group=group):
+        for name, factory in _load(entry).items():
+            if name in factories and entry.value != owners[name]:
+                raise UsageError(
+                    f"{what} {name!r} comes from {owners[name]} and {entry.value}; uninstall one"
+                )
+            factories[name], owners[name] = factory, entry.value
+    return factories
+
+
+def _known(name: str, known: Mapping[str, Any], what: str) -> None:
+    if name not in known:
+        near = difflib.get_close_matches(str(name), known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(known))}"
+        raise UsageError(f"unknown {what} {name!r}; {hint}")
 
 
 def _load(entry: EntryPoint) -> Mapping[str, Any]:
     try:
-        kinds = entry.load()
+        named = entry.load()
     except Exception as error:  # somebody else's code: anything may come
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise UsageError(
-            f"plug-in {entry.value} cannot be loaded: {reason}; mend or uninstall it"
+            f"plug-in {entry.value} cannot be loaded: {_first_line(error)}; mend or uninstall it"
         ) from error
-    if not isinstance(kinds, Mapping):
-        raise UsageError(f"plug-in {entry.value} names no dict of kinds; mend or uninstall it")
-    return kinds
+    if not isinstance(named, Mapping):
+        what = "kinds" if entry.group == MINERS_GROUP else "filters"
+        raise UsageError(f"plug-in {entry.value} names no dict of {what}; mend or uninstall it")
+    return named
 
 
-def _make(kind: str, factory: Any, values: Mapping[str, Any]) -> Miner:
-    where = f"mine.miners.{kind}"
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+def _make(factory: Any, values: Mapping[str, Any], where: str) -> Any:
     if dataclasses.is_dataclass(factory):
-        return cast(Miner, from_mapping(cast(type, factory), values, where))
+        try:
+            return from_mapping(cast(type, factory), values, where)
+        except UsageError as error:
+            text = str(error)
+            raise UsageError(text if text.startswith(where) else f"{where}: {text}") from None
     try:
-        return factory(**values)  # type: ignore[no-any-return]
+        return factory(**values)
     except TypeError as error:
         raise UsageError(f"{where}: {error}") from None

@@ -38,11 +38,12 @@ SCHEMAS: Mapping[str, pa.Schema] = {
 
 
 class MinedFile(NamedTuple):
-    """One mined file, relative to the folder, and ids in it that nothing published reaches."""
+    """One mined file, relative to the folder; `reached` is the file of the ids in it that are to
+    be published, None for all of them."""
 
     path: str
     bytes: int
-    unreached: tuple[str, ...] = ()
+    reached: str | None = None
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def publish_shard(arguments: ShardArguments, sink: Sink) -> dict[str, Any]:
     folder = Path(arguments.folder)
     target = folder / arguments.target
     target.parent.mkdir(parents=True, exist_ok=True)
-    if len(arguments.inputs) == 1 and not arguments.inputs[0].unreached:
+    if len(arguments.inputs) == 1 and arguments.inputs[0].reached is None:
         files.link(folder / arguments.inputs[0].path, target)
     else:
         schema = SCHEMAS[arguments.table]
@@ -94,16 +95,16 @@ def publish_shard(arguments: ShardArguments, sink: Sink) -> dict[str, Any]:
 
 
 def _regrouped(folder: Path, inputs: Iterable[MinedFile], schema: pa.Schema) -> Iterator[pa.Table]:
-    """Row groups of some files without what is unreached, small ones joined."""
+    """Row groups of some files without what is not reached, small ones joined."""
     held: list[pa.Table] = []
     rows = size = 0
     for file in inputs:
         source = pq.ParquetFile(folder / file.path)
-        unreached = pa.array(file.unreached, pa.string())
+        reached = None if file.reached is None else _ids(folder / file.reached)
         for number in range(source.num_row_groups):
             table = source.read_row_group(number, use_threads=False).cast(schema)
-            if file.unreached:
-                table = table.filter(pc.invert(pc.is_in(table.column("id"), unreached)))
+            if reached is not None:
+                table = table.filter(pc.is_in(table.column("id"), reached))
             if held and (rows + len(table) > 256 or size + table.nbytes > 16 << 20):
                 yield pa.concat_tables(held)
                 held, rows, size = [], 0, 0
@@ -112,6 +113,11 @@ def _regrouped(folder: Path, inputs: Iterable[MinedFile], schema: pa.Schema) -> 
                 rows, size = rows + len(table), size + table.nbytes
     if held:
         yield pa.concat_tables(held)
+
+
+def _ids(path: Path) -> pa.Array:
+    with pa.memory_map(str(path)) as source:
+        return pa.ipc.open_file(source).read_all().column("id").combine_chunks()
 
 
 @dataclass(frozen=True)
@@ -125,7 +131,7 @@ class TriplesArguments:
     target: str
 
 
-def gather_units(folder: Path, inputs: Sequence[MinedFile], stamp: str, level: int) -> list[Unit]:
+def gather_units(folder: Path, inputs: Sequence[MinedFile], stamp: str, level: str) -> list[Unit]:
     """Units that each merge some files of triples into one; none when there are few enough."""
     if len(inputs) <= _GATHER_FILES:
         return []

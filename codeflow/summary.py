@@ -36,6 +36,14 @@ class LeftOut(NamedTuple):
     reason: str
 
 
+class StageCount(NamedTuple):
+    """How many triples a stage was given, and how many it kept."""
+
+    stage: str
+    given: int
+    kept: int
+
+
 @dataclass(frozen=True)
 class Summary:
     """What a run did. Counts are of the whole folder, earlier runs that it resumed included.
@@ -48,6 +56,7 @@ class Summary:
     failed: Sequence[Failure]
     commits_read: int
     triples_by_kind: Mapping[str, int]
+    stages: Sequence[StageCount]
     left_out: Sequence[LeftOut]
     blobs: int
     content_bytes: int
@@ -64,6 +73,7 @@ def render_summary(summary: Summary, stream: TextIO, json: bool = False) -> None
         record = asdict(summary) | {
             "failed": [failure._asdict() for failure in summary.failed],
             "left_out": [row._asdict() for row in summary.left_out],
+            "stages": [row._asdict() for row in summary.stages],
             "triples_by_kind": dict(summary.triples_by_kind),
         }
         say(stream, json_module.dumps({"event": "summary", **record}))
@@ -100,6 +110,7 @@ def _lines(summary: Summary) -> Iterator[tuple[str, str]]:
         ("where", clean(summary.out)),
     ):
         yield "", f"  {name:<8}{text}"
+    yield from _stages(summary)
     yield from _left_out(summary)
     yield from _failed(summary)
     if not summary.deterministic:
@@ -113,6 +124,17 @@ def _lines(summary: Summary) -> Iterator[tuple[str, str]]:
     yield "", ""
     yield "bold", "Next"
     yield "cyan", f"  {clean(summary.next_command)}"  # never wrapped: it is there to be copied
+
+
+def _stages(summary: Summary) -> Iterator[tuple[str, str]]:
+    if not summary.stages:
+        return
+    yield "", ""
+    yield "bold", "Stage by stage"
+    yield "", f"{summary.stages[0].given:>9,}  mined"
+    for stage in summary.stages:
+        share = f" ({stage.kept / stage.given:.0%})" if stage.given else ""
+        yield "", f"{stage.kept:>9,}  kept by {clean(stage.stage)}{share}"
 
 
 def _left_out(summary: Summary) -> Iterator[tuple[str, str]]:

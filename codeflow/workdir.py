@@ -22,7 +22,6 @@ from codeflow.errors import UsageError
 WORK = ".work"
 RUN = f"{WORK}/run.json"
 OPENED = f"{WORK}/opened.json"
-MINED_INDEX = f"{WORK}/mined.json"
 SUMMARY = f"{WORK}/summary.json"
 _OWN = ("mined", "decisions", "triples", "blobs", "trees", "tokens", "ledger")
 

@@ -24,7 +24,8 @@ FILES_WANTED = 256
 class Piece(NamedTuple):
     """Some row groups of one file of mined triples, and where its repository's contents are.
 
-    Paths are relative to the dataset folder. `commits` is the file of the whole first-parent chain.
+    Paths are relative to the dataset folder; `contained` is the file of that table of records, and
+    `siblings` are all files of triples of the repository.
     """
 
     repo: str
@@ -32,7 +33,8 @@ class Piece(NamedTuple):
     groups: tuple[int, ...]
     blobs: tuple[str, ...]
     trees: tuple[str, ...]
-    commits: str | None
+    contained: str | None
+    siblings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -66,20 +68,27 @@ def cut(
         pieces, rows = [], 0
 
     for repo, tables in repositories:
-        blobs, trees = tuple(tables.get("blobs", ())), tuple(tables.get("trees", ()))
-        commits = next(iter(tables.get("commits", ())), None)
-        for path in tables.get("triples", ()):
+        base = Piece(
+            repo=repo,
+            triples="",
+            groups=(),
+            blobs=tuple(tables.get("blobs", ())),
+            trees=tuple(tables.get("trees", ())),
+            contained=next(iter(tables.get("contained", ())), None),
+            siblings=tuple(tables.get("triples", ())),
+        )
+        for path in base.siblings:
             metadata = pq.read_metadata(folder / path)
             groups: list[int] = []
             for number in range(metadata.num_row_groups):
                 groups.append(number)
                 rows += metadata.row_group(number).num_rows
                 if rows >= ROWS_WANTED:
-                    pieces.append(Piece(repo, path, tuple(groups), blobs, trees, commits))
+                    pieces.append(base._replace(triples=path, groups=tuple(groups)))
                     groups = []
                     close()
             if groups:
-                pieces.append(Piece(repo, path, tuple(groups), blobs, trees, commits))
+                pieces.append(base._replace(triples=path, groups=tuple(groups)))
             if len(pieces) >= FILES_WANTED:
                 close()
     close()

@@ -66,6 +66,7 @@ def open_repository(source: Source, context: MiningContext) -> Flow:
         "head": acquired.value["head"],
         **history.value,
         "commits": history.tables["commits"],
+        "contained": history.tables["contained"],
     }
 
 
@@ -79,11 +80,11 @@ def mine_repository(
     """Mines the steps of a repository that are its own; `key` begins the keys of its units.
 
     Returns:
-        `mined`: kept files by table; `kinds`: triples of each kind; `unreached`: blobs in no
-        snapshot; `steps` and `bytes` read.
+        `tables`: kept files by table; `kinds`: triples of each kind; `unreached`: number of blobs
+        in no snapshot; `steps` and `bytes` read.
     """
     if not starts:
-        return {"mined": {}, "kinds": {}, "unreached": [], "steps": 0, "bytes": 0}
+        return {"tables": {}, "kinds": {}, "unreached": 0, "steps": 0, "bytes": 0}
     config = context.config
     wants_features = any(miner.wants_features for miner in context.searching.values())
     reach = context.lookahead if context.searching else 1
@@ -154,6 +155,7 @@ def mine_repository(
                 source.repo,
                 opened["git_dir"],
                 opened["commits"],
+                opened["contained"],
                 changes,
                 patches,
                 tuple(content.tables["left_out"] for content in contents),
@@ -186,10 +188,11 @@ def mine_repository(
         for kind, count in result.value["kinds"].items():
             kinds[kind] = kinds.get(kind, 0) + count
     return {
-        "mined": {
+        "tables": {
             "triples": [result.mined["triples"] for result in assembled],
             "blobs": [c.mined["blobs"] for c in contents if "blobs" in c.mined],
             "trees": [taken.mined["trees"]],
+            "contained": [taken.mined["contained"]],
             "ledger": [taken.mined["ledger"]],
         },
         "kinds": kinds,

@@ -29,6 +29,7 @@ class Chain(NamedTuple):
     `commits` are the chain's commits `first .. first + len(commits) - 1`, oldest first, and
     `starts` the indices into `commits` whose position lies in the window and that have a successor.
     `length` counts the commits of the whole chain, `roots` are all parentless commits reached.
+    `contained` has a row of `codeflow.records.CONTAINED` for every commit reached.
     """
 
     length: int
@@ -36,6 +37,7 @@ class Chain(NamedTuple):
     first: int
     commits: list[Commit]
     starts: list[int]
+    contained: list[tuple[bytes, int, float, bool]]
 
 
 def read_chain(
@@ -73,7 +75,15 @@ def read_chain(
         for k in range(start, last + 1)
     ]
     roots = tuple(sorted(i.hex() for i, commit in commits.items() if not commit.parents))
-    return Chain(len(chain), roots, start, kept, list(range(max(0, stop - start))))
+    contained = [
+        row
+        for k, commit_id in enumerate(chain)
+        for row in (
+            (commit_id, k, positions[k], True),
+            *((other, k, positions[k], False) for other in brought.get(k, ())),
+        )
+    ]
+    return Chain(len(chain), roots, start, kept, list(range(max(0, stop - start))), contained)
 
 
 def _reachable(reader: ObjectReader, head: bytes, limit: int) -> dict[bytes, RawCommit]:

@@ -10,7 +10,7 @@ from typing import Any
 from codeflow.config import MineConfig
 from codeflow.contracts import Sink
 from codeflow.errors import CodeflowError, RepositoryError
-from codeflow.records import table_of
+from codeflow.records import CONTAINED, table_of
 from codeflow_miners.clone import acquire
 from codeflow_miners.history import read_chain
 from codeflow_miners.objects import ObjectReader
@@ -74,7 +74,7 @@ class HistoryArguments:
 
 
 def read_history(arguments: HistoryArguments, sink: Sink) -> dict[str, Any]:
-    """Writes `commits`. Returns the chain without its commits."""
+    """Writes `commits` and `contained`. Returns the chain without its commits."""
     acquired = arguments.acquired
     reader = ObjectReader(Path(acquired["git_dir"]))
     chain = read_chain(
@@ -91,6 +91,8 @@ def read_history(arguments: HistoryArguments, sink: Sink) -> dict[str, Any]:
         )
     with sink.table("commits", COMMITS) as writer:
         writer.write(table_of(chain.commits, COMMITS))
+    with sink.table("contained", CONTAINED) as writer:
+        writer.write(table_of(chain.contained, CONTAINED))
     return {
         "length": chain.length,
         "last": len(chain.commits) - 1,

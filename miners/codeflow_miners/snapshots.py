@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from codeflow.config import Limits
 from codeflow.contracts import Commit, Sink, TableWriter
-from codeflow.records import LEDGER, TREES, LedgerRow
+from codeflow.records import CONTAINED, LEDGER, TREES, LedgerRow
 from codeflow_miners import tables
 from codeflow_miners.batches import RowBuffer
 from codeflow_miners.licenses import license_files, license_of_tree
@@ -39,14 +39,15 @@ class SnapshotsArguments:
     """Everything known of one repository once its contents were read.
 
     Attributes:
-        commits, changes, patches, left_out, pairs: files of the tables of those names; `changes`
-            in the order of their steps.
+        commits, contained, changes, patches, left_out, pairs: files of the tables of those names;
+            `changes` in the order of their steps.
         starts: steps that become commit triples; empty when that kind is not wanted.
     """
 
     repo: str
     git_dir: str
     commits: str
+    contained: str
     changes: tuple[str, ...]
     patches: tuple[str, ...]
     left_out: tuple[str, ...]
@@ -67,11 +68,11 @@ class Candidate(NamedTuple):
 
 
 def take_snapshots(arguments: SnapshotsArguments, sink: Sink) -> dict[str, Any]:
-    """Writes `trees` and `ledger` (kept) and `snapshots`.
+    """Writes `trees`, `ledger` and `contained` (kept) and `snapshots`.
 
     Returns:
-        `buckets`: row ranges of `snapshots` to assemble together; `unreached`: ids of blobs that
-        no surviving snapshot holds.
+        `buckets`: row ranges of `snapshots` to assemble together; `unreached`: number of blobs
+        that no surviving snapshot holds.
     """
     commits = tables.commits(tables.read(arguments.commits))
     patch_bytes, dropped = _judge(arguments)
@@ -93,6 +94,8 @@ def take_snapshots(arguments: SnapshotsArguments, sink: Sink) -> dict[str, Any]:
             row = (rule, LEFT_OUT_REASONS[rule], arguments.repo, None, None)
             ledger.add(("left-out", *row, f"{detail} {side.blob.hex()}"))
         ledger.flush()
+    with sink.mined("contained", CONTAINED) as writer:
+        writer.write(tables.read(arguments.contained))
     needed = sorted({c.old for c in kept} | {c.new for c in kept})
     with sink.mined("trees", TREES) as writer:
         roots, licenses, unreached = _walk(arguments, rules, needed, writer)
@@ -102,7 +105,7 @@ def take_snapshots(arguments: SnapshotsArguments, sink: Sink) -> dict[str, Any]:
             snapshots.add((*c, roots[c.old], roots[c.new], licenses[c.old]))
         snapshots.flush()
     sizes = [patch_bytes[c.source, c.pair] for c in kept]
-    return {"buckets": _buckets(sizes), "unreached": unreached, "kept": len(kept)}
+    return {"buckets": _buckets(sizes), "unreached": len(unreached), "kept": len(kept)}
 
 
 LEFT_OUT_REASONS: Mapping[str, str] = {

@@ -27,7 +27,7 @@ from codeflow.progress import (
     make_progress,
     quantity,
 )
-from codeflow.summary import Failure, LeftOut, Summary, render_summary
+from codeflow.summary import Failure, LeftOut, StageCount, Summary, render_summary
 
 HOSTILE = "https://example.org/\x1b]0;owned\x07\x1b[2J\r\n\u202eevil\x9b31m\udcff"
 
@@ -53,6 +53,7 @@ SUMMARY = Summary(
     failed=[Failure(HOSTILE, "missing", "there is no repository here " * 6)],
     commits_read=12_345,
     triples_by_kind={"span": 1_357, "commit": 3_210},
+    stages=[StageCount("filter", 6_000, 5_000), StageCount("dedup[bold]", 5_000, 4_567)],
     left_out=[
         LeftOut("mine", "empty", 12, "the change projects to nothing"),
         LeftOut("mine", "crosses-projection", 1_234, "a path is seen on one side alone " * 4),
@@ -265,7 +266,8 @@ def test_the_summary_as_json_says_all_that_it_was_given() -> None:
     assert record.pop("event") == "summary"
     failed = [Failure(**row) for row in record.pop("failed")]
     left_out = [LeftOut(**row) for row in record.pop("left_out")]
-    assert Summary(failed=failed, left_out=left_out, **record) == SUMMARY
+    stages = [StageCount(**row) for row in record.pop("stages")]
+    assert Summary(failed=failed, left_out=left_out, stages=stages, **record) == SUMMARY
 
 
 def test_no_display_knows_a_counter_that_another_does_not() -> None:

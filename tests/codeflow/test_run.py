@@ -286,7 +286,7 @@ def test_heads_stay_pinned_when_a_run_goes_on(
 ) -> None:
     repo, ids = history(tmp_path / "r")
     listing, out = listing_of(tmp_path, repo.path), tmp_path / "out"
-    stop_before(monkeypatch, "mine_all")
+    stop_before(monkeypatch, "mining.Mining.mine_all")
     with pytest.raises(KeyboardInterrupt):
         mine(listing, out)
     monkeypatch.undo()
@@ -299,7 +299,7 @@ def stop_before(monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     def stop(*args: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(f"codeflow.run._Run.{step}", stop)
+    monkeypatch.setattr(f"codeflow.{step}", stop)
 
 
 # -- what is tried again
@@ -329,7 +329,7 @@ def test_what_failed_to_open_is_tried_again_until_histories_are_divided(
 
     # the same, but histories had been divided: the failure stays, and so does its row
     shutil.rmtree(tmp_path / "late")
-    stop_before(monkeypatch, "mine_all")
+    stop_before(monkeypatch, "mining.Mining.mine_all")
     with pytest.raises(KeyboardInterrupt):
         mine(listing, tmp_path / "after")
     monkeypatch.undo()
@@ -455,7 +455,7 @@ def test_a_limit_on_time_sticks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     repo, _ = history(tmp_path / "r")
     listing, out = listing_of(tmp_path, repo.path), tmp_path / "out"
     config = MineConfig(limits=Limits(unit_seconds=0.0))
-    stop_before(monkeypatch, "publish")
+    stop_before(monkeypatch, "publishing.Publishing.publish")
     with pytest.raises(KeyboardInterrupt):
         mine(listing, out, config)
     monkeypatch.undo()

@@ -1,0 +1,180 @@
+"""`codeflow filter`, `dedup`, `mix`, `publish`: one stage again. `filters`: what there is."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from codeflow.commands import sentence
+from codeflow.errors import EXIT_OK, UsageError
+
+
+def add(commands: Any) -> None:
+    """Puts the commands on the parser."""
+
+    def stage(name: str, text: str, command: Callable[[argparse.Namespace], int]) -> Any:
+        parser = commands.add_parser(
+            name,
+            help=text,
+            description=sentence(text) + "\nThe stages after it follow; Git is not read.",
+        )
+        parser.set_defaults(command=command)
+        parser.add_argument("dir", type=Path, metavar="DIR", help="dataset folder")
+        parser.add_argument(
+            "--config", type=Path, metavar="TOML", help=f"file with the [{_TABLES[name]}] table"
+        )
+        return parser
+
+    parser = stage("filter", "choose triples by other filters", _filter)
+    add_filter_options(parser)
+    add_execution(parser)
+    parser = stage("dedup", "find duplicates by another measure", _dedup)
+    parser.add_argument(
+        "--threshold", type=float, metavar="S", help="Jaccard similarity of near-duplicates"
+    )
+    add_execution(parser)
+    parser = stage("mix", "mix languages another way", _mix)
+    parser.add_argument(
+        "--sampler", metavar="NAME", help="natural, temperature, uniform, shares, guided, optimal"
+    )
+    parser.add_argument("--budget", type=int, metavar="TOKENS", help="tokens in all")
+    add_execution(parser)
+    parser = stage("publish", "split and publish another way", _publish)
+    add_split_options(parser)
+    add_execution(parser)
+    text = "list every filter with its parameters"
+    listing = commands.add_parser("filters", help=text, description=sentence(text))
+    listing.set_defaults(command=_filters)
+
+
+_TABLES = {"filter": "filter", "dedup": "dedup", "mix": "mix", "publish": "split"}
+
+
+def add_filter_options(parser: Any) -> None:
+    """The options that choose filters."""
+    parser.add_argument(
+        "--filter",
+        action="extend",
+        nargs="+",
+        metavar="FILTER",
+        help="NAME, module:attr or file.py:attr; `codeflow filters` lists names (default: default)",
+    )
+    parser.add_argument(
+        "--decontaminate",
+        action="extend",
+        nargs="+",
+        metavar="JSONL",
+        help="leave out what these benchmark instances would be given away by",
+    )
+
+
+def add_split_options(parser: Any) -> None:
+    """The options of the split."""
+    parser.add_argument(
+        "--split-by",
+        choices=("auto", "family", "time"),
+        help="hold out whole families of forks, or the latest positions (auto: by their number)",
+    )
+    parser.add_argument("--validation", type=float, metavar="SHARE", help="how much to hold out")
+
+
+def add_execution(parser: Any) -> None:
+    """The options that change no byte of the result."""
+    how = parser.add_argument_group("how it is run (nothing here changes a byte of the result)")
+    how.add_argument(
+        "--workers",
+        type=int,
+        default=os.cpu_count() or 1,
+        metavar="N",
+        help="1 works in this process, more are Ray workers (default here: %(default)s)",
+    )
+    how.add_argument("--ray-address", metavar="ADDR", help="use this Ray cluster, or `auto`")
+    how.add_argument("--json", action="store_true", help="progress and summary as JSON lines")
+
+
+def with_filter_options(config: Any, parsed: argparse.Namespace) -> Any:
+    """The settings of the stage `filter` with what the command line says besides."""
+    if parsed.filter is not None:
+        config = replace(config, filters=tuple(parsed.filter))
+    if parsed.decontaminate is not None:
+        config = config.decontaminated(parsed.decontaminate)
+    return config
+
+
+def with_split_options(config: Any, parsed: argparse.Namespace) -> Any:
+    """The settings of the split with what the command line says besides."""
+    if parsed.split_by is not None:
+        config = replace(config, by=parsed.split_by)
+    if parsed.validation is not None:
+        config = replace(config, validation=parsed.validation)
+    return config
+
+
+def _filter(parsed: argparse.Namespace) -> int:
+    return _again(parsed, "filter", lambda config: with_filter_options(config, parsed))
+
+
+def _dedup(parsed: argparse.Namespace) -> int:
+    def change(config: Any) -> Any:
+        if parsed.threshold is None:
+            return config
+        return replace(config, threshold=parsed.threshold)
+
+    return _again(parsed, "dedup", change)
+
+
+def _mix(parsed: argparse.Namespace) -> int:
+    def change(config: Any) -> Any:
+        if parsed.sampler is not None:
+            config = replace(config, sampler=parsed.sampler)
+        return config if parsed.budget is None else replace(config, budget_tokens=parsed.budget)
+
+    return _again(parsed, "mix", change)
+
+
+def _publish(parsed: argparse.Namespace) -> int:
+    return _again(parsed, "split", lambda config: with_split_options(config, parsed))
+
+
+def _again(parsed: argparse.Namespace, stage: str, change: Callable[[Any], Any]) -> int:
+    from codeflow.commands.mine import carry_out
+    from codeflow.curate import plan_again, stored_config
+    from codeflow.run import Execution, run_again
+    from codeflow.settings import read_settings
+
+    if parsed.workers < 1:
+        raise UsageError(f"--workers {parsed.workers}: give 1 or more")
+    if parsed.config is not None:
+        config = getattr(read_settings(parsed.config), stage)
+    else:
+        config = stored_config(parsed.dir, stage)
+    plan = plan_again(parsed.dir, stage, change(config))
+    execution = Execution(parsed.workers, parsed.ray_address)
+    return carry_out(parsed.json, lambda progress: run_again(parsed.dir, execution, progress, plan))
+
+
+def _filters(parsed: argparse.Namespace) -> int:
+    from codeflow.contracts import Profile
+    from codeflow.plugins import filter_factories
+
+    factories = filter_factories()
+    for name, factory in sorted(factories.items()):
+        if isinstance(factory, Profile):
+            continue
+        print(f"{name}  ({getattr(factory, 'cost', 'patch')}): {getattr(factory, 'why', '')}")
+        for field in fields(factory) if is_dataclass(factory) else ():
+            print(f"    {field.name} = {getattr(factory, field.name, '(to be given)')!r}")
+    print("\nprofiles")
+    for name, factory in sorted(factories.items()):
+        if isinstance(factory, Profile):
+            print(f"{name}: {factory.why}")
+            for part, values in factory.filters.items():
+                given = ", ".join(f"{key} = {value!r}" for key, value in values.items())
+                print(f"    {part}{'  ' if given else ''}{given}")
+    sys.stdout.flush()
+    return EXIT_OK

@@ -1,0 +1,155 @@
+"""`codeflow mine`: repositories in, a dataset folder out."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from codeflow.commands import sentence
+from codeflow.commands.curate import (
+    add_filter_options,
+    add_split_options,
+    with_filter_options,
+    with_split_options,
+)
+from codeflow.errors import EXIT_INCOMPLETE, EXIT_OK, UsageError
+
+if TYPE_CHECKING:
+    from codeflow.progress import Progress
+    from codeflow.summary import Summary
+
+_MINE_EPILOG = """\
+A run that was stopped goes on when the same command is given again, and gives the same bytes.
+Repositories that cannot be mined are named at the end and in the ledger; the run goes on.
+
+  codeflow mine --repos list.txt --out data
+  codeflow mine --repos list.txt --out data --kinds commit --window 0.2:0.9 --workers 8"""
+
+
+def add(commands: Any) -> None:
+    """Puts the command on the parser."""
+    text = "mine repositories into a dataset folder"
+    mine = commands.add_parser("mine", help=text, description=sentence(text), epilog=_MINE_EPILOG)
+    mine.set_defaults(command=_mine)
+    mine.add_argument(
+        "--repos",
+        required=True,
+        type=Path,
+        metavar="LIST",
+        help="file with a repository a line: a URL or a path, optionally with @REF",
+    )
+    mine.add_argument("--out", required=True, type=Path, metavar="DIR", help="dataset folder")
+
+    what = mine.add_argument_group("what is mined")
+    what.add_argument("--kinds", metavar="KIND,...", help="kinds of triples (default: span,commit)")
+    what.add_argument(
+        "--window",
+        metavar="A:B",
+        help="part of a project's life that changes start in, half-open (default: 0.4:0.8)",
+    )
+    what.add_argument(
+        "--window-by",
+        choices=("commits", "time", "changes"),
+        help="what a project's life is measured by (default: commits)",
+    )
+    what.add_argument(
+        "--config", type=Path, metavar="TOML", help="file with a table a stage; options win"
+    )
+
+    kept = mine.add_argument_group("what is kept")
+    kept.add_argument(
+        "--until",
+        choices=("mine", "filter", "dedup", "mix", "tokens"),
+        default="mix",
+        help="last stage to run; what survived so far is published (default: %(default)s)",
+    )
+    add_filter_options(kept)
+    add_split_options(kept)
+
+    how = mine.add_argument_group("how it is run (nothing here changes a byte of the result)")
+    how.add_argument(
+        "--workers",
+        type=int,
+        default=os.cpu_count() or 1,
+        metavar="N",
+        help="1 works in this process, more are Ray workers (default here: %(default)s)",
+    )
+    how.add_argument("--ray-address", metavar="ADDR", help="use this Ray cluster, or `auto`")
+    how.add_argument(
+        "--cache",
+        type=Path,
+        metavar="DIR",
+        help="where clones are kept (default: ~/.cache/codeflow/repositories)",
+    )
+    how.add_argument(
+        "--fresh", action="store_true", help="forget what DIR holds and resolve heads again"
+    )
+    how.add_argument("--json", action="store_true", help="progress and summary as JSON lines")
+
+
+def _mine(parsed: argparse.Namespace) -> int:
+    if parsed.workers < 1:
+        raise UsageError(f"--workers {parsed.workers}: give 1 or more")
+
+    from codeflow.api import with_choices
+    from codeflow.curate import plan
+    from codeflow.run import Execution, run
+    from codeflow.settings import read_settings
+    from codeflow_miners.repositories import read_list
+
+    kinds = None if parsed.kinds is None else [kind.strip() for kind in parsed.kinds.split(",")]
+    settings = read_settings(parsed.config)
+    settings = replace(
+        settings,
+        mine=with_choices(settings.mine, kinds, _window(parsed.window), parsed.window_by),
+        filter=with_filter_options(settings.filter, parsed),
+        split=with_split_options(settings.split, parsed),
+    )
+    stages = plan(settings, parsed.until)
+    sources = read_list(parsed.repos)
+    execution = Execution(parsed.workers, parsed.ray_address, fresh=parsed.fresh)
+    if parsed.cache is not None:
+        execution = replace(execution, cache=parsed.cache)
+
+    def work(progress: Progress) -> Summary:
+        return run(sources, parsed.out, settings.mine, execution, progress, stages)
+
+    status = carry_out(parsed.json, work)
+    if parsed.until == "tokens":
+        from codeflow.commands.tokenize import write_all
+
+        write_all(parsed.out, settings.tokens)
+    return status
+
+
+def carry_out(json: bool, work: Callable[[Progress], Summary]) -> int:
+    """Runs something with a display, and says at the end what came of it."""
+    from codeflow.progress import make_progress
+    from codeflow.summary import render_summary
+
+    progress = make_progress(json, sys.stdout if json else sys.stderr)
+    try:
+        summary = work(progress)
+    except (KeyboardInterrupt, BrokenPipeError):  # without a reader of the progress it stops, too
+        raise KeyboardInterrupt("stopped; the same command goes on from here") from None
+    finally:
+        with contextlib.suppress(BrokenPipeError):
+            progress.close()
+    render_summary(summary, sys.stdout, json=json)
+    return EXIT_INCOMPLETE if summary.failed else EXIT_OK
+
+
+def _window(text: str | None) -> tuple[float, float] | None:
+    if text is None:
+        return None
+    start, _, stop = text.partition(":")
+    try:
+        return float(start), float(stop)
+    except ValueError:
+        raise UsageError(f"--window {text}: write it as 0.4:0.8") from None

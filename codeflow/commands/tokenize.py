@@ -1,0 +1,91 @@
+"""`codeflow tokenize`: triples to token shards."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from codeflow.errors import EXIT_OK, UsageError
+
+if TYPE_CHECKING:
+    from codeflow.tokens.config import TokensConfig
+    from codeflow.tokens.stage import Tokenized
+
+
+def add(commands: Any) -> None:
+    """Puts the command on the parser."""
+    tokenize = commands.add_parser("tokenize", help="render and pack triples into token shards")
+    tokenize.set_defaults(command=_tokenize)
+    tokenize.add_argument("dir", type=Path, metavar="DIR")
+    tokenize.add_argument(
+        "--render",
+        required=True,
+        metavar="RENDERING",
+        help="diff, blocks, files, fim-file, fim-repo or snapshot",
+    )
+    tokenize.add_argument("--length", required=True, type=int, metavar="T", help="tokens of a row")
+    tokenize.add_argument("--name", metavar="NAME", help="of the folder (RENDERING-T)")
+    tokenize.add_argument("--tokenizer", type=Path, metavar="FILE", help="a tokenizer.json")
+    tokenize.add_argument(
+        "--vocab", type=int, default=32768, metavar="N", help="size of a tokenizer to train"
+    )
+    tokenize.add_argument("--loss", metavar="WHERE", help="patch, all, or the rest's weight")
+    tokenize.add_argument("--long", choices=("cut", "drop"), default="cut", help="long documents")
+    tokenize.add_argument(
+        "--validation", type=float, default=0.05, metavar="SHARE", help="latest part to hold out"
+    )
+    tokenize.add_argument("--seed", type=int, default=0)
+
+
+def _tokenize(parsed: argparse.Namespace) -> int:
+    done = _stage()(
+        parsed.dir,
+        parsed.name or f"{parsed.render}-{parsed.length}",
+        parsed.render,
+        parsed.length,
+        tokenizer=parsed.tokenizer,
+        vocab_size=parsed.vocab,
+        loss=parsed.loss,
+        long=parsed.long,
+        validation=parsed.validation,
+        seed=parsed.seed,
+    )
+    _show(done, parsed.length)
+    return EXIT_OK
+
+
+def write_all(folder: Path, config: TokensConfig) -> None:
+    """Writes the token folders that `[tokens]` asks for."""
+    tokenize = _stage()
+    for rendering in config.renderings:
+        name = f"{rendering}-{config.length}"
+        done = tokenize(
+            folder,
+            name,
+            rendering,
+            config.length,
+            vocab_size=config.vocab_size,
+            seed=config.seed,
+        )
+        _show(done, config.length)
+
+
+def _stage() -> Callable[..., Tokenized]:
+    try:
+        from codeflow.tokens.stage import tokenize
+    except ModuleNotFoundError as error:
+        raise UsageError(f"{error}; pip install 'codeflow-kit[train]'") from None
+    return tokenize
+
+
+def _show(done: Tokenized, length: int) -> None:
+    for split, rows in done.rows.items():
+        tokens, fill = done.tokens[split], done.fill[split]
+        print(f"{split}: {rows:,} rows of {length:,}, {tokens:,} tokens, {fill:.2%} full")
+    counted = {**done.documents, "straddling": done.triples["straddling"]}
+    print("documents: " + ", ".join(f"{n:,} {what}" for what, n in sorted(counted.items())))
+    if done.slow_because is not None:
+        print(f"encoded slowly: {done.slow_because}")
+    print(f"in {done.folder}")

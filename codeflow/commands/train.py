@@ -1,0 +1,63 @@
+"""`codeflow train` and `verify-resume`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+from codeflow.errors import EXIT_INCOMPLETE, EXIT_OK, UsageError
+
+
+def add(commands: Any) -> None:
+    """Puts the commands on the parser."""
+    train = commands.add_parser("train", help="train LoopCoder on token shards (also in torchrun)")
+    train.set_defaults(command=_train)
+    train.add_argument("--out", type=Path, metavar="DIR", help="run folder (DATA/runs/NAME)")
+    train.add_argument("--dry-run", action="store_true", help="sizes, cost, what is missing")
+    resume = commands.add_parser("verify-resume", help="prove that resuming a recipe is exact")
+    resume.set_defaults(command=_verify_resume)
+    resume.add_argument("--steps", type=int, default=8, metavar="N", help="steps in all (8)")
+    resume.add_argument("--at", type=int, default=3, metavar="K", help="stopped after (3)")
+    for command in (train, resume):
+        command.add_argument("--data", required=True, type=Path, metavar="DIR")
+        command.add_argument("--recipe", required=True, type=Path, metavar="TOML")
+
+
+def _train(parsed: argparse.Namespace) -> int:
+    _need_torch()
+    from codeflow.loopcoder.dry_run import dry_run
+    from codeflow.loopcoder.metrics import say
+    from codeflow.loopcoder.recipe import read_recipe
+    from codeflow.loopcoder.train import train
+
+    recipe = read_recipe(parsed.recipe)
+    out = parsed.out or parsed.data / "runs" / recipe.name
+    if parsed.dry_run:
+        report = dry_run(recipe, parsed.data, out)
+        print(report)
+        return EXIT_INCOMPLETE if report.problems else EXIT_OK
+    result = train(recipe, parsed.data, out, progress=say)
+    if os.environ.get("RANK", "0") == "0":
+        print(f"step {result.step}, loss {result.loss:.4f}: {result.checkpoint}")
+    return EXIT_OK
+
+
+def _verify_resume(parsed: argparse.Namespace) -> int:
+    _need_torch()
+    import tempfile
+
+    from codeflow.loopcoder.verify import verify_resume
+
+    with tempfile.TemporaryDirectory(prefix="codeflow-resume-") as work:
+        proof = verify_resume(parsed.recipe, parsed.data, Path(work), parsed.steps, parsed.at)
+    print(proof)
+    return EXIT_OK if proof.ok else EXIT_INCOMPLETE
+
+
+def _need_torch() -> None:
+    from importlib.util import find_spec
+
+    if find_spec("torch") is None:
+        raise UsageError("training needs torch: pip install 'codeflow-kit[train]'")

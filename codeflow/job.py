@@ -1,0 +1,81 @@
+"""A run at work: its folder, its pool and its display, and how units and flows go through them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from codeflow.contracts import Flow, Unit, UnitResult
+from codeflow.drive import Outcome, drive
+from codeflow.errors import CodeflowError
+from codeflow.pools import Pool
+from codeflow.progress import Progress
+from codeflow.units import Failure, forget_failure
+
+SHOWN = "publish-"
+"""How the keys of units begin that count for the progress of their stage one by one."""
+
+
+class Job:
+    """What every step of a run shares. `folder` is absolute."""
+
+    def __init__(self, folder: Path, pool: Pool, progress: Progress) -> None:
+        self.folder = folder.absolute()
+        self.progress = progress
+        self._pool = pool
+        self._counted: tuple[str, ...] = (SHOWN,)
+
+    def drive(self, flows: Iterable[tuple[str, Flow]]) -> Iterator[tuple[str, Outcome]]:
+        """Runs flows on the pool; yields (name, what came of it) as they end."""
+        return drive(flows, self._pool, self.folder, self._on_unit)
+
+    def run_units(self, name: str, units: Sequence[Unit]) -> list[dict[str, Any]]:
+        """The values of independent units, in their order.
+
+        Raises:
+            CodeflowError: one of them failed; it runs again with the next start.
+        """
+
+        def flow(unit: Unit) -> Flow:
+            [result] = yield [unit]
+            return dict(result.value)
+
+        values: dict[str, dict[str, Any]] = {}
+        for key, outcome in self.drive((unit.key, flow(unit)) for unit in units):
+            if isinstance(outcome, Failure):
+                self._forget(name, key, outcome)
+            values[key] = outcome  # type: ignore[assignment]
+        return [values[unit.key] for unit in units]
+
+    def run_stage(self, name: str, prefix: str, flow: Flow, units: int | None) -> dict[str, Any]:
+        """The figures of one stage's flow; its units' keys begin with `prefix`.
+
+        Raises:
+            CodeflowError: a unit of it failed; it runs again with the next start.
+        """
+        self.progress.stage(name, units)
+        self._counted = (SHOWN, prefix)
+        self._failed: tuple[str, Failure] | None = None
+        for _, outcome in self.drive(iter([(name, flow)])):
+            if isinstance(outcome, Failure):
+                key = self._failed[0] if self._failed else name
+                self._forget(name, key, outcome)
+            return dict(outcome)  # type: ignore[arg-type]
+        raise AssertionError("a flow ends once")
+
+    def _forget(self, name: str, key: str, failure: Failure) -> None:
+        forget_failure(key, self.folder)
+        raise CodeflowError(f"{name}: {key}: {failure.reason}")
+
+    def _on_unit(self, unit: Unit, result: UnitResult | Failure) -> None:
+        if isinstance(result, Failure):
+            self._failed = (unit.key, result)
+            return
+        value = result.value
+        self.progress.add(
+            units=int(unit.key.startswith(self._counted)),
+            commits=value.get("steps", 0),
+            triples=sum(value.get("kinds", {}).values()),
+            bytes=value.get("bytes", 0),
+        )

@@ -1,0 +1,98 @@
+"""`mined/index.json`: what mining gave, for every later stage.
+
+With it and the files it names no later stage needs Git, or anything else of the run that mined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from codeflow import files
+from codeflow.config import stage_hash
+from codeflow.units import MINED
+
+INDEX = f"{MINED}/index.json"
+OUTCOME = ("tables", "kinds", "unreached", "steps", "bytes")
+
+
+@dataclass(frozen=True)
+class MinedRepository:
+    """One source of the list and what came of it.
+
+    Attributes:
+        key: name of its folder in `mined/`.
+        repo, url, ref, head: as published; `head` is None where it could not be opened.
+        family: smallest root commit of its family of forks; None where it could not be opened.
+        tables: mined files by table, relative to the dataset folder.
+        kinds: triples of each kind.
+        unreached: number of mined blobs that no triple's snapshots hold.
+        steps, bytes: commits and contents read.
+        failure: the `Failure` that ended it, as a mapping.
+    """
+
+    key: str
+    repo: str
+    url: str
+    ref: str | None
+    head: str | None
+    family: str | None
+    tables: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    kinds: Mapping[str, int] = field(default_factory=dict)
+    unreached: int = 0
+    steps: int = 0
+    bytes: int = 0
+    failure: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class MinedIndex:
+    """All of a list, in order of `repo`; `ledger` is the file of what failed as a whole."""
+
+    config: Mapping[str, Any]
+    projection: str
+    ledger: str
+    repositories: tuple[MinedRepository, ...]
+
+    @property
+    def good(self) -> tuple[MinedRepository, ...]:
+        """Those that were mined."""
+        return tuple(r for r in self.repositories if r.failure is None)
+
+    @property
+    def kinds(self) -> dict[str, int]:
+        """Triples of each kind."""
+        kinds: dict[str, int] = {}
+        for repository in self.good:
+            for kind, count in repository.kinds.items():
+                kinds[kind] = kinds.get(kind, 0) + count
+        return kinds
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether another machine would give the same."""
+        return all(r.failure is None or r.failure["deterministic"] for r in self.repositories)
+
+    @cached_property
+    def stamp(self) -> str:
+        """Identity of what was mined, wherever it was: of the configuration, the heads, and what
+        came of them."""
+        mined = [[r.repo, r.url, r.ref, r.head, r.family, r.kinds] for r in self.repositories]
+        return stage_hash({"repositories": mined}, stage_hash(self.config))
+
+
+def read(folder: Path) -> MinedIndex | None:
+    """The index of a folder; None where mining has not ended, or `mined/` was deleted."""
+    values = files.read_json(folder / INDEX)
+    if values is None:
+        return None
+    repositories = tuple(MinedRepository(**row) for row in values.pop("repositories"))
+    return MinedIndex(**values, repositories=repositories)
+
+
+def write(folder: Path, index: MinedIndex) -> None:
+    """Writes the index: from here on mining is done."""
+    files.write_json(folder / INDEX, asdict(index))

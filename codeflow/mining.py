@@ -1,0 +1,249 @@
+"""Mining a list: histories, forks, contents; ends with `mined/` and its index.
+
+Histories of all repositories are read first, because forks are settled by ids before any content is
+read; then every repository is mined on its own. Each step leaves markers, so that the same command
+goes on where a run stopped. The driver holds ids and counts.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import replace
+from typing import Any
+
+from codeflow import files, mined, workdir
+from codeflow.account import (
+    families,
+    forked_families,
+    outcome_of,
+    record_of,
+    without_folders,
+    write_run_ledger,
+)
+from codeflow.contracts import Flow, Unit
+from codeflow.drive import Outcome
+from codeflow.errors import CodeflowError
+from codeflow.job import Job
+from codeflow.mined import OUTCOME, MinedIndex, MinedRepository
+from codeflow.units import DONE, MINED, PARTS, Failure, forget_failure
+
+
+class Mining:
+    """One run's mining; `mine` is all of it.
+
+    Args:
+        context: the `MiningContext` of `codeflow_miners`.
+    """
+
+    def __init__(self, job: Job, sources: Sequence[Any], context: Any) -> None:
+        self._job = job
+        self._sources = {source.key: source for source in sources}
+        self._context = context
+        self._projection: str = context.config.projection.identity
+
+    def mine(self, settings: Mapping[str, Any]) -> MinedIndex:
+        """Mines what is not mined yet.
+
+        Args:
+            settings: the configuration as plain values, for the index.
+        """
+        found = mined.read(self._job.folder)
+        if found is None:
+            opened = self.open_all()
+            outcomes = self.mine_all(opened)
+            found = self._index(opened, outcomes, settings)
+            mined.write(self._job.folder, found)
+            shutil.rmtree(self._job.folder / PARTS, ignore_errors=True)
+        else:
+            for repository in found.repositories:
+                if repository.failure is not None:
+                    failure = repository.failure
+                    self._job.progress.note(
+                        f"{repository.repo}: {failure['rule']}: {failure['reason']}"
+                    )
+        return found
+
+    def _index(
+        self,
+        opened: Mapping[str, dict[str, Any]],
+        outcomes: Mapping[str, Outcome],
+        settings: Mapping[str, Any],
+    ) -> MinedIndex:
+        family = {
+            key: min(root for other in group for root in opened[other]["roots"])
+            for group in families(opened)
+            for key in group
+        }
+        repositories = []
+        for key in sorted(outcomes, key=lambda key: str(self._sources[key].repo)):
+            source, outcome = self._sources[key], outcomes[key]
+            head = opened[key].get("head")
+            found = MinedRepository(key, source.repo, source.url, source.ref, head, family.get(key))
+            if isinstance(outcome, Failure):
+                told = outcome._replace(
+                    reason=without_folders(outcome.reason),
+                    detail=outcome.detail and without_folders(outcome.detail),
+                )
+                found = replace(found, failure=told._asdict())
+            else:
+                found = replace(found, **{name: outcome[name] for name in OUTCOME})
+            repositories.append(found)
+        ledger = write_run_ledger(self._job.folder, self._sources, outcomes, opened)
+        return MinedIndex(dict(settings), self._projection, ledger, tuple(repositories))
+
+    def open_all(self) -> dict[str, dict[str, Any]]:
+        """Acquires and reads the history of every source; failures have the key `failure`.
+
+        Heads are pinned by the markers of their units. Until all histories are in, what failed is
+        tried again by the next run; afterwards it has no part in this folder.
+        """
+        from codeflow_miners.flow import open_repository
+
+        known: dict[str, dict[str, Any]] | None = files.read_json(self._job.folder / workdir.OPENED)
+        if known is None:
+            self._forget_failures()
+            total = len(self._sources)
+            self._job.progress.stage("histories", total)
+            self._job.progress.add(repositories=total)
+            flows = (
+                (key, open_repository(source, self._context))
+                for key, source in self._sources.items()
+            )
+            found = {}
+            for key, outcome in self._job.drive(flows):
+                found[key] = outcome
+                self._job.progress.add(units=1)
+            known = {key: record_of(outcome) for key, outcome in sorted(found.items())}
+            files.write_json(self._job.folder / workdir.OPENED, known)
+        for key, value in known.items():
+            if "failure" in value:
+                failure = value["failure"]
+                self._job.progress.add(repositories_failed=1)
+                self._job.progress.note(
+                    f"{self._sources[key].repo}: {failure['rule']}: {failure['reason']}"
+                )
+        return known
+
+    def _forget_failures(self) -> None:
+        for key in self._sources:
+            for unit in ("acquire", "history"):
+                forget_failure(f"{key}/{unit}", self._job.folder)
+
+    def _divide(
+        self, opened: Mapping[str, dict[str, Any]], lost: Set[str], number: int
+    ) -> dict[str, Sequence[int]]:
+        """The steps that each opened repository keeps within its family of forks.
+
+        Args:
+            lost: keys of those that could not be mined, and keep nothing.
+            number: of the round, in which each division has a unit of its own.
+        """
+        from codeflow_miners.families import FamilyArguments, Member, divide
+
+        starts: dict[str, Sequence[int]] = {
+            key: range(value["starts"])
+            for key, value in opened.items()
+            if "failure" not in value and key not in lost
+        }
+
+        def flow(members: tuple[Member, ...], unit: str) -> Flow:
+            [result] = yield [Unit(unit, divide, FamilyArguments(members))]
+            return dict(result.value["starts"])
+
+        flows = []
+        for group in forked_families(opened):
+            members = tuple(
+                Member(
+                    key,
+                    self._sources[key].repo,
+                    opened[key]["length"],
+                    self._path(opened[key]["commits"]),
+                    tuple(starts[key]),
+                )
+                for key in group
+                if key in starts
+            )
+            unit = f"families/{group[0]}{_round_suffix(number)}"
+            flows.append((unit, flow(members, unit)))
+        for unit, outcome in self._job.drive(iter(flows)):
+            if isinstance(outcome, Failure):
+                forget_failure(unit, self._job.folder)
+                raise CodeflowError(f"{unit}: {outcome.rule}: {outcome.reason}")
+            starts.update(outcome)
+        return starts
+
+    def _path(self, name: str) -> str:
+        return str(self._job.folder / name)
+
+    def mine_all(self, opened: Mapping[str, dict[str, Any]]) -> dict[str, Outcome]:
+        """Mines every opened repository; the parts of one that is done are removed.
+
+        Goes in rounds, because what fails gives its steps back to the forks that have them, too:
+        a damaged copy must not cost the steps of a whole one. A round is finished before the next
+        is divided, so that a run that was stopped comes to the same division.
+        """
+        outcomes: dict[str, Outcome] = {
+            key: outcome_of(value) for key, value in opened.items() if "failure" in value
+        }
+        taken: dict[str, Sequence[int]] = {}
+        lost: set[str] = set()
+        replaced: list[str] = []
+        for number in range(len(opened)):
+            starts = self._divide(opened, lost, number)
+            todo = {key: own for key, own in starts.items() if taken.get(key) != own}
+            replaced += [key + _round_suffix(n) for key in todo for n in range(number)]
+            results = self._mine_round(opened, todo, number)
+            outcomes.update(results)
+            taken.update(todo)
+            failed = {key for key, result in results.items() if isinstance(result, Failure)}
+            lost |= failed
+            if not failed:
+                break
+        for key in replaced:
+            shutil.rmtree(self._job.folder / MINED / key, ignore_errors=True)
+        return outcomes
+
+    def _mine_round(
+        self, opened: Mapping[str, dict[str, Any]], todo: Mapping[str, Sequence[int]], number: int
+    ) -> dict[str, Outcome]:
+        """Mines some repositories, or finds what an earlier run made of them."""
+        from codeflow_miners.flow import mine_repository
+        from codeflow_miners.open import find_again
+
+        self._job.progress.stage("content", sum(len(own) for own in todo.values()))
+        results: dict[str, Outcome] = {}
+        flows: list[tuple[str, Flow]] = []
+        forks = {key for group in forked_families(opened) for key in group}
+        for key, own in todo.items():
+            name = key + _round_suffix(number)
+            done = files.read_json(self._job.folder / DONE / name / "outcome.json")
+            if done is not None:
+                results[key] = outcome_of(done)
+                continue
+            here = {
+                **opened[key],
+                "commits": self._path(opened[key]["commits"]),
+                "git_dir": find_again(self._sources[key], opened[key], self._context.cache),
+            }
+            flow = mine_repository(self._sources[key], here, own, self._context, name)
+            flows.append((key, flow))
+        for key, outcome in self._job.drive(iter(flows)):
+            name = key + _round_suffix(number)
+            if isinstance(outcome, Failure):
+                self._job.progress.add(repositories_failed=1)
+                repo = self._sources[key].repo
+                self._job.progress.note(f"{repo}: {outcome.rule}: {outcome.reason}")
+                shutil.rmtree(self._job.folder / MINED / name, ignore_errors=True)
+            elif not number:
+                self._job.progress.add(repositories_done=1)
+            self._job.progress.add(units=len(todo[key]))
+            files.write_json(self._job.folder / DONE / name / "outcome.json", record_of(outcome))
+            if key not in forks:  # a further round reads the commits of those
+                shutil.rmtree(self._job.folder / PARTS / name, ignore_errors=True)
+            results[key] = outcome
+        return results
+
+
+def _round_suffix(number: int) -> str:
+    return f".{number}" if number else ""

@@ -1,0 +1,222 @@
+"""The last step: what was mined and decided becomes the dataset folder.
+
+Triples are selected part by part, what they reach is found repository by repository, and shards are
+written as units of `codeflow.publish`. The manifest goes first when something else was published
+here before, and comes last.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from codeflow import __version__, card, files, manifest, workdir
+from codeflow.account import summarise
+from codeflow.config import stage_hash
+from codeflow.contracts import Flow, Unit
+from codeflow.errors import CodeflowError
+from codeflow.job import Job
+from codeflow.mined import MinedIndex, MinedRepository
+from codeflow.publish import (
+    MinedFile,
+    describe,
+    gather_units,
+    plan_shards,
+    remove_unlisted,
+    triples_units,
+)
+from codeflow.reach import ReachArguments, reach
+from codeflow.records import SCHEMA_VERSION
+from codeflow.stages.chain import Record
+from codeflow.stages.parts import Part
+from codeflow.stages.select import SPLITS, SelectArguments, select
+from codeflow.summary import Summary
+from codeflow.units import DONE, PARTS, Failure, forget_failure
+
+
+def publish_stamp(parent: str) -> str:
+    """The identity of what is published of the decisions with this identity."""
+    return stage_hash({"publish": SCHEMA_VERSION}, parent)
+
+
+class Publishing:
+    """One run's publishing; `publish` is all of it.
+
+    Args:
+        records: the stages that decided, in order; none publishes all of what was mined.
+    """
+
+    def __init__(
+        self, job: Job, index: MinedIndex, parts: Sequence[Part], records: Sequence[Record]
+    ) -> None:
+        self._job = job
+        self._index = index
+        self._parts = parts
+        self._records = records
+        self.stamp = publish_stamp(records[-1].stamp if records else index.stamp)
+
+    def publish(self, started: float) -> Summary:
+        """Writes the shards, the ledger, the card, and the manifest last.
+
+        Args:
+            started: on the monotonic clock, when the run began.
+        """
+        folder = self._job.folder
+        values = files.read_json(folder / manifest.NAME)
+        if values is None or values.get("publish_hash") != self.stamp:
+            (folder / manifest.NAME).unlink(missing_ok=True)
+            for place in (folder / DONE).glob("publish-*"):
+                if place.name != f"publish-{self.stamp}":
+                    shutil.rmtree(place)
+        triples, ledgers, kinds, reached = self._chosen()
+        units: list[Unit] = []
+        for split, paths in triples.items():
+            units += triples_units(folder, self._gathered(split, paths), self.stamp, split)
+        for name in ("blobs", "trees"):
+            units += plan_shards(folder, name, self._tables(name, reached), self.stamp)
+        ledgers = self._tables("ledger", {}) + ledgers
+        units += plan_shards(folder, "ledger", ledgers, self.stamp)
+        self._job.progress.stage("publish", len(units))
+        lines = self._job.run_units("publish", units)
+        good = [{"repo": r.repo, "url": r.url, "head": r.head} for r in self._index.good]
+        counts: dict[str, int] = {}
+        for (_, kind), count in kinds.items():
+            counts[kind] = counts.get(kind, 0) + count
+        text = card.render(good, counts, self._index.config, *card.filled(lines))
+        files.write_bytes(folder / "README.md", text.encode())
+        lines.append(describe(folder, "README.md"))
+        remove_unlisted(folder, {str(line["path"]) for line in lines})
+        lines = sorted(lines, key=lambda line: str(line["path"]))
+        files.write_bytes(folder / manifest.NAME, manifest.seal(self._manifest(lines, kinds)))
+        summary = summarise(
+            folder, self._index, self._records, lines, counts, time.monotonic() - started
+        )
+        files.write_json(folder / workdir.SUMMARY, asdict(summary))
+        shutil.rmtree(folder / PARTS, ignore_errors=True)
+        return summary
+
+    def _chosen(
+        self,
+    ) -> tuple[
+        dict[str, list[MinedFile]],
+        list[MinedFile],
+        dict[tuple[str, str], int],
+        dict[str, Mapping[str, str]],
+    ]:
+        """Triples by split, ledgers of drops, triples by (repo, kind), reached ids by repo."""
+        if not self._records:
+            kinds = {
+                (r.repo, kind): count for r in self._index.good for kind, count in r.kinds.items()
+            }
+            lacking = {r.repo for r in self._index.good if r.unreached}
+            every = self._tables("triples", {})
+            by_repo = {r.repo: list(r.tables.get("triples", ())) for r in self._index.good}
+            return {"train": every}, [], kinds, self._reach(lacking, by_repo)
+        stages = tuple(record.name for record in self._records)
+        target = f"{PARTS}/publish-{self.stamp}"
+        units = [
+            Unit(
+                f"publish-{self.stamp}/select-{part.number:05d}",
+                select,
+                SelectArguments(str(self._job.folder), part, stages, target),
+            )
+            for part in self._parts
+        ]
+        self._job.progress.stage("select", len(units))
+        values = self._job.run_units("select", units)
+        triples: dict[str, list[MinedFile]] = {split: [] for split in SPLITS}
+        ledgers, kinds, by_repo = [], {}, {}
+        lacking = {r.repo for r in self._index.good if r.unreached}
+        for value in values:
+            for split, path in value["files"].items():
+                triples[split].append(self._file(path))
+            if value["ledger"]:
+                ledgers.append(self._file(value["ledger"]))
+            for repo, kind, count in value["kept"]:
+                kinds[repo, kind] = kinds.get((repo, kind), 0) + count
+                by_repo.setdefault(repo, []).extend(value["files"].values())
+            lacking.update(value["dropped"])
+        return triples, ledgers, kinds, self._reach(lacking, by_repo)
+
+    def _reach(
+        self, lacking: set[str], triples: Mapping[str, Sequence[str]]
+    ) -> dict[str, Mapping[str, str]]:
+        """Files of the reached ids, for the repositories that reach less than was mined."""
+
+        def flow(unit: Unit) -> Flow:
+            [result] = yield [unit]
+            return dict(result.tables)
+
+        folder = self._job.folder
+        flows = []
+        for r in self._index.good:
+            if r.repo in lacking:
+                arguments = ReachArguments(
+                    str(folder),
+                    r.repo,
+                    tuple(dict.fromkeys(triples.get(r.repo, ()))),
+                    tuple(r.tables.get("trees", ())),
+                )
+                unit = Unit(f"publish-{self.stamp}/reach-{r.key}", reach, arguments)
+                flows.append((r.repo, flow(unit)))
+        found: dict[str, Mapping[str, str]] = {}
+        keys = {r.repo: f"publish-{self.stamp}/reach-{r.key}" for r in self._index.good}
+        for repo, outcome in self._job.drive(iter(flows)):
+            if isinstance(outcome, Failure):
+                forget_failure(keys[repo], folder)
+                raise CodeflowError(f"publish: {repo}: {outcome.reason}")
+            found[repo] = outcome
+        return found
+
+    def _tables(self, name: str, reached: Mapping[str, Mapping[str, str]]) -> list[MinedFile]:
+        found = []
+        for r in self._index.good:
+            ids = reached.get(r.repo, {}).get(name)
+            for path in r.tables.get(name, ()):
+                found.append(self._file(path)._replace(reached=ids))
+        if name == "ledger":
+            found.append(self._file(self._index.ledger))
+        return found
+
+    def _file(self, path: str) -> MinedFile:
+        return MinedFile(path, (self._job.folder / path).stat().st_size)
+
+    def _gathered(self, split: str, paths: list[MinedFile]) -> list[MinedFile]:
+        """The files of a split's triples, joined until there are few enough to merge."""
+        level = 0
+        while gather := gather_units(self._job.folder, paths, self.stamp, f"{split}-{level}"):
+            lines = self._job.run_units("gather", gather)
+            paths = [MinedFile(line["path"], line["bytes"]) for line in lines]
+            level += 1
+        return paths
+
+    def _manifest(
+        self, lines: Sequence[Mapping[str, Any]], kinds: Mapping[tuple[str, str], int]
+    ) -> dict[str, Any]:
+        counts: dict[str, int] = {}
+        for (_, kind), count in kinds.items():
+            counts[kind] = counts.get(kind, 0) + count
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "created_by": f"codeflow {__version__}",
+            "config": self._index.config,
+            "config_hash": stage_hash(self._index.config),
+            "publish_hash": self.stamp,
+            "projection": self._index.projection,
+            "deterministic": self._index.deterministic,
+            "stages": [
+                {"stage": r.name, "hash": r.stamp, "settings": r.settings, "figures": r.figures}
+                for r in self._records
+            ],
+            "repositories": [_described(r, kinds) for r in self._index.repositories],
+            "triples": counts,
+            "files": list(lines),
+        }
+
+
+def _described(r: MinedRepository, kinds: Mapping[tuple[str, str], int]) -> dict[str, Any]:
+    triples = {kind: count for (repo, kind), count in kinds.items() if repo == r.repo}
+    return {"repo": r.repo, "url": r.url, "ref": r.ref, "head": r.head, "triples": triples}

@@ -1,0 +1,54 @@
+"""The filter stage: one unit a part, see `codeflow.stages.judge`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from codeflow.contracts import Flow
+from codeflow.errors import UsageError
+from codeflow.plugins import LoadedFilter
+from codeflow.stages.context import StageContext
+from codeflow.stages.judge import JudgeArguments, judge
+
+
+@dataclass(frozen=True)
+class FilterConfig:
+    """Which filters run, and with what parameters.
+
+    Attributes:
+        filters: names of filters and profiles, `module:attr` or `file.py:attr`.
+        rules: parameters by name of filter, as in `[filter.rules.message]`.
+        max_error_share: of a part's triples that a filter may fail on before the run stops.
+    """
+
+    filters: tuple[str, ...] = ("default",)
+    rules: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    max_error_share: float = 0.01
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.max_error_share <= 1:
+            raise UsageError(f"max_error_share = {self.max_error_share}: give a share from 0 to 1")
+        for name, values in self.rules.items():
+            if not isinstance(values, Mapping):
+                raise UsageError(f"filter.rules.{name}: expected a table, got {values!r}")
+
+    def decontaminated(self, paths: Sequence[str]) -> FilterConfig:
+        """With the filter `decontaminate` for these files of benchmark instances."""
+        named = dict.fromkeys((*self.filters, "decontaminate"))
+        values = {**self.rules.get("decontaminate", {}), "files": tuple(paths)}
+        return replace(self, filters=tuple(named), rules={**self.rules, "decontaminate": values})
+
+
+def flow(context: StageContext, filters: Sequence[LoadedFilter], config: FilterConfig) -> Flow:
+    """Judges all parts."""
+    yield [
+        context.unit(
+            part.name,
+            judge,
+            JudgeArguments(str(context.folder), part, tuple(filters), config.max_error_share),
+        )
+        for part in context.parts
+    ]
+    return {}

@@ -1,0 +1,187 @@
+"""The unit of the filter stage: every triple of a part through the filters, cheap before dear.
+
+A triple meets filters in the order of their cost and leaves at the first drop. Contents are read
+only for what the cheap ones kept. An exception in a filter quarantines the triple: it is dropped
+by the rule FILTER/error with the traceback, and too many of them end the run.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from codeflow.contracts import CONTENTS, RepositoryFilter, RepositoryView, Sink, Verdict
+from codeflow.errors import CodeflowError, UsageError
+from codeflow.plugins import LoadedFilter
+from codeflow.records import TRIPLES
+from codeflow.stages import decisions, parts
+from codeflow.stages.parts import Part
+from codeflow.stages.reading import MinedReader, MinedRepositoryView
+from codeflow.triple import Triple
+
+ALWAYS = (
+    "id",
+    "repo",
+    "repo_url",
+    "kind",
+    "old_commit",
+    "new_commit",
+    "old_tree",
+    "new_tree",
+    "files",
+)
+_ROWS_AT_ONCE = 256
+_TRACEBACK_CHARACTERS = 4000
+_ERROR = "error"
+
+
+@dataclass(frozen=True)
+class JudgeArguments:
+    """One part, and the filters in the order in which they run."""
+
+    folder: str
+    part: Part
+    filters: tuple[LoadedFilter, ...]
+    max_error_share: float
+
+
+class _Decision:
+    """What is known of one triple so far."""
+
+    __slots__ = ("detail", "failed", "reason", "rule", "scores")
+
+    def __init__(self) -> None:
+        self.rule: str | None = None
+        self.reason: str | None = None
+        self.detail: str | None = None
+        self.scores: dict[str, float] = {}
+        self.failed = False
+
+
+def judge(arguments: JudgeArguments, sink: Sink) -> dict[str, Any]:
+    """Writes the decisions of a part.
+
+    Returns: `kept`, how many are left.
+    """
+    folder, part = Path(arguments.folder), arguments.part
+    ids: list[str] = []
+    made: list[_Decision] = []
+    reader: MinedReader | None = None
+    filters: tuple[LoadedFilter, ...] = ()
+    for piece, table in parts.read(folder, part, _columns(arguments.filters)):
+        if reader is None or reader.piece is not piece:
+            reader = MinedReader(folder, piece)
+            url = table.column("repo_url")[0].as_py()
+            view = MinedRepositoryView(folder, piece, reader, url)
+            filters = tuple(_within(loaded, view) for loaded in arguments.filters)
+        judged = [_Decision() for _ in range(len(table))]
+        _judge_rows(table, reader, judged, filters)
+        ids += table.column("id").to_pylist()
+        made += judged
+        _stop_if_too_many(made, arguments)
+    decisions.write(
+        folder,
+        "filter",
+        part.name,
+        {
+            "id": ids,
+            "kept": [d.rule is None for d in made],
+            "rule": [d.rule for d in made],
+            "reason": [d.reason for d in made],
+            "detail": [d.detail for d in made],
+            "scores": [sorted(d.scores.items()) for d in made],
+        },
+    )
+    return {"kept": sum(d.rule is None for d in made)}
+
+
+def _columns(filters: Iterable[LoadedFilter]) -> list[str]:
+    wanted = {*ALWAYS}.union(*(f.reads for f in filters))
+    return [name for name in TRIPLES.names if name in wanted]
+
+
+def _within(loaded: LoadedFilter, view: RepositoryView) -> LoadedFilter:
+    """The filter, made to judge one repository where it has to know it."""
+    if not isinstance(loaded.filter, RepositoryFilter):
+        return loaded
+    try:
+        return replace(loaded, filter=loaded.filter.within(view))
+    except CodeflowError:
+        raise
+    except Exception as error:  # each of its triples is quarantined with this
+        return replace(loaded, filter=_Broken(error))
+
+
+class _Broken:
+    """Stands for a filter that could not get to know a repository."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def __call__(self, triple: Triple) -> Verdict:
+        raise self._error
+
+
+def _judge_rows(
+    table: pa.Table,
+    reader: MinedReader,
+    judged: Sequence[_Decision],
+    filters: Sequence[LoadedFilter],
+) -> None:
+    cheap = [f for f in filters if CONTENTS not in f.reads]
+    dear = [f for f in filters if CONTENTS in f.reads]
+    survivors: list[tuple[Triple, _Decision]] = []
+    for first in range(0, len(table), _ROWS_AT_ONCE):
+        rows = table.slice(first, _ROWS_AT_ONCE).to_pylist()
+        for row, decision in zip(rows, judged[first : first + _ROWS_AT_ONCE], strict=True):
+            triple = Triple.from_row(row, reader)
+            _judge_one(triple, decision, cheap)
+            if decision.rule is None and dear:
+                survivors.append((triple, decision))
+    waiting = iter(survivors)
+    for chunk in reader.ahead(triple for triple, _ in survivors):
+        for triple in chunk:
+            same, decision = next(waiting)
+            assert same is triple
+            _judge_one(triple, decision, dear)
+
+
+def _judge_one(triple: Triple, decision: _Decision, filters: Iterable[LoadedFilter]) -> None:
+    for loaded in filters:
+        try:
+            assert callable(loaded.filter)
+            verdict = loaded.filter(triple)
+            if not isinstance(verdict, Verdict):
+                raise TypeError(
+                    f"{loaded.name} returned {verdict!r}; return keep() or drop('reason')"
+                )
+            if not verdict.kept and not verdict.reason:
+                raise TypeError(f"{loaded.name} dropped without a reason; give drop('reason')")
+            decision.scores.update({name: float(v) for name, v in verdict.scores.items()})
+        except Exception as error:  # somebody else's code: anything may come
+            decision.failed = True
+            decision.rule = f"{loaded.name}/{_ERROR}"
+            decision.reason = f"the filter failed: {type(error).__name__}"
+            decision.detail = traceback.format_exc()[-_TRACEBACK_CHARACTERS:]
+            return
+        if not verdict.kept:
+            decision.rule = f"{loaded.name}/{verdict.reason}"
+            decision.reason = loaded.why
+            decision.detail = verdict.detail
+            return
+
+
+def _stop_if_too_many(made: Sequence[_Decision], arguments: JudgeArguments) -> None:
+    failed = [d for d in made if d.failed]
+    if len(failed) > max(10, arguments.max_error_share * len(made)):
+        rule, detail = failed[0].rule, (failed[0].detail or "").strip().splitlines()
+        assert rule is not None
+        raise UsageError(
+            f"filter {rule.rpartition('/')[0]} failed on {len(failed)} of {len(made)} triples "
+            f"({detail[-1] if detail else '?'}); mend it, or raise filter.max_error_share"
+        )

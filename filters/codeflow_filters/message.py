@@ -1,0 +1,196 @@
+"""`message`: drops changes whose commit messages say nothing of what was done.
+
+After CommitPackFT (OctoPack, arXiv 2308.07124): a subject of 10 to 1,000 characters, at least five
+words; no merges, version bumps, "wip" and automatic messages. Words here are runs of letters (or
+single Han, Kana and Hangul characters) in the whole message; names count by their parts, so
+`res.json()` and `ClassRules` are two, and a body helps a short subject. The default is three: many
+a message of four is as good as "refactored `res.redirect()` slightly". `strict` takes five.
+
+A merge is judged by its own text and by the subjects it brings in; one good one is enough. A
+triple of many commits stays if at least `min_share` of them have a good message.
+
+Cost: 30 µs a commit.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Final
+
+from codeflow.contracts import Cost, Verdict, drop, keep
+from codeflow.triple import Triple
+from codeflow_filters.messages import is_merge, subject, texts, title
+
+_WIDE: Final = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
+_WORD: Final = re.compile(rf"[{_WIDE}]|[^\W\d_{_WIDE}]+")
+_HUMP: Final = re.compile(rf"[{_WIDE}]|[A-Z]?[^\W\d_A-Z{_WIDE}]+|[A-Z]+")  # of a camelCase name
+_WIDE_LETTER: Final = re.compile(rf"[{_WIDE}]")
+_URL: Final = re.compile(r"https?://\S+")
+_READ_CHARACTERS: Final = 4000  # of a message, to count its words
+
+_PREFIX: Final = re.compile(r"\w[\w -]{0,20}(?:\([^)]*\))?!?: +")  # chore(release): ...
+
+_WIP: Final = re.compile(
+    r"\W*(?:wip\b|work in progress\b|(?:fixup|squash|amend)!|(?:tmp|temp) commit\b|dnm\b"
+    r"|do not merge\b|checkpoint\W*\Z)",
+    re.IGNORECASE,
+)
+_WIP_LATER: Final = re.compile(r"[\[(]wip[\])]|\bwip\W*\Z", re.IGNORECASE)
+
+_VERSION: Final = (
+    r"(?:[vr]|rel[-_]?)?\d+(?:[._]\d+)+(?:\.x)?"
+    r"(?:[-._+~ ]?(?:a|b|m|c|rc|alpha|beta|dev|pre|preview|post|snapshot|final|release|ga|sp)"
+    r"[-.]?\d*(?:\.\d+)*)*"
+)
+_NAMED_VERSION: Final = re.compile(
+    rf"\W*(?:[\w.@/+-]+[-_ @/])?{_VERSION}\W*", re.IGNORECASE
+)  # 1.2.3, express 4.0, grep-regex-0.1.7
+_ANY_VERSION: Final = re.compile(rf"(?<![\w.]){_VERSION}(?![\w])", re.IGNORECASE)
+_RELEASE_WORDS: Final = frozenset(
+    """a actually advance again and back begin beginning bump bumped bumping bumps candidate change
+    changed changelog changes chore commit cut cutting date dev development entry final finalize
+    for go goes history in increase increment incremented is it iteration its just latest let lib
+    library major mark master minor module new news next now number numbers of one only package
+    patch pom post pre prepare prepared prepares preparing project publish push pushed ready
+    release released releases releasing roll s set setting snapshot stable start started starting
+    starts string tag tagging the this to towards up update updated updates updating upgrade
+    version versions we with""".split()  # noqa: SIM905
+)
+_OF_RELEASE: Final = frozenset("release released releases releasing version versions".split())  # noqa: SIM905
+
+# of "update" the versions need dots: "Update the timeout from 10 to 30" is a change
+_FROM_TO: Final = re.compile(
+    r"(?:bump|upgrade)s? \S+(?: \S+)? from \S*\d\S* to \S*\d\S*(?: in /\S*)?\W*"
+    r"|(?:update|pin)s? .* from \S*\d\.\d\S* to \S*\d\.\d\S*(?: in /\S*)?\W*",
+    re.IGNORECASE,
+)
+_ONE_TO: Final = re.compile(
+    rf"\W*(?:(?:bump|bumped|upgrade|upgraded|update|updated|pin)s? )?"
+    rf"(?:[\w.@/+-]+ (?:dep|dependency|version|module|action|submodule)? ?)?"
+    rf"(?:to |-> ?|=> ?|[@=~^><]+ ?)?(?:version )?(?:\S+@)?[~^]?{_VERSION}\W*",
+    re.IGNORECASE,
+)
+_DEPENDENCY: Final = re.compile(r"(?:dev)?-?dep(?:s|endenc(?:y|ies))?", re.IGNORECASE)
+_DEPENDENCY_WORDS: Final = frozenset(
+    """a all and build bump bumped chore dev everything for go in latest lock lockfile minimal
+    minimum minor misc module modules new npm of our outdated package packages patch pin project
+    refresh requirements some the to update updated updates updating upgrade upgraded upgrades
+    upgrading version versions""".split()  # noqa: SIM905
+)
+
+_AUTOMATIC: Final = re.compile(
+    r"""\W*(?:
+      add(?:ed)?\ files\ via\ upload
+    | (?:initial|first)\ (?:commit|import|revision|checkin|version)\W*\Z
+    | auto(?:matic(?:ally)?|mated)?[ -]?
+      (?:commit|generated|update[sd]?|sync|publish|format|backup)\b
+    | (?:this\ commit\ was\ )?(?:manufactured|(?:auto[ -]?|automatically\ )?generated)\ by\b
+    | commit\ from\ github\ actions
+    | deploy(?:ing)?\ to\ (?:gh-pages|github\ pages)
+    | appl(?:y|ied)\ (?:automatic\ changes|suggestions?\ from\ code\ review)\W*\Z
+    | (?:translated\ using\ weblate|new\ crowdin|update(?:d)?\ translations\W*\Z)
+    | \[?pre-commit(?:\.ci)?\]?\ auto
+    | (?:re-?)?generated?\ (?:files?|docs?|documentation|assets)\W*\Z
+    | sync(?:ed|hroni[sz]ed)?\ (?:from|with)\ (?:upstream|master|main|trunk)\W*\Z
+    | (?:no|empty|missing)\ (?:commit\ |log\ )?message
+    | empty\ commit
+    )""",
+    re.IGNORECASE | re.VERBOSE,
+)
+# What the web editors of hosts propose; a body may still say something.
+_PROPOSED: Final = re.compile(
+    r"\W*(?:updated?|created?|deleted?|edit) (?:the )?"
+    r"(?:[\w@-]*(?:\.[\w-]+)+|\S*/\S*\.\w+|readme|license|contributing|changelog)"
+    r"(?: file)?\W*|(?:add|upload) new file|\S+ (?:edited|created|deleted) online with bitbucket",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Message:
+    """Drops a triple when too few of its commits have a message that says something."""
+
+    min_chars: int = 10
+    max_subject_chars: int = 1000
+    min_words: int = 3
+    min_share: float = 0.33
+
+    why: ClassVar[str] = "messages that say nothing: too short, wip, version bumps, automatic ones"
+    cost: ClassVar[Cost] = "columns"
+    reads: ClassVar[frozenset[str]] = frozenset({"messages"})
+
+    def __call__(self, triple: Triple) -> Verdict:
+        found = [self._judge(message) for message in triple.messages]
+        bad = [(reason, k) for k, reason in enumerate(found) if reason is not None]
+        if len(found) - len(bad) >= self.min_share * len(found):
+            return keep()
+        reason = Counter(reason for reason, _ in bad).most_common(1)[0][0]
+        first = next(k for found_reason, k in bad if found_reason == reason)
+        return drop(reason, _detail(triple.messages[first]))
+
+    def _judge(self, message: Sequence[str]) -> str | None:
+        """Why one commit's message is no good; None if it is."""
+        parts = texts(message)
+        if not parts:
+            return "merge" if is_merge(message) else "no-message"
+        reasons = [self._reason(text) for text in parts]
+        return None if None in reasons else reasons[0]
+
+    def _reason(self, text: str) -> str | None:
+        line = title(text)
+        if _WIP.match(line) or _WIP_LATER.search(line):
+            return "wip"
+        if is_version_bump(line):
+            return "version-bump"
+        if is_dependency_bump(line):
+            return "dependency-bump"
+        if _AUTOMATIC.match(line):
+            return "auto-generated"
+        body = text.strip().partition("\n")[2]
+        if _PROPOSED.fullmatch(_without_prefix(line)) and self._too_few(body):
+            return "auto-generated"
+        if len(subject(text)) > self.max_subject_chars:
+            return "too-long"
+        width = len(text) if text.isascii() else len(text) + len(_WIDE_LETTER.findall(text))
+        return "too-short" if width < self.min_chars or self._too_few(text) else None
+
+    def _too_few(self, text: str) -> bool:
+        text = text[:_READ_CHARACTERS]
+        if "://" in text:
+            text = _URL.sub("", text)
+        return len(_HUMP.findall(text)) < self.min_words
+
+
+def _detail(message: Sequence[str]) -> str | None:
+    return subject(message[0])[:200] if message else None
+
+
+def _without_prefix(line: str) -> str:
+    """`Release 2.0` of `chore(release): Release 2.0`."""
+    prefix = _PREFIX.match(line)
+    return line[prefix.end() :] if prefix else line
+
+
+def is_version_bump(line: str) -> bool:
+    """Whether a subject tells of a new version number and of nothing else."""
+    line = _without_prefix(line)
+    if _NAMED_VERSION.fullmatch(line) or "[maven-release-plugin]" in line:
+        return True
+    rest, versions = _ANY_VERSION.subn(" ", line)
+    words = [word.lower() for word in _WORD.findall(rest)]
+    if not words or len(words) > 12 or not _RELEASE_WORDS.issuperset(words):
+        return False
+    return versions > 0 or not _OF_RELEASE.isdisjoint(words)
+
+
+def is_dependency_bump(line: str) -> bool:
+    """Whether a subject tells of new versions of dependencies and of nothing else."""
+    rest = _without_prefix(line)
+    if _FROM_TO.fullmatch(rest) or _ONE_TO.fullmatch(rest):
+        return True
+    words = [word.lower() for word in _WORD.findall(line)]
+    other = [word for word in words if not _DEPENDENCY.fullmatch(word)]
+    return len(other) < len(words) and _DEPENDENCY_WORDS.issuperset(other)
