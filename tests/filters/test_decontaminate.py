@@ -216,9 +216,11 @@ def test_files_of_a_patch_in_another_order_are_the_same_change(tmp_path: Path) -
 def test_lines_that_a_gold_patch_only_moves_are_not_its_answer(tmp_path: Path) -> None:
     body = [f"        total = combine(total, weight_{k}, key_{k}, scale_{k})" for k in range(9)]
     block = "\n".join(body)
-    old = f"def first():\n{block}\n\ndef second():\n    pass\n"
-    new = f"def first():\n    pass\n\ndef second():\n{block}\n"
-    rule = gold(tmp_path, plant({"m.py": old}, {"m.py": new}).patch)
+    patch = plant(
+        {"m.py": f"import this\n{block}\n", "n.py": "pass\n"},
+        {"m.py": "import this\n", "n.py": f"pass\n{block}\n"},
+    ).patch
+    rule = gold(tmp_path, patch)
     # it was written long before, by a triple that has nothing to do with the task
     assert rule(planted({"m.py": "x = 1\n"}, {"m.py": f"x = 1\n{block}\n"})).kept
 

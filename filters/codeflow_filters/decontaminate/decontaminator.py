@@ -123,8 +123,9 @@ def _indexed(
 def _added_texts(instance: Instance) -> Iterator[tuple[str, str]]:
     """What the patches of an instance add, run by run; lines that they also remove only moved."""
     for field, patch in instance.patches:
-        for part in files(patch):
-            removed = {text.strip() for text in part.only("-")}
+        parts = list(files(patch))
+        removed = {text.strip() for part in parts for text in part.only("-")}
+        for part in parts:
             run: list[str] = []
             for sign, text in (*part.lines, (" ", "")):
                 if sign == "+" and text.strip() not in removed:
