@@ -2,6 +2,7 @@
 
     python benchmarks/dedup.py [DIR]                          against datasketch, ordinary use
     python benchmarks/dedup.py --generate 1000000 [--workers 2] [--keep PATH]
+    python benchmarks/dedup.py --planted 1000
 
 Without DIR, a mined dataset, the first uses 4,000 generated patches. Both sides see the same
 patches in the same run on one core: the whole stage (reading, exact and near duplicates, decisions)
@@ -9,7 +10,8 @@ and datasketch as its documentation shows it (a set of shingles in Python, `upda
 `MinHashLSH` asked and fed) with the same permutations and bands; `update_batch` is the faster way
 that it has, too. The second makes patches in a process of its own, runs the stage in another, and
 adds up the memory of that one and all below it, ten times a second: RSS counts what processes share
-once for each, PSS once.
+once for each, PSS once. The third plants pairs of known similarity and prints how many were found,
+next to the curve.
 """
 
 from __future__ import annotations
@@ -33,9 +35,14 @@ from codeflow import files
 from codeflow.drive import drive
 from codeflow.pools import make_pool
 from codeflow.records import FILE_CHANGE, TRIPLES
-from codeflow.stages import dedup, parts
+from codeflow.stages import decisions, dedup, parts
 from codeflow.stages.context import StageContext
 from codeflow.stages.dedup_config import DedupConfig
+from codeflow_filters.dedup.curve import detection
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
+
+from dedup_samples import naive_jaccard, naive_shingles, planted_pair
 
 ROWS_PER_FILE = 10_240
 ROWS_PER_GROUP = 1024
@@ -48,6 +55,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("dir", type=Path, nargs="?")
     parser.add_argument("--generate", type=int)
+    parser.add_argument("--planted", type=int, help="pairs of each similarity")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--keep", type=Path, help="generated patches, used again if there")
     parser.add_argument("--step", choices=("make", "run"), help=argparse.SUPPRESS)
@@ -56,6 +64,9 @@ def main() -> None:
         make(parsed.dir, parsed.generate)
     elif parsed.step == "run":
         report_stage(*run_stage(parsed.dir, parsed.workers))
+    elif parsed.planted:
+        with tempfile.TemporaryDirectory() as temporary:
+            planted(Path(temporary), parsed.planted)
     elif parsed.generate:
         with tempfile.TemporaryDirectory() as temporary:
             at_scale(parsed.keep or Path(temporary), parsed.generate, parsed.workers)
@@ -132,6 +143,50 @@ def changed_lines(patch: str) -> list[str]:
         for line in patch.split("\n")
         if line[:1] in ("+", "-") and not line.startswith(("--- ", "+++ "))
     ]
+
+
+# --- planted pairs -----------------------------------------------------------------------------
+
+
+def planted(folder: Path, count: int) -> None:
+    """Prints recall and precision by similarity, which is that of Python's sets."""
+    rng = random.Random(count)
+    texts = [planted_pair(rng, 0.6 + 0.05 * step) for step in range(8) for _ in range(count)]
+    pairs = [
+        naive_jaccard(*(naive_shingles(text.encode(), DedupConfig().ngram) for text in both))
+        for both in texts
+    ]
+    made = made_triples(rng, "planted", [text for both in texts for text in both])
+    ids = made.column("id").to_pylist()
+    path = folder / "mined/planted/triples-assemble-0000.parquet"
+    with files.parquet(path, TRIPLES) as writer:
+        for start in range(0, len(made), ROWS_PER_GROUP):
+            writer.write(made.slice(start, ROWS_PER_GROUP))
+    run_stage(folder, 1)
+    rows = [
+        row
+        for part in cut(folder)
+        for row in decisions.read(folder, "dedup", part.name, ["id", "cluster"]).to_pylist()
+    ]
+    cluster = {row["id"]: row["cluster"] for row in rows}
+    config = DedupConfig()
+    bins: dict[float, list[tuple[float, bool]]] = {}
+    false = 0
+    for number, similarity in enumerate(pairs):
+        one, other = (cluster[ids[2 * number + k]] for k in (0, 1))
+        found = one is not None and one == other
+        false += (one is not None or other is not None) and not (
+            found and similarity >= config.threshold
+        )
+        bins.setdefault(round(similarity * 20) / 20, []).append((similarity, found))
+    print("similarity  pairs  found  curve")
+    for middle, some in sorted(bins.items()):
+        chance = statistics.fmean(
+            detection(s, config.bands, config.rows) * (s >= config.threshold) for s, _ in some
+        )
+        found = statistics.fmean(found for _, found in some)
+        print(f"{middle:10.2f} {len(some):6} {found:6.3f} {chance:6.3f}")
+    print(f"pairs in a cluster that they should not be in: {false}")
 
 
 # --- at scale ----------------------------------------------------------------------------------

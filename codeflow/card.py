@@ -2,32 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-_HEAD = """---
-configs:
-- config_name: triples
-  default: true
-  data_files:
-  - split: train
-    path: triples/train-*.parquet
-- config_name: blobs
-  data_files: blobs/*.parquet
-- config_name: trees
-  data_files: trees/*.parquet
-- config_name: ledger
-  data_files: ledger/*.parquet
-tags:
+_TAGS = """tags:
 - code
 - git
 - commits
----
 """
 
 
+def filled(lines: Iterable[Mapping[str, Any]]) -> tuple[list[str], list[str]]:
+    """(splits, other tables) that have rows, from the manifest's lines of the published files.
+
+    What has none must not be in the card: load_dataset ends with an error that says nothing.
+    """
+    paths = {str(line["path"]) for line in lines if line.get("rows")}
+    names = {path.removeprefix("triples/").partition("-")[0] for path in paths}
+    tables = {path.partition("/")[0] for path in paths}
+    return (
+        [split for split in ("train", "validation") if split in names],
+        [table for table in ("blobs", "trees", "ledger") if table in tables],
+    )
+
+
+def _front_matter(splits: Sequence[str], tables: Sequence[str]) -> str:
+    triples = [f"  - split: {split}\n    path: triples/{split}-*.parquet\n" for split in splits]
+    configs = ["- config_name: triples\n  default: true\n  data_files:\n", *triples] * bool(triples)
+    configs += [f"- config_name: {name}\n  data_files: {name}/*.parquet\n" for name in tables]
+    return f"---\n{'configs:' if configs else ''}\n{''.join(configs)}{_TAGS}---\n"
+
+
 def render(
-    repositories: Sequence[Mapping[str, Any]], kinds: Mapping[str, int], settings: Mapping[str, Any]
+    repositories: Sequence[Mapping[str, Any]],
+    kinds: Mapping[str, int],
+    settings: Mapping[str, Any],
+    splits: Sequence[str],
+    tables: Sequence[str],
 ) -> str:
     """The card of a mined dataset.
 
@@ -35,11 +46,12 @@ def render(
         repositories: `repo`, `url` and `head` of each mined one.
         kinds: number of triples of each kind.
         settings: the configuration, as plain values.
+        splits, tables: what has rows, see `filled`.
     """
     window = settings["window"]
     counts = ", ".join(f"{count:,} of kind `{kind}`" for kind, count in sorted(kinds.items()))
     sources = "\n".join(f"| {r['repo']} | {r['url']} | `{r['head']}` |" for r in repositories)
-    return f"""{_HEAD}
+    return f"""{_front_matter(splits, tables)}
 # Triples (old repository, patch, new repository)
 
 {counts or "No triples"}, mined by codeflow from

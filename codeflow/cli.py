@@ -14,7 +14,17 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from codeflow import __version__
-from codeflow.commands import curate, mine, read, tokenize, train
+from codeflow.commands import (
+    curate,
+    export,
+    export_data,
+    generate,
+    mine,
+    read,
+    report,
+    tokenize,
+    train,
+)
 from codeflow.errors import EXIT_INTERRUPTED, EXIT_OK, CodeflowError, UsageError
 
 _DESCRIPTION = """\
@@ -84,6 +94,6 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="codeflow", description=_DESCRIPTION, epilog=_EPILOG)
     parser.add_argument("--version", action="version", version=f"codeflow {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (mine, curate, read, tokenize, train):
+    for module in (mine, curate, read, report, export_data, tokenize, train, generate, export):
         module.add(commands)
     return parser

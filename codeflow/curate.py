@@ -45,31 +45,33 @@ def plan(
         raise UsageError(f"until {until!r}: choose one of {', '.join(UNTIL)}")
     if until == "mine":
         return None
+    if filters is not None:
+        names = tuple(s if isinstance(s, str) else getattr(s, "__name__", repr(s)) for s in filters)
+        settings = replace(settings, filter=replace(settings.filter, filters=names))
     loaded = load_filters(
         settings.filter.filters if filters is None else filters, settings.filter.rules
     )
-    names = NAMES[: NAMES.index("mix" if until == "tokens" else until) + 1]
+    wanted = NAMES[: NAMES.index("mix" if until == "tokens" else until) + 1]
 
     def stages(index: MinedIndex) -> list[Stage]:
         made = {"filter": filter_stage(settings.filter, loaded)}
         for name in ("dedup", "mix", "split"):
             made[name] = _stage(name, getattr(settings, name), index)
-        return [made[name] for name in (*names, "split")]
+        return [made[name] for name in (*wanted, "split")]
 
     return stages
 
 
-def plan_again(folder: Path, changed: str, config: Any, filters: Sequence[Spec] | None) -> Plan:
+def plan_again(folder: Path, changed: str, config: Any) -> Plan:
     """Runs one stage with other settings: the ones before it stay, the ones after it follow.
 
     Args:
         changed: name of the stage.
         config: its settings.
-        filters: for the stage `filter`, in place of those of the settings.
     """
     known = {name: record for name in NAMES if (record := stored(folder, name)) is not None}
     first = (
-        filter_stage(config, load_filters(filters or config.filters, config.rules))
+        filter_stage(config, load_filters(config.filters, config.rules))
         if changed == "filter"
         else None
     )
@@ -96,13 +98,11 @@ def stored_config(folder: Path, name: str) -> Any:
     """The settings that a stage of a folder was run with; the defaults where it was not."""
     record = stored(folder, name)
     if name == "filter":
-        return FilterConfig() if record is None else _filter_config(record.settings)
+        if record is None or record.asked is None:
+            return FilterConfig()
+        return from_mapping(FilterConfig, record.asked, "filter")
     cls = _CONFIGS[name]
     return cls() if record is None else from_mapping(cls, record.settings, name)
-
-
-def _filter_config(settings: Mapping[str, Any]) -> FilterConfig:
-    return from_mapping(FilterConfig, settings["config"], "filter")
 
 
 def filter_stage(config: FilterConfig, filters: Sequence[LoadedFilter]) -> Stage:
@@ -110,10 +110,12 @@ def filter_stage(config: FilterConfig, filters: Sequence[LoadedFilter]) -> Stage
     from codeflow.stages.filter import flow
 
     settings = {
-        "config": as_mapping(config),
+        "max_error_share": config.max_error_share,
         "filters": [[loaded.name, _plain(loaded.identity)] for loaded in filters],
     }
-    return Stage("filter", settings, lambda context: flow(context, filters, config))
+    return Stage(
+        "filter", settings, lambda context: flow(context, filters, config), as_mapping(config)
+    )
 
 
 def _plain(values: Mapping[str, Any]) -> Any:

@@ -78,9 +78,10 @@ class MinedIndex:
 
     @cached_property
     def stamp(self) -> str:
-        """Identity of what was mined: of the configuration, the heads, and what failed."""
-        mined = {"repositories": [asdict(r) for r in self.repositories]}
-        return stage_hash(mined, stage_hash(self.config))
+        """Identity of what was mined, wherever it was: of the configuration, the heads, and what
+        came of them."""
+        mined = [[r.repo, r.url, r.ref, r.head, r.family, r.kinds] for r in self.repositories]
+        return stage_hash({"repositories": mined}, stage_hash(self.config))
 
 
 def read(folder: Path) -> MinedIndex | None:

@@ -113,8 +113,12 @@ def unquote_path(text: bytes) -> bytes:
     return re.sub(rb"\\([0-7]{3}|.)", unescape, text[1:-1], flags=re.DOTALL)
 
 
-def parse_patch(patch: bytes) -> list[FilePatch]:
+def parse_patch(patch: bytes, with_ids: bool = True) -> list[FilePatch]:
     """Reads a whole patch.
+
+    Args:
+        with_ids: whether changed content needs an `index` line, as in every patch that was mined;
+            one that a model wrote has none.
 
     Raises:
         DataError: names the file and the hunk of the first thing that is not in the format.
@@ -128,7 +132,7 @@ def parse_patch(patch: bytes) -> list[FilePatch]:
     reader = _Lines(lines)
     files = []
     while not reader.at_end:
-        files.append(_parse_file(reader))
+        files.append(_parse_file(reader, with_ids))
     return files
 
 
@@ -161,7 +165,7 @@ class _Lines:
         raise DataError(f"{where}: did not expect {line.decode(errors='replace')!r}")
 
 
-def _parse_file(lines: _Lines) -> FilePatch:
+def _parse_file(lines: _Lines, with_ids: bool) -> FilePatch:
     header = lines.after(b"diff --git ")
     if header is None:
         lines.fail("patch")
@@ -200,8 +204,10 @@ def _parse_file(lines: _Lines) -> FilePatch:
         new_mode = created or new_mode or kept_mode
     hunks = _parse_hunks(lines, old_name, new_name, created, deleted, where)
     if index is None and (hunks or created or deleted):
-        raise DataError(f"{where}: no index line, but the content changes")
-    if index is None and not old_mode and source is None:
+        if with_ids:
+            raise DataError(f"{where}: no index line, but the content changes")
+        old_mode, new_mode = deleted or old_mode, created or new_mode
+    elif index is None and not old_mode and source is None:
         raise DataError(f"{where}: changes nothing")
     old_blob = index[1].decode() if index else None
     new_blob = index[2].decode() if index else None

@@ -10,7 +10,7 @@ import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -63,6 +63,10 @@ class LoadedFilter:
     cost: Cost
     reads: frozenset[str]
     identity: Mapping[str, Any] = field(default_factory=dict)
+
+    def __getstate__(self) -> dict[str, Any]:
+        _send_along(self.filter)
+        return dict(self.__dict__)
 
 
 def filter_factories() -> dict[str, Any]:
@@ -167,12 +171,18 @@ def _parameters(made: Any) -> dict[str, Any]:
     values: dict[str, Any] = {}
     if dataclasses.is_dataclass(made) and not isinstance(made, type):
         values["parameters"] = {
-            f.name: getattr(made, f.name) for f in dataclasses.fields(made) if f.repr
+            f.name: _without_place(getattr(made, f.name)) for f in dataclasses.fields(made)
         }
-    identity = getattr(made, "identity", None)
-    if identity is not None:
-        values["identity"] = identity
     return values
+
+
+def _without_place(value: Any) -> Any:
+    """A parameter; a file by its content, so that it is the same wherever it lies."""
+    if isinstance(value, (tuple, list)):
+        return [_without_place(one) for one in value]
+    if isinstance(value, (str, Path)) and value and Path(value).is_file():
+        return {"sha256": _digest(value)}
+    return value
 
 
 def _source(given: Any) -> str:
@@ -219,20 +229,20 @@ def _digest(path: Path | str | None) -> str:
         return "unknown"
 
 
-def ship(filters: Iterable[LoadedFilter]) -> None:
-    """Makes Ray send the code of filters that are not installed along with them."""
-    import ray
+def _send_along(filter: Any) -> None:
+    """Makes Ray send the code of a filter that is not installed, instead of its module's name."""
+    if "ray" not in sys.modules:
+        return
+    from ray import cloudpickle
 
-    for loaded in filters:
-        target = loaded.filter if inspect.isroutine(loaded.filter) else type(loaded.filter)
-        module = sys.modules.get(getattr(target, "__module__", ""))
-        path = getattr(module, "__file__", None)
-        if module is None or path is None or module.__name__ == "__main__":
-            continue
-        if module.__name__.split(".")[0] in ("codeflow", "codeflow_filters"):
-            continue
-        if "site-packages" not in Path(path).parts:
-            ray.cloudpickle.register_pickle_by_value(module)  # type: ignore[no-untyped-call]
+    target = filter if inspect.isroutine(filter) else type(filter)
+    module = sys.modules.get(getattr(target, "__module__", ""))
+    path = getattr(module, "__file__", None)
+    if module is None or path is None or module.__name__ == "__main__":
+        return
+    ours = module.__name__.split(".")[0] in ("codeflow", "codeflow_filters")
+    if not ours and "site-packages" not in Path(path).parts:
+        cloudpickle.register_pickle_by_value(module)  # type: ignore[no-untyped-call]
 
 
 def _factories(group: str, what: str) -> dict[str, Any]:

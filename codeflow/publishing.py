@@ -85,7 +85,7 @@ class Publishing:
         counts: dict[str, int] = {}
         for (_, kind), count in kinds.items():
             counts[kind] = counts.get(kind, 0) + count
-        text = card.render(good, counts, self._index.config)
+        text = card.render(good, counts, self._index.config, *card.filled(lines))
         files.write_bytes(folder / "README.md", text.encode())
         lines.append(describe(folder, "README.md"))
         remove_unlisted(folder, {str(line["path"]) for line in lines})

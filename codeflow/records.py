@@ -74,6 +74,15 @@ FILE_CHANGE = pa.struct(
     ]
 )
 
+# pairs, and not a map: datasets of Hugging Face has no maps, and load_dataset would fail
+SCORES = pa.list_(
+    pa.struct(
+        [
+            pa.field("key", pa.string(), nullable=False),
+            pa.field("value", pa.float32(), nullable=False),
+        ]
+    )
+)
 TIMESTAMP = pa.timestamp("ms", tz="UTC")  # Parquet has no coarser unit
 
 TRIPLES = pa.schema(
@@ -99,7 +108,7 @@ TRIPLES = pa.schema(
         pa.field("committed_at", TIMESTAMP, nullable=False),
         pa.field("author_kind", pa.string(), nullable=False),
         pa.field("license", pa.string()),
-        pa.field("scores", pa.map_(pa.string(), pa.float32()), nullable=False),
+        pa.field("scores", SCORES, nullable=False),
         pa.field("cluster", pa.string()),
         pa.field("weight", pa.float32(), nullable=False),
     ]
@@ -180,7 +189,7 @@ DECISIONS = pa.schema(
         pa.field("rule", pa.string()),
         pa.field("reason", pa.string()),
         pa.field("detail", pa.large_string()),
-        pa.field("scores", pa.map_(pa.string(), pa.float32()), nullable=False),
+        pa.field("scores", SCORES, nullable=False),
         pa.field("cluster", pa.string()),
         pa.field("weight", pa.float32(), nullable=False),
         pa.field("split", pa.string()),

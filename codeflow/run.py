@@ -147,10 +147,15 @@ def _job(out: Path, execution: Execution, progress: Progress) -> Iterator[Callab
 
 
 def _decide_and_publish(job: Job, index: MinedIndex, plan: Plan | None, started: float) -> Summary:
-    stages = plan(index) if plan else ()
+    stages = _stages(plan, index)
     cut = parts.cut(job.folder, [(r.repo, r.tables) for r in index.good]) if stages else []
     records = run_stages(job, cut, index.stamp, stages)
     return Publishing(job, index, cut, records).publish(started)
+
+
+def _stages(plan: Plan | None, index: MinedIndex) -> Sequence[Stage]:
+    """What to run; without a triple there is nothing to decide."""
+    return plan(index) if plan and any(index.kinds.values()) else ()
 
 
 def _finished(
@@ -161,7 +166,7 @@ def _finished(
     values = files.read_json(out / manifest.NAME)
     if summary is None or values is None:
         return None
-    stages = plan(index) if plan else ()
+    stages = _stages(plan, index)
     if values.get("publish_hash") != publish_stamp(last_stamp(out, index.stamp, stages)):
         return None
     progress.note(f"{out} is complete; nothing to do (--fresh mines again)")

@@ -181,5 +181,5 @@ _PLAIN: dict[str, Callable[[Any], Any]] = {
     "commits": tuple,
     "messages": lambda value: tuple(tuple(message) for message in value),
     "files": _files,
-    "scores": dict,
+    "scores": lambda pairs: {pair["key"]: pair["value"] for pair in pairs},
 }

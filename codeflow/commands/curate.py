@@ -153,7 +153,7 @@ def _again(parsed: argparse.Namespace, stage: str, change: Callable[[Any], Any])
         config = getattr(read_settings(parsed.config), stage)
     else:
         config = stored_config(parsed.dir, stage)
-    plan = plan_again(parsed.dir, stage, change(config), None)
+    plan = plan_again(parsed.dir, stage, change(config))
     execution = Execution(parsed.workers, parsed.ray_address)
     return carry_out(parsed.json, lambda progress: run_again(parsed.dir, execution, progress, plan))
 

@@ -2,9 +2,9 @@
 
 The order is a function of the seed and of one value, `Position`: how many rows were taken from
 each source. The next row comes from the source that is furthest behind its share; within a source
-an epoch is a permutation computed row by row (no list of rows is ever held or saved). Every rank
-plans the whole global step and reads its own rows of it, so the data do not depend on the number
-of ranks, of threads, or on an interruption.
+an epoch is a permutation computed row by row, without a list of rows, unless a curriculum sorts
+them by difficulty first. Every rank plans the whole global step and reads its own rows of it, so
+the data do not depend on the number of ranks, of threads, or on an interruption.
 
 Cost: planning is some microseconds a row; reading is a copy of T tokens, done by threads.
 """
@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from codeflow.errors import DataError
+from codeflow.errors import DataError, UsageError
 from codeflow.loopcoder import recipe as recipes
 from codeflow.loopcoder.attention import Documents
 from codeflow.loopcoder.loss import next_tokens
@@ -106,6 +106,36 @@ def row_of(source: Source, taken: int, seed: int) -> int:
     return shuffled(index, len(source), f"{seed}/{source.name}/{epoch}")
 
 
+def order_of(source: Source, recipe: recipes.Recipe) -> Callable[[int], int]:
+    """By how many rows of a source were taken before: which row is next.
+
+    A curriculum cuts the rows, sorted by difficulty, into as many parts as the run has phases. It
+    reads part p during phase p, again from the start (in another order) when that is longer. So
+    the order depends on the length of the run, which is part of the recipe.
+    """
+    settings, seed = recipe.data, recipe.seed
+    if settings.order == "random":
+        return lambda taken: row_of(source, taken, seed)
+    rows, phases = len(source), settings.phases
+    if rows < phases:
+        raise UsageError(
+            f"{source.folder}: {rows} rows for data.phases = {phases}: give fewer phases"
+        )
+    share = settings.sources[source.name] / sum(settings.sources.values())
+    total = max(phases, round(recipe.schedule.steps * recipe.batch.rows_per_step * share))
+    easiest = source.easiest_first()
+
+    def next_row(taken: int) -> int:
+        phase = min(taken * phases // total, phases - 1)
+        before = -(-phase * total // phases)
+        part = easiest[phase * rows // phases : (phase + 1) * rows // phases]
+        epoch, index = divmod(taken - before, len(part))
+        key = f"{seed}/{source.name}/{phase}/{epoch}"
+        return int(part[shuffled(index, len(part), key)])
+
+    return next_row
+
+
 def collate(rows: Sequence[Row]) -> Micro:
     """Stacks rows of one length."""
     ids = torch.from_numpy(np.stack([row.input_ids for row in rows]))
@@ -132,6 +162,7 @@ def steps(
     """Endless steps of this rank from a position on, read ahead by `run.data_workers` threads."""
     batch, vocab_size = recipe.batch, recipe.model.config.vocab_size
     shares = [float(recipe.data.sources[source.name]) for source in sources]
+    orders = [order_of(source, recipe) for source in sources]
 
     def plans() -> Iterator[tuple[list[tuple[int, int]], Position]]:
         position = start
@@ -146,12 +177,7 @@ def steps(
         for first in range(world.rank * width, batch.rows_per_step, world.size * width):
             chosen = picked[first : first + width]
             micros.append(
-                collate(
-                    [
-                        checked(sources[s], row_of(sources[s], n, recipe.seed), vocab_size)
-                        for s, n in chosen
-                    ]
-                )
+                collate([checked(sources[s], orders[s](n), vocab_size) for s, n in chosen])
             )
         return Step(tuple(micros), after)
 

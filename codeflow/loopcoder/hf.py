@@ -4,6 +4,7 @@
     model-00001-of-0000N.safetensors ...   the released tensor names, in the model's order
     model.safetensors.index.json           which tensor is in which file
     tokenizer.json                         copied, when given
+    codeflow.json                          what it was trained on, when known
 
 A loop is written as `IQuestLoopCoderForCausalLM`. A dense model computes exactly what Llama does
 and is written as `LlamaForCausalLM`, so that it loads everywhere without anyone's own code.
@@ -33,6 +34,7 @@ from codeflow.loopcoder.config import Compute, ModelConfig
 from codeflow.loopcoder.model import LoopCoder, build
 
 INDEX: Final = "model.safetensors.index.json"
+ABOUT: Final = "codeflow.json"
 SHARD_BYTES: Final = 5_000_000_000
 
 _LOOP: Final = ("iquestloopcoder", "IQuestLoopCoderForCausalLM")
@@ -55,6 +57,7 @@ def export(
     *,
     tokenizer: Path | str | None = None,
     eos_token_ids: Sequence[int] = (),
+    about: Mapping[str, Any] | None = None,
     shard_bytes: int = SHARD_BYTES,
 ) -> Path:
     """Writes the model as a Hugging Face folder, in the dtype its parameters have.
@@ -62,6 +65,7 @@ def export(
     Args:
         tokenizer: a `tokenizer.json` to copy.
         eos_token_ids: tokens that end a text, for the configuration.
+        about: the description of the checkpoint, as plain JSON values.
         shard_bytes: bound on a file, exceeded only by a single larger tensor.
 
     Raises:
@@ -73,8 +77,11 @@ def export(
         raise UsageError(f"{target}: exists and is not an empty folder; choose another for export")
     if tokenizer is not None and not Path(tokenizer).is_file():
         raise UsageError(f"{tokenizer}: no such tokenizer file")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    except OSError as error:
+        raise CodeflowError(f"{target}: cannot be written: {error}") from None
     try:
         _write_tensors(model, part, shard_bytes)
         _write_json(part / "config.json", _hf_config(model, eos_token_ids))
@@ -83,6 +90,8 @@ def export(
             _write_json(
                 part / "tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast"}
             )
+        if about:
+            _write_json(part / ABOUT, about)
         part.chmod(0o755)  # mkdtemp's 0700 would follow it to the target
         os.replace(part, target)
     except (OSError, SafetensorError) as error:

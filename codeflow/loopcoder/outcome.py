@@ -1,9 +1,15 @@
-"""What a step and a run come to."""
+"""What a step and a run come to, a run that ends too early included."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from codeflow.errors import CodeflowError
+from codeflow.loopcoder.checkpoint import latest
+from codeflow.loopcoder.parallel import World, is_lost_rank
 
 
 @dataclass(frozen=True)
@@ -24,3 +30,35 @@ class Outcome:
     lr: float
     weight: float
     state: str
+
+
+@contextlib.contextmanager
+def explained(out: Path, world: World) -> Iterator[None]:
+    """Turns a full disk and a lost rank into one line that says where the run can go on.
+
+    Args:
+        out: the run's folder.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise CodeflowError(
+            f"{out}: cannot be written or read ({error}); mend that and give the same command, "
+            f"which goes on from {last_of(out)}"
+        ) from None
+    except RuntimeError as error:
+        if world.size == 1 or not is_lost_rank(error):
+            raise
+        raise CodeflowError(
+            f"rank {world.rank} lost another rank ({str(error).splitlines()[0]}); the same "
+            f"command goes on from {last_of(out)}"
+        ) from None
+
+
+def last_of(out: Path) -> str:
+    """The name of a run's last complete checkpoint, for messages."""
+    with contextlib.suppress(OSError):
+        last = latest(out / "checkpoints")
+        if last is not None:
+            return last.name
+    return "the start"

@@ -102,6 +102,15 @@ def joined(mode: str, timeout_s: float) -> Iterator[World]:
         dist.destroy_process_group()
 
 
+def is_lost_rank(error: RuntimeError) -> bool:
+    """Whether an error of torch says that another process is gone, as far as its words tell."""
+    text = str(error).lower()
+    return isinstance(error, dist.DistError) or any(
+        word in text
+        for word in ("connection closed", "connection reset", "timed out", "gloo", "nccl")
+    )
+
+
 def make_model(config: ModelConfig, compute: Compute, world: World, seed: int) -> nn.Module:
     """The untrained model, wrapped for this world; equal values however it is spread.
 

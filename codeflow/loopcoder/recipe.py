@@ -50,13 +50,21 @@ class Model:
 
 @dataclass(frozen=True)
 class Data:
-    """Shard folders below DIR/tokens and their shares; shares need not sum to 1."""
+    """Shard folders below DIR/tokens and their shares; shares need not sum to 1.
+
+    `order = "curriculum"` reads each source from easy to hard: in as many `phases` of the run as
+    parts of its rows, at random within a phase.
+    """
 
     sources: Mapping[str, Any] = field(default_factory=dict)
     tokenizer: str = ""
     """The tokenizer hash that the shards must carry; empty takes theirs, if they agree."""
+    order: str = "random"
+    phases: int = 3
 
     def __post_init__(self) -> None:
+        _one_of("data", "order", self.order, ("random", "curriculum"))
+        _positive("data", phases=self.phases)
         for name, share in self.sources.items():
             if isinstance(share, bool) or not isinstance(share, (int, float)) or not share > 0:
                 raise UsageError(f"recipe: data.sources.{name} = {share!r}: must be positive")

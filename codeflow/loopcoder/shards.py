@@ -96,6 +96,19 @@ class _File:
         per_token = np.repeat(weights.astype(np.float32), lengths)
         return Row(tokens.astype(np.int64), documents, per_token, languages, kinds)
 
+    def difficulties(self) -> npt.NDArray[np.float64]:
+        return np.concatenate([_difficulties(self.batch(n)) for n in range(len(self.starts) - 1)])
+
+
+def _difficulties(batch: pa.RecordBatch) -> npt.NDArray[np.float64]:
+    """By row, the mean length of the runs of tokens that are to be learnt; 0 without any."""
+    runs = batch.column("run_lengths")
+    lengths = runs.flatten().to_numpy()
+    rows = np.repeat(np.arange(len(batch)), runs.value_lengths().to_numpy())
+    learnt = batch.column("run_weights").flatten().to_numpy() > 0
+    tokens = np.bincount(rows[learnt], lengths[learnt], minlength=len(batch))
+    return tokens / np.maximum(np.bincount(rows[learnt], minlength=len(batch)), 1)
+
 
 class Source:
     """All files of one split in one `tokens/NAME` folder, as one sequence of rows.
@@ -134,6 +147,12 @@ class Source:
     def row(self, index: int) -> Row:
         number = bisect.bisect_right(self.starts, index) - 1
         return self.files[number].row(index - self.starts[number])
+
+    def easiest_first(self) -> npt.NDArray[np.int64]:
+        """Row numbers by how much is to be written at a stretch: the mean length of their runs of
+        weighted tokens, of which every document has at least one. Reads the runs of all rows."""
+        hard = np.concatenate([file.difficulties() for file in self.files])
+        return np.argsort(hard, kind="stable")
 
     def path_of(self, index: int) -> Path:
         """The file that holds a row, for messages."""

@@ -30,9 +30,10 @@ from codeflow.files import read_json, write_json
 from codeflow.loopcoder import checkpoint, data, metrics, verify
 from codeflow.loopcoder import recipe as recipes
 from codeflow.loopcoder.optim import Optimizer, learning_rate
-from codeflow.loopcoder.outcome import Outcome, Result
+from codeflow.loopcoder.outcome import Outcome, Result, explained, last_of
 from codeflow.loopcoder.parallel import World, accumulating, inner, joined, local, make_model
 from codeflow.loopcoder.shards import Source, data_hash, open_sources
+from codeflow.loopcoder.trained import keep_tokenizer
 from codeflow.loopcoder.validation import validate
 
 Observer = Callable[["Training"], None]
@@ -63,22 +64,15 @@ def train(
         if world.device != "cpu":  # on a CPU all that is used here is deterministic as it is
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
             torch.use_deterministic_algorithms(True, warn_only=True)
-        training = Training(recipe, data_dir, out, world, progress or (lambda line: None))
-        try:
+        with (
+            explained(out, world),
+            contextlib.closing(
+                Training(recipe, data_dir, out, world, progress or (lambda line: None))
+            ) as training,
+        ):
             return training.run(
                 min(stop_after or recipe.schedule.steps, recipe.schedule.steps), observe
             )
-        except RuntimeError as error:
-            if world.size == 1 or not _is_lost_rank(error):
-                raise
-            last = checkpoint.latest(out / "checkpoints")
-            raise CodeflowError(
-                f"step {training.step + 1}: rank {world.rank} lost another rank "
-                f"({str(error).splitlines()[0]}); the same command goes on from "
-                f"{last.name if last else 'the start'}"
-            ) from None
-        finally:
-            training.close()
 
 
 class Training:
@@ -131,6 +125,7 @@ class Training:
             fold_losses = self._start_from_parent()
         if world.first:
             write_json(out / "recipe.json", as_mapping(recipe))
+            keep_tokenizer(self.sources[0].folder, out)
             self.log = metrics.Log(out, self.step, recipe.run.tensorboard)
             if fold_losses:
                 self.log.write("fold", 0, fold_losses)
@@ -245,11 +240,10 @@ class Training:
         self.bad_in_a_row = self.bad_in_a_row + 1 if self.outcome.state == "bad" else 0
         self.bad_steps += self.outcome.state == "bad"
         if self.bad_in_a_row > guard.max_bad_steps:
-            last = checkpoint.latest(self.saver.folder)
             raise CodeflowError(
                 f"step {self.step}: loss or gradient not finite in {self.bad_in_a_row} steps in a "
                 f"row (loss {self.outcome.loss}, gradient norm {self.outcome.grad_norm}); lower "
-                f"optimizer.lr and go on from {last.name if last else 'the start'} in another --out"
+                f"optimizer.lr and go on from {last_of(self.out)} in another --out"
             )
 
     def compute(self, step: data.Step) -> Outcome:
@@ -386,11 +380,3 @@ class Training:
 def _differences(meta: Mapping[str, Any], training: Training) -> str:
     now = {source.name: source.describe() for source in training.sources}
     return ", ".join(differing_keys(meta["data"], now)) or "another order of sources"
-
-
-def _is_lost_rank(error: RuntimeError) -> bool:
-    text = str(error).lower()
-    return isinstance(error, torch.distributed.DistError) or any(
-        word in text
-        for word in ("connection closed", "connection reset", "timed out", "gloo", "nccl")
-    )

@@ -32,11 +32,13 @@ NAMES = ("filter", "dedup", "mix", "split")
 
 class Stage(NamedTuple):
     """A stage to run: `settings` are plain values that decide its outcome; `flow` is None for one
-    that must be done already, with whatever settings."""
+    that must be done already, with whatever settings. `asked` is what it was asked with, where
+    that is not the settings: names of files on this machine."""
 
     name: str
     settings: Mapping[str, Any]
     flow: Callable[[StageContext], Flow] | None
+    asked: Mapping[str, Any] | None = None
 
 
 class Record(NamedTuple):
@@ -48,6 +50,7 @@ class Record(NamedTuple):
     complete: bool
     settings: Mapping[str, Any]
     figures: Mapping[str, Any]
+    asked: Mapping[str, Any] | None = None
 
 
 def stored(folder: Path, name: str) -> Record | None:
@@ -103,7 +106,7 @@ def _run(
             raise UsageError(f"{folder}: stage {name} is not done; run `codeflow {name}` first")
         return known
     stamp = _stamp(stage, parent)
-    record = Record(name, stamp, parent, False, dict(stage.settings), {})
+    record = Record(name, stamp, parent, False, dict(stage.settings), {}, stage.asked)
     if known is None or known.stamp != stamp:
         _forget(folder, name)
         files.write_json(_record_path(folder, name), record._asdict())

@@ -30,7 +30,7 @@ def write(folder: Path, stage: str, part: str, columns: dict[str, Any]) -> None:
     """Writes the decisions of one part.
 
     Args:
-        columns: by name of `DECISIONS`, lists or arrays; what is missing is null, an empty map, or
+        columns: by name of `DECISIONS`, lists or arrays; what is missing is null, no scores, or
             the weight 1. `id` and `kept` are always needed.
     """
     rows = len(columns["id"])

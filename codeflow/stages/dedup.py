@@ -13,8 +13,8 @@ triples once, in the scan, and otherwise with duplicates.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 from codeflow.contracts import Flow, UnitResult
 from codeflow.stages.context import StageContext
@@ -54,7 +54,7 @@ def flow(context: StageContext, config: DedupConfig) -> Flow:
     keys = _tables(scanned, "exact")
     joined_exactly = yield [
         context.unit(f"exact-{number:05d}", link_exact, ExactArguments(some, keys))
-        for number, some in enumerate(partition(counts.get("exact_keys", 0)))
+        for number, some in enumerate(partition(counts["exact_keys"]))
     ]
     links = _tables(joined_exactly, "links")
     keys = _tables(scanned, "bands")
@@ -64,7 +64,7 @@ def flow(context: StageContext, config: DedupConfig) -> Flow:
             link_near,
             NearArguments(some, keys, rows, links, config.threshold),
         )
-        for number, some in enumerate(partition(counts.get("band_keys", 0)))
+        for number, some in enumerate(partition(counts["band_keys"]))
     ]
     links += _tables(joined_nearly, "links")
     [clusters] = yield [context.unit("clusters", make_clusters, ClusterArguments(links, rows))]
@@ -88,13 +88,18 @@ def flow(context: StageContext, config: DedupConfig) -> Flow:
         )
         for number, part in enumerate(context.parts)
     ]
-    exact, near = _sum(joined_exactly), _sum(joined_nearly)
+    exactly, nearly, after = _sum(joined_exactly), _sum(joined_nearly), _sum(decided)
     return {
-        **_sum(decided),
-        "short": counts.get("short", 0),
+        **{name: after[name] for name in ("triples", "kept", "exact", "near")},
+        "short": counts["short"],
         "clusters": clusters.value["sizes"],
-        "links": {**exact, "near": near.pop("near", 0)},
-        **near,
+        "links": {
+            "patch": exactly["patch"],
+            "contents": exactly["contents"],
+            "near": clusters.value["near"],
+        },
+        "compared": nearly["compared"],
+        "cut_short": nearly["cut_short"],
         "curve": curve(config.bands, config.rows) if config.near else [],
     }
 
@@ -103,10 +108,9 @@ def _tables(results: Sequence[UnitResult], name: str) -> tuple[str, ...]:
     return tuple(result.tables[name] for result in results)
 
 
-def _sum(results: Sequence[UnitResult]) -> dict[str, Any]:
+def _sum(results: Sequence[UnitResult]) -> Counter[str]:
     """The values of units, added up by name."""
-    total: dict[str, Any] = {}
+    total: Counter[str] = Counter()
     for result in results:
-        for name, count in result.value.items():
-            total[name] = total.get(name, 0) + count
+        total.update(result.value)
     return total

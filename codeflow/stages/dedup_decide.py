@@ -1,17 +1,19 @@
 """The units of the dedup stage that decide: clusters, what is kept of each, a row for every triple.
 
 One unit makes the clusters, because links connect anything with anything; its memory grows with the
-triples that have a duplicate (some 200 bytes each). The rest is cut by triples and by parts.
+triples that have a duplicate. The rest is cut by triples and by parts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from codeflow.contracts import Sink
 from codeflow.stages import decisions, parts
@@ -24,6 +26,7 @@ from codeflow.stages.dedup_tables import (
     ShingleReader,
     batch,
     columns_of,
+    joined,
     mapped,
     places_of,
     read_columns,
@@ -100,7 +103,8 @@ def make_clusters(arguments: ClusterArguments, sink: Sink) -> dict[str, Any]:
         )
     sizes = np.unique(np.unique(cluster, return_counts=True)[1], return_counts=True)
     counts = {str(size): count for size, count in zip(*(s.tolist() for s in sizes), strict=True)}
-    return {"members": len(members), "sizes": counts}
+    near = np.unique(np.column_stack(ends)[~exact], axis=0)  # found in several partitions
+    return {"members": len(members), "sizes": counts, "near": len(near)}
 
 
 def compare(arguments: CompareArguments, sink: Sink) -> dict[str, Any]:
@@ -132,10 +136,9 @@ def decide(arguments: DecideArguments, sink: Sink) -> dict[str, Any]:
     details: list[str | None] = [None] * len(ids)
     clusters: list[str | None] = [None] * len(ids)
 
-    members = _of_part((arguments.members,), arguments.number)
-    similar = _of_part(arguments.similarities, arguments.number)
-    names = SIMILARITIES.names if arguments.similarities else ()
-    similarity = dict(zip(*(similar[name].tolist() for name in names), strict=True))
+    members = _of_part((arguments.members,), arguments.number, MEMBERS)
+    similar = _of_part(arguments.similarities, arguments.number, SIMILARITIES)
+    similarity = dict(zip(*(similar[name].tolist() for name in SIMILARITIES.names), strict=True))
     for place, best, best_high, best_low, high, low, exact in zip(
         *(members[name].tolist() for name in MEMBERS.names), strict=True
     ):
@@ -177,8 +180,8 @@ def _describe(places: Words, rows: Sequence[str]) -> tuple[Words, Words, npt.NDA
     high, low = np.empty(len(places), np.uint64), np.empty(len(places), np.uint64)
     score = np.empty(len(places), np.float32)
     part_of, starts = np.unique(places >> HALF, return_index=True)
-    ends = np.append(starts, len(places))[1:].tolist()
-    for part, start, end in zip(part_of.tolist(), starts.tolist(), ends, strict=True):
+    bounds = pairwise([*starts.tolist(), len(places)])
+    for part, (start, end) in zip(part_of.tolist(), bounds, strict=True):
         at = (places[start:end] - places_of(part, np.zeros(1))).astype(np.int64)
         with mapped(rows[part]) as table:
             for target, name in ((high, "id_high"), (low, "id_low"), (score, "score")):
@@ -192,7 +195,7 @@ def _first_of_each(cluster: Ints, order: Ints) -> Ints:
     return order[first][np.searchsorted(names, cluster)]
 
 
-def _of_part(paths: Sequence[str], number: int) -> dict[str, npt.NDArray[Any]]:
+def _of_part(paths: Sequence[str], number: int, schema: pa.Schema) -> dict[str, npt.NDArray[Any]]:
     """The rows of a part in tables that are sorted by place, one after the other."""
     found = []
     for path in paths:
@@ -201,8 +204,7 @@ def _of_part(paths: Sequence[str], number: int) -> dict[str, npt.NDArray[Any]]:
             bounds = places_of(number, np.zeros(1)), places_of(number + 1, np.zeros(1))
             low, high = (int(np.searchsorted(places, bound)[0]) for bound in bounds)
             found.append(columns_of(table, slice(low, high)))
-    names = found[0] if found else ()
-    return {name: np.concatenate([f[name] for f in found]) for name in names}
+    return joined(found, schema)
 
 
 def _id(high: int, low: int) -> str:

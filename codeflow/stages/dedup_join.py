@@ -102,7 +102,7 @@ def link_near(arguments: NearArguments, sink: Sink) -> dict[str, Any]:
     with sink.table("links", LINKS) as writer:
         by = np.full(len(ends), NEAR)
         writer.write(batch(LINKS, members[ends[:, 0]], members[ends[:, 1]], by))
-    return {"near": len(ends), "compared": compared, "cut_short": cut_short}
+    return {"compared": compared, "cut_short": cut_short}
 
 
 def _enter(links: tuple[str, ...], members: Words, clusters: UnionFind) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -65,7 +66,7 @@ def scan(arguments: ScanArguments, sink: Sink) -> dict[str, Any]:
         for piece, table in parts.read(folder, part, _COLUMNS):
             count = len(table)
             mined = table.column("scores").combine_chunks()
-            maps = [mined, *(scores.slice(first, count) for scores in decided)]
+            columns = [mined, *(scores.slice(first, count) for scores in decided)]
             chosen = np.ones(count, np.bool_) if kept is None else kept[first : first + count]
             rows = np.flatnonzero(chosen)
             taken = table if len(rows) == count else table.filter(pa.array(chosen))
@@ -80,7 +81,7 @@ def scan(arguments: ScanArguments, sink: Sink) -> dict[str, Any]:
             ids = _halves(bytes.fromhex("".join(table.column("id").to_pylist())))
             offsets = np.concatenate(([0], np.cumsum(sizes))).astype(np.int32)
             sets = pa.ListArray.from_arrays(pa.array(offsets), pa.array(np.concatenate(shingles)))
-            scores = _scores(maps, config.score)
+            scores = _scores(columns, config.score)
             writer.write(batch(TRIPLE_ROWS, ids[:, 0], ids[:, 1], scores, sets))
             first += count
             reached += len(rows)
@@ -155,8 +156,7 @@ def contents_ids(files: pa.ListArray) -> list[bytes | None]:
     columns = [pc.struct_field(flat, name).to_pylist() for name in ChangedFile._fields]
     changed = list(map(ChangedFile._make, zip(*columns, strict=True)))
     ends = np.cumsum(pc.list_value_length(files).to_numpy()).tolist()
-    starts = [0, *ends[:-1]]
-    return [contents_id(changed[a:b]) if a < b else None for a, b in zip(starts, ends, strict=True)]
+    return [contents_id(changed[a:b]) if a < b else None for a, b in pairwise([0, *ends])]
 
 
 def _batches(triples: pa.Table, where: str) -> Iterator[tuple[int, Lines]]:
@@ -181,15 +181,15 @@ def _bytes_of(texts: pa.LargeStringArray) -> tuple[Bytes, Ints]:
     return np.frombuffer(data if data is not None else b"", np.uint8), bounds
 
 
-def _scores(maps: Sequence[pa.MapArray], name: str) -> npt.NDArray[np.float32]:
-    """The score of that name of each row, from the last of the maps that has it, else 0."""
-    scores = np.zeros(len(maps[0]), np.float32)
-    for column in maps:
-        offsets = column.offsets.to_numpy()
-        found = np.flatnonzero(pc.equal(column.keys, name).to_numpy(zero_copy_only=False))
+def _scores(columns: Sequence[pa.ListArray], name: str) -> npt.NDArray[np.float32]:
+    """The score of that name of each row, from the last of the columns that has it, else 0."""
+    scores = np.zeros(len(columns[0]), np.float32)
+    for column in columns:
+        offsets, pairs = column.offsets.to_numpy(), column.values
+        found = np.flatnonzero(pc.equal(pairs.field("key"), name).to_numpy(zero_copy_only=False))
         rows = np.searchsorted(offsets, found, "right") - 1
         inside = (rows >= 0) & (rows < len(column))
-        scores[rows[inside]] = column.items.to_numpy(zero_copy_only=False)[found[inside]]
+        scores[rows[inside]] = pairs.field("value").to_numpy()[found[inside]]
     return np.nan_to_num(scores)
 
 

@@ -21,7 +21,7 @@ from codeflow_filters.dedup.shingles import Hashes, Words
 
 HALF = np.uint64(32)
 _ROW = np.uint64((1 << 32) - 1)
-_KEYS_WANTED = 1 << 21  # of a partition: about 150 MB where it is joined
+_KEYS_WANTED = 1 << 21  # of a partition; what is joined at once is held in memory
 _HELD_BYTES = 64 << 20
 _KEY_SPACE = 1 << 64
 
@@ -93,12 +93,13 @@ def read_columns(paths: Sequence[str], schema: pa.Schema) -> dict[str, npt.NDArr
     for path in paths:
         with mapped(path) as table:
             found.append(columns_of(table))
-    return _join(found, schema)
+    return joined(found, schema)
 
 
-def _join(
+def joined(
     found: Sequence[Mapping[str, npt.NDArray[Any]]], schema: pa.Schema
 ) -> dict[str, npt.NDArray[Any]]:
+    """The columns of some tables of a schema, one after the other; there may be none."""
     empty = columns_of(schema.empty_table())
     return {name: np.concatenate([empty[name], *(f[name] for f in found)]) for name in empty}
 
@@ -135,7 +136,7 @@ def read_range(
                 high = int(np.searchsorted(column, np.uint64(keys.high)))
             found.append(columns_of(table, slice(low, high)))
             places.append(places_of(part, found[-1]["row"]))
-    return _join(found, schema), np.concatenate(places)
+    return joined(found, schema), np.concatenate(places)
 
 
 class ShingleReader:

@@ -1,14 +1,15 @@
 """Which triples are held out for validation: whole repositories, or the end of each of them.
 
-A `Cut` says from where on a repository is held out. Positions say what begins behind it, and
-`commits` says exactly what begins before it and ends behind it: such a triple goes past the commit
-of the cut. Dates play no part, because histories have them out of order.
+A `Cut` says from where on a repository is held out. Positions say what begins behind it, and the
+`commits` of a triple say exactly what begins before it and ends behind it. Dates play no part,
+because histories have them out of order.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -19,6 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from codeflow.errors import DataError
+from codeflow.records import CONTAINED
 
 TRAIN: Final = 0
 VALIDATION: Final = 1
@@ -28,18 +30,21 @@ PLACE_COLUMNS: Final = ("position", "commits")
 
 
 class Cut(NamedTuple):
-    """What begins at `position` or later is held out; `commits` are those of that position."""
+    """What begins at `position` or later is held out.
+
+    What begins before it and has one of the commits `entered` on its way ends behind it.
+    """
 
     position: float
-    commits: tuple[str, ...]
+    entered: tuple[str, ...]
 
 
 WHOLE: Final = Cut(-1.0, ())
 """Holds out all of a repository."""
 
 
-class Chain(NamedTuple):
-    """A repository, and the file of its table `codeflow.records.CONTAINED`."""
+class Member(NamedTuple):
+    """A repository of a family, and the file of its table `codeflow.records.CONTAINED`."""
 
     repo: str
     contained: str | None
@@ -57,102 +62,117 @@ def places(table: pa.Table, cut: Cut | None) -> npt.NDArray[np.int8]:
         return found
     commits = table.column("commits").combine_chunks()
     bounds = commits.offsets.to_numpy()
-    passed = pc.is_in(commits.values, value_set=pa.array(cut.commits, pa.string()))
-    hits = np.flatnonzero(passed.to_numpy(zero_copy_only=False))
+    inside = pc.is_in(commits.values, value_set=pa.array(cut.entered, pa.string()))
+    hits = np.flatnonzero(inside.to_numpy(zero_copy_only=False))
     rows = np.searchsorted(bounds, hits, side="right") - 1
-    inside = (rows >= 0) & (rows < len(table))
-    hits, rows = hits[inside], rows[inside]
-    found[rows[hits < bounds[rows + 1] - 1]] = STRADDLES  # ends behind it, not at it
+    found[rows[(rows >= 0) & (rows < len(table))]] = STRADDLES
     found[table.column("position").to_numpy() >= cut.position] = VALIDATION
     return found
 
 
 def last_part(
-    positions: npt.NDArray[np.float64], commits: Sequence[str], share: float
+    positions: npt.NDArray[np.float64], firsts: Sequence[str], share: float
 ) -> Cut | None:
-    """The cut that holds out the last `share` of some starts; None where that is less than one.
+    """The cut that holds out the last `share` of some triples; None where that is less than one.
 
-    Starts at one position are never parted, so it may hold out more.
+    Triples that begin at one position are never parted, so it may hold out more.
+
+    Args:
+        firsts: the first commit of each triple after the one it begins at.
     """
-    first = math.ceil(len(positions) * (1 - share))
-    if first >= len(positions):
+    number = math.ceil(len(positions) * (1 - share))
+    if number >= len(positions):
         return None
-    position = float(np.sort(positions)[first])
-    return Cut(
-        position,
-        tuple(sorted({commits[k] for k in np.flatnonzero(positions == position).tolist()})),
-    )
+    position = float(np.sort(positions)[number])
+    here = np.flatnonzero(positions == position).tolist()
+    return Cut(position, tuple(sorted({firsts[k] for k in here})))
 
 
 def with_forks(
-    folder: Path, cuts: Mapping[str, Cut], families: Iterable[Sequence[Chain]]
+    folder: Path, cuts: Mapping[str, Cut], families: Iterable[Sequence[Member]]
 ) -> dict[str, Cut]:
-    """Cuts, earlier in a fork that branched off behind the cut of another repository.
+    """Cuts, earlier in a fork that holds held-out commits of another repository.
 
-    All that begins behind that cut in the fork holds the held-out steps of the other one in its
-    snapshots. Reads two columns of the chains of a family at a time.
+    It may have branched off behind the cut of the other one, or merged it. From there on all its
+    snapshots hold steps that are held out, so what begins there is held out, too. Reads the commits
+    of one family at a time.
 
     Args:
         families: repositories that share a root; two or more each.
 
     Raises:
-        DataError: a repository of a family was mined without its chain.
+        DataError: a repository of a family was mined without its commits.
     """
     result = dict(cuts)
     for members in families:
-        chains = {repo: _read_chain(folder, repo, path) for repo, path in members}
-        for owner in sorted(chains.keys() & cuts.keys()):
-            own = chains[owner]
-            first = min(own.numbers[commit] for commit in cuts[owner].commits)
-            held = own.ids[first + 1]  # where the first held-out step ends
-            for repo, other in chains.items():
-                if repo == owner or held not in other.numbers:
+        commits = {repo: _Commits(_read_contained(folder, repo, path)) for repo, path in members}
+        for owner in sorted(commits.keys() & cuts.keys()):
+            entered = {commit: commits[owner].place(commit) or 0 for commit in cuts[owner].entered}
+            held = min(entered, key=entered.__getitem__)
+            for repo, other in commits.items():
+                place = other.place(held)
+                if repo == owner or place is None:
                     continue
-                position = float(other.positions[other.numbers[held] - 1])
-                if repo not in result or position < result[repo].position:
-                    here = np.flatnonzero(other.positions == position).tolist()
-                    result[repo] = Cut(position, tuple(sorted(other.ids[k] for k in here)))
+                cut = other.cut_at(place)
+                known = result.get(repo, cut)
+                if cut.position == known.position:
+                    cut = Cut(cut.position, tuple(sorted({*cut.entered, *known.entered})))
+                if cut.position <= known.position:
+                    result[repo] = cut
     return result
 
 
-class _Commits(NamedTuple):
-    """A chain as read: ids and positions by number, numbers by id."""
+class _Commits:
+    """The commits that a repository's head reaches, and where its chain comes to contain them."""
 
-    ids: list[str]
-    positions: npt.NDArray[np.float64]
-    numbers: dict[str, int]
+    def __init__(self, contained: pa.Table) -> None:
+        self._contained = contained
+        self._chain = contained.filter(contained.column("on_chain"))
+
+    def place(self, commit: str) -> int | None:
+        """Index on the chain of the first commit that contains this one; None if none does."""
+        value = pa.scalar(bytes.fromhex(commit), pa.binary(20))
+        row = pc.index(self._contained.column("id"), value).as_py()
+        return None if row < 0 else int(self._contained.column("index")[row].as_py())
+
+    def cut_at(self, place: int) -> Cut:
+        """Holds out what begins at a commit of the chain or at the same position.
+
+        What ends at that commit is behind the cut as well, as it holds all that the commit does.
+        """
+        position = self._chain.column("position")[place].as_py()
+        first = pc.index(self._chain.column("position"), position).as_py()
+        entered = self._chain.column("id")[min(first + 1, place)].as_py()
+        return Cut(float(position), (entered.hex(),))
 
 
-def _read_chain(folder: Path, repo: str, path: str | None) -> _Commits:
+def _read_contained(folder: Path, repo: str, path: str | None) -> pa.Table:
     if path is None:
         raise DataError(
-            f"{repo}: mined without its chain of commits, which a split by time needs of forks; "
+            f"{repo}: mined without its table of commits, which a split by time needs of forks; "
             "mine again into another folder, or split by family"
         )
-    table = pq.read_table(
-        folder / path, columns=["id", "position"], filters=pc.field("on_chain"), use_threads=False
-    )
-    ids = [id.hex() for id in table.column("id").to_pylist()]
-    numbers = {commit: number for number, commit in enumerate(ids)}
-    return _Commits(ids, table.column("position").to_numpy(), numbers)
+    return pq.read_table(folder / path, schema=CONTAINED, use_threads=False)
 
 
 def by_repository(
     tables: Iterable[pa.Table],
 ) -> Iterator[tuple[str, npt.NDArray[np.float64], list[str]]]:
-    """(repo, positions, old commits) of tables in which a repository's rows are neighbours."""
+    """(repo, positions, first commits) of tables in which a repository's rows are neighbours."""
     repo: str | None = None
     positions: list[npt.NDArray[np.float64]] = []
-    commits: list[str] = []
+    firsts: list[str] = []
     for table in tables:
         names = table.column("repo").to_pylist()
-        starts = [k for k in range(len(names)) if not k or names[k] != names[k - 1]]
-        for start, stop in zip(starts, [*starts[1:], len(names)], strict=True):
-            if repo is not None and names[start] != repo:
-                yield repo, np.concatenate(positions), commits
-                positions, commits = [], []
-            repo = names[start]
-            positions.append(table.column("position").to_numpy()[start:stop])
-            commits += table.column("old_commit").slice(start, stop - start).to_pylist()
+        start = 0
+        for name, rows in groupby(names):
+            count = sum(1 for _ in rows)
+            if repo is not None and name != repo:
+                yield repo, np.concatenate(positions), firsts
+                positions, firsts = [], []
+            repo = name
+            positions.append(table.column("position").to_numpy()[start : start + count])
+            firsts += table.column("first").slice(start, count).to_pylist()
+            start += count
     if repo is not None:
-        yield repo, np.concatenate(positions), commits
+        yield repo, np.concatenate(positions), firsts

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from codeflow import files
 from codeflow.contracts import Sink
-from codeflow.records import LEDGER, TRIPLES, LedgerRow, table_of
+from codeflow.records import LEDGER, SCORES, TRIPLES, LedgerRow, table_of
 from codeflow.stages import decisions, parts
 from codeflow.stages.parts import Part
 
@@ -97,13 +97,13 @@ def _with_decisions(rows: pa.Table, decided: Mapping[str, pa.Table]) -> pa.Table
         if stage in decided:
             values = decided[stage].column(name).combine_chunks()
             rows = rows.set_column(TRIPLES.get_field_index(name), TRIPLES.field(name), values)
-    if any(len(t.column("scores").combine_chunks().keys) for t in decided.values()):
-        scores = [dict(mined) for mined in rows.column("scores").to_pylist()]
-        for table in decided.values():
-            for own, more in zip(scores, table.column("scores").to_pylist(), strict=True):
-                own.update(more)
-        kind = TRIPLES.field("scores").type
-        merged = pa.array([sorted(own.items()) for own in scores], kind)
+    columns = [table.column("scores") for table in decided.values()]
+    if any(pc.sum(pc.list_value_length(column)).as_py() for column in columns):
+        scores: list[dict[str, float]] = [{} for _ in range(len(rows))]
+        for column in (rows.column("scores"), *columns):
+            for own, more in zip(scores, column.to_pylist(), strict=True):
+                own.update((pair["key"], pair["value"]) for pair in more)
+        merged = pa.array([sorted(own.items()) for own in scores], SCORES)
         rows = rows.set_column(TRIPLES.get_field_index("scores"), TRIPLES.field("scores"), merged)
     return rows.cast(TRIPLES)
 

@@ -34,8 +34,8 @@ from codeflow.stages.held_out import (
     TRAIN,
     VALIDATION,
     WHOLE,
-    Chain,
     Cut,
+    Member,
     by_repository,
     last_part,
     places,
@@ -55,7 +55,8 @@ _STARTS = pa.schema(
     [
         pa.field("repo", pa.string(), nullable=False),
         pa.field("position", pa.float64(), nullable=False),
-        pa.field("old_commit", pa.string(), nullable=False),
+        # the first commit after the one where the triple begins
+        pa.field("first", pa.string(), nullable=False),
     ]
 )
 _CLUSTERS = pa.schema([pa.field("cluster", pa.string(), nullable=False)])
@@ -100,7 +101,7 @@ class CutsArguments:
     folder: Path
     starts: tuple[str, ...]
     share: float
-    families: tuple[tuple[Chain, ...], ...]
+    families: tuple[tuple[Member, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -125,11 +126,12 @@ def flow(context: StageContext, config: SplitConfig, families: Mapping[str, str]
     Raises:
         UsageError: one of the two splits would be empty.
     """
+    assert config.by != "auto", "the caller settles it"
     ordered = sorted(context.parts, key=lambda part: part.number)
-    members: dict[str, dict[str, Chain]] = {}
+    members: dict[str, dict[str, Member]] = {}
     for piece in (piece for part in ordered for piece in part.pieces):
         key = families.get(piece.repo, piece.repo)
-        members.setdefault(key, {})[piece.repo] = Chain(piece.repo, piece.contained)
+        members.setdefault(key, {})[piece.repo] = Member(piece.repo, piece.contained)
     cuts: dict[str, Cut] = {}
     if config.by == "family":
         limit = int(config.validation * (1 << 64))
@@ -184,7 +186,7 @@ def _arguments(context: StageContext, part: Part, cuts: Mapping[str, Cut]) -> Pa
 def _require_both(config: SplitConfig, totals: Mapping[str, int], families: int) -> None:
     """Raises UsageError, with advice, where a split is empty."""
     if not any(totals.values()):
-        raise UsageError("split: no triple is left to split; ask less of the filters or of the mix")
+        return  # nothing is left to split: the account of the run says why
     for name, other in (("validation", "train"), ("train", "validation")):
         if totals[name] or (name == "validation" and not config.validation):
             continue
@@ -202,25 +204,28 @@ def _require_both(config: SplitConfig, totals: Mapping[str, int], families: int)
 def starts(arguments: PartArguments, sink: Sink) -> dict[str, Any]:
     """Writes where each triple of a part begins that is left."""
     kept = decisions.kept(arguments.folder, arguments.earlier, arguments.part.name)
-    columns = ["position", "old_commit"]
     row = 0
     with sink.table("starts", _STARTS) as writer:
-        for piece, table in parts.read(arguments.folder, arguments.part, columns):
+        for piece, table in parts.read(arguments.folder, arguments.part, PLACE_COLUMNS):
             mine = slice(row, row + len(table))
             row = mine.stop
             if kept is not None:
                 table = table.filter(pa.array(kept[mine]))
-            named = table.add_column(0, "repo", pa.array([piece.repo] * len(table), pa.string()))
-            writer.write(named.cast(_STARTS))
+            columns = [
+                pa.array([piece.repo] * len(table), pa.string()),
+                table.column("position").combine_chunks(),
+                pc.list_element(table.column("commits").combine_chunks(), 0),
+            ]
+            writer.write(pa.table(columns, schema=_STARTS))
     return {"rows": row}
 
 
 def find_cuts(arguments: CutsArguments, sink: Sink) -> dict[str, Any]:
-    """Returns `cuts`, (position, commits) by repository; holds the starts of one at a time."""
+    """Returns `cuts`, (position, entered) by repository; holds the starts of one at a time."""
     tables = (_read(path) for path in arguments.starts)
     cuts: dict[str, Cut] = {}
-    for repo, positions, commits in by_repository(tables):
-        cut = last_part(positions, commits, arguments.share)
+    for repo, positions, firsts in by_repository(tables):
+        cut = last_part(positions, firsts, arguments.share)
         if cut is not None:
             cuts[repo] = cut
     return {"cuts": with_forks(arguments.folder, cuts, arguments.families)}

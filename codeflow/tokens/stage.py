@@ -128,8 +128,10 @@ def _encoder(dataset: Dataset, path: Path | None, vocab_size: int, fast: bool) -
         path = dataset.folder / "tokens" / TOKENIZER
         if not path.exists():
             text = train(sample(dataset), vocab_size)
-            with files.replacing(path) as temporary:
-                temporary.write_text(text, encoding="utf-8")
+            try:
+                files.write_bytes(path, text.encode())
+            except OSError as error:
+                raise DataError(f"{path}: cannot be written: {error}") from None
     texts = islice(sample(dataset), _CHECKED_TEXTS)
     return Encoder.open(path, [text[:_CHECKED_CHARS] for text in texts], fast=fast)
 

@@ -17,9 +17,11 @@ from codeflow_filters.optout import OptOut
 from codeflow_filters.paths import Paths
 from codeflow_filters.profiles import DEFAULT, NONE, STRICT
 from codeflow_filters.reverts import Reverts
+from codeflow_filters.secrets import Secrets
 from codeflow_filters.size import FileSize, Size
+from codeflow_filters.syntax import Syntax
+from codeflow_filters.trivial import Trivial
 
-# to come, named by the profiles: syntax (SyntaxDelta), trivial (Trivial), secrets (Secrets)
 FILTERS: Mapping[str, Callable[..., Filter] | Profile] = {
     "bots": Bots,
     "content": Content,
@@ -29,7 +31,10 @@ FILTERS: Mapping[str, Callable[..., Filter] | Profile] = {
     "optout": OptOut,
     "paths": Paths,
     "reverts": Reverts,
+    "secrets": Secrets,
     "size": Size,
+    "syntax": Syntax,
+    "trivial": Trivial,
     "default": DEFAULT,
     "none": NONE,
     "strict": STRICT,

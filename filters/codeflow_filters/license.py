@@ -3,7 +3,7 @@
 An allow-list of SPDX ids, as The Stack takes permissive licences only. Of "A OR B" one has to be
 allowed, of "A AND B" both; "A WITH exception" counts as A, because an exception only adds
 permissions. The licence is the repository's at the start commit; where none was recognised,
-`keep_unknown` decides. Cost: 1 µs a triple.
+`keep_unknown` decides. Cost: 4 µs a triple.
 """
 
 from __future__ import annotations

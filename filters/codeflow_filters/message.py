@@ -9,7 +9,7 @@ a message of four is as good as "refactored `res.redirect()` slightly". `strict`
 A merge is judged by its own text and by the subjects it brings in; one good one is enough. A
 triple of many commits stays if at least `min_share` of them have a good message.
 
-Cost: about 10 µs a commit.
+Cost: 30 µs a commit.
 """
 
 from __future__ import annotations

@@ -42,16 +42,9 @@ def texts(message: Sequence[str]) -> tuple[str, ...]:
 
     Empty for a merge without content, and for a commit without a message.
     """
-    if not message:
-        return ()
-    own = message[0]
-    if "onflicts" in own:
-        own = _CONFLICTS.sub("", own)
-    merge = _ANY_MERGE if len(message) > 1 else _MERGE
-    if merge.match(own):
-        own = own.partition("\n")[2]
-    parts = (own.strip(), *(text for text in message[1:] if not _MERGE.match(text)))
-    return tuple(text for text in parts if text)
+    own = _below_merge(message)
+    brought = tuple(text for text in message[1:] if not _MERGE.match(text))
+    return (own, *brought) if own else brought
 
 
 def own_text(message: Sequence[str]) -> str | None:
@@ -60,7 +53,16 @@ def own_text(message: Sequence[str]) -> str | None:
     None where nothing does: a merge of several changes under no name.
     """
     parts = texts(message)
-    return parts[0] if parts and (len(parts) == 1 or parts[0] not in message[1:]) else None
+    return parts[0] if len(parts) == 1 or _below_merge(message) else None
+
+
+def _below_merge(message: Sequence[str]) -> str:
+    """The first message, without the line and the list of conflicts that make it a merge's."""
+    own = message[0] if message else ""
+    if "onflicts" in own:
+        own = _CONFLICTS.sub("", own)
+    merge = _ANY_MERGE if len(message) > 1 else _MERGE
+    return (own.partition("\n")[2] if merge.match(own) else own).strip()
 
 
 def is_merge(message: Sequence[str]) -> bool:

@@ -11,7 +11,7 @@ step before the judging, `within`, which looks at all triples of a repository. W
 what a triple knows of itself counts. Pairs that lie within one span cancel out and do not count; a
 span goes when more than `max_share` of its commits take something back or are taken back.
 
-Not seen: an original whose revert lies outside the mined window. Cost: 3 µs a commit.
+Not seen: an original whose revert lies outside the mined window. Cost: 8 µs a commit.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from codeflow_filters.messages import own_text, title
 
 _REACH: Final = 2000  # commits before a revert among which its original is looked for by subject
 _SAYS: Final = re.compile(r"\W*(?:\w[\w -]*(?:\([^)]*\))?: +)?(?:revert(?:s|ed|ing)?)\b", re.I)
-_QUOTED: Final = re.compile(r"\W*revert(?:s|ed|ing)?:? +[\"“'`](?P<title>.+?)[\"”'`]?\W*\Z", re.I)
+_QUOTED: Final = re.compile(r"\W*revert(?:s|ed|ing)?:? +[\"“'`](?P<title>.+?)[\"”'`]?\s*\Z", re.I)
 _AGAIN: Final = re.compile(r"\W*(?:revert(?:s|ed|ing)?:?[ \"“'`]+){2}|\W*re-?appl(?:y|ies)\b", re.I)
 _ID: Final = re.compile(r"^(?:This )?reverts commits? ([0-9a-f]{7,40})\b", re.MULTILINE | re.I)
 

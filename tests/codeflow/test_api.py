@@ -47,7 +47,7 @@ def test_every_export_is_there_and_nothing_else() -> None:
 
 
 def test_mines_and_reads_back(repository: Path, tmp_path: Path) -> None:
-    summary = codeflow.mine([repository, tmp_path / "gone"], tmp_path / "data", kinds=["commit"])
+    summary = codeflow.mine([repository, tmp_path / "gone"], tmp_path / "data", kinds=["commit"], until="mine")
     assert [(failure.repo, failure.rule) for failure in summary.failed] == [("gone", "missing")]
     triples = list(codeflow.open(tmp_path / "data").triples())
     assert len(triples) == summary.triples_by_kind["commit"] > 5
@@ -61,7 +61,12 @@ def test_choices_win_over_the_configuration(repository: Path, tmp_path: Path) ->
     toml = tmp_path / "codeflow.toml"
     toml.write_text('[mine]\nkinds = ["span"]\n[mine.window]\nstart = 0.1\nstop = 0.2\n')
     summary = codeflow.mine(
-        [repository], tmp_path / "data", config=toml, kinds=("commit",), window=(0.5, 0.6)
+        [repository],
+        tmp_path / "data",
+        config=toml,
+        kinds=("commit",),
+        window=(0.5, 0.6),
+        until="mine",
     )
     positions = [triple.position for triple in codeflow.open(tmp_path / "data").triples()]
     assert set(summary.triples_by_kind) == {"commit"}
@@ -73,14 +78,18 @@ def test_a_list_file_and_a_configuration_object(repository: Path, tmp_path: Path
     listed = tmp_path / "list.txt"
     listed.write_text(f"{repository}\n")
     config = MineConfig(limits=Limits(min_commits=31))
-    summary = codeflow.mine(listed, tmp_path / "data", config=config)
+    summary = codeflow.mine(listed, tmp_path / "data", config=config, until="mine")
     assert [failure.rule for failure in summary.failed] == ["too-short"]
 
 
 def test_what_is_not_known_is_refused(repository: Path, tmp_path: Path) -> None:
     out = tmp_path / "data"
-    with pytest.raises(TypeError, match="filters"):
-        codeflow.mine([repository], out, filters=["default"])  # type: ignore[call-arg]
+    with pytest.raises(UsageError, match="did you mean 'default'"):
+        codeflow.mine([repository], out, filters=["defualt"])
+    with pytest.raises(UsageError, match="give a list"):
+        codeflow.mine([repository], out, filters="default")
+    with pytest.raises(UsageError, match="choose one of mine, filter"):
+        codeflow.mine([repository], out, until="mixed")
     with pytest.raises(UsageError, match="did you mean 'commit'"):
         codeflow.mine([repository], out, kinds=["comit"])
     with pytest.raises(UsageError, match="give a list"):

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codeflow.api import read_config
 from codeflow.config import (
     Limits,
     MineConfig,
@@ -22,16 +21,18 @@ from codeflow.config import (
     stage_hash,
 )
 from codeflow.errors import UsageError
+from codeflow.settings import Settings, read_settings
 
 
 def read(text: str, tmp_path: Path) -> MineConfig:
     path = tmp_path / "codeflow.toml"
     path.write_text(text)
-    return read_config(path)
+    return read_settings(path).mine
 
 
 def test_no_file_and_an_empty_file_are_the_defaults(tmp_path: Path) -> None:
-    assert read_config(None) == MineConfig() == read("", tmp_path) == read("[mine]", tmp_path)
+    assert read_settings(None) == Settings()
+    assert MineConfig() == read("", tmp_path) == read("[mine]", tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -40,7 +41,10 @@ def test_no_file_and_an_empty_file_are_the_defaults(tmp_path: Path) -> None:
         ("[mine]\nkind = ['span']", ["mine: unknown key 'kind'", "did you mean 'kinds'?"]),
         ("[mine.window]\nstrat = 0.1", ["mine.window: unknown key 'strat'", "'start'"]),
         ("[mine]\nxyzzy = 1", ["unknown key 'xyzzy'", "known: kinds, window, projection"]),
-        ("[filter]\n", ["'filter'", "[mine]"]),
+        ("[filtre]\n", ["'filtre'", "[mine], [filter]"]),
+        ("[dedup]\nthreshold = 2.0", ["threshold"]),
+        ("[mix]\nsampler = 'best'", ["sampler"]),
+        ("[split]\nby = 'size'", ["by"]),
         ("mine = 3", ["mine must be a table"]),
         ("[mine]\nwindow = 3", ["mine.window: expected a table, got 3"]),
         ("[mine]\nkinds = 'span'", ["mine.kinds: expected a list"]),
@@ -112,7 +116,7 @@ def test_every_limit_changes_the_hash() -> None:
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot read the configuration: Is a directory"):
-        read_config(tmp_path)
+        read_settings(tmp_path)
 
 
 def test_the_order_of_kinds_is_no_other_configuration() -> None:

@@ -220,12 +220,12 @@ def test_every_key_is_documented_with_its_default() -> None:
 
 
 def test_the_example_of_a_configuration_is_read(tmp_path: Path) -> None:
-    from codeflow.api import read_config
+    from codeflow.settings import read_settings
 
     [example] = re.findall(r"```toml\n(.*?)```", DATASET, flags=re.S)
     path = tmp_path / "codeflow.toml"
     path.write_text(example)
-    config = read_config(path)
+    config = read_settings(path).mine
     assert (config.kinds, config.window.start, config.limits.min_commits) == (("span",), 0.2, 100)
     assert config.miners["span"]["max_commits"] == 16
 

@@ -166,7 +166,7 @@ def test_the_optimum_of_three_is_that_of_a_grid(
     assert all(abs(found[n] - best[n]) <= 1.5 / STEPS for n in names)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.lists(st.floats(0.16, 1), min_size=7, max_size=7), st.floats(0, 20))
 def test_no_small_move_within_the_bounds_betters_an_optimum(
     limits: list[float], gamma: float

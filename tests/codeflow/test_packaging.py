@@ -72,7 +72,7 @@ def test_it_runs_where_nothing_else_of_the_project_is(wheel: Path, tmp_path: Pat
     assert run(program, "--version", env=env, cwd=tmp_path) == "codeflow 0.1.0\n"
     small_history(tmp_path / "small.git")
     (tmp_path / "list.txt").write_text("small.git\n")
-    words = ("mine", "--repos", "list.txt", "--out", "data", "--workers", "1")
+    words = ("mine", "--repos", "list.txt", "--out", "data", "--workers", "1", "--until", "mine")
     assert "commit" in run(program, *words, env=env, cwd=tmp_path)
     origin = "import codeflow, codeflow_miners; print(codeflow.__file__, codeflow_miners.__file__)"
     for path in run(python, "-c", origin, env=env, cwd=tmp_path).split():
@@ -84,7 +84,7 @@ def test_the_miner_of_a_third_party_is_a_kind_like_ours(tmp_path: Path) -> None:
     example = ROOT / "examples" / "release_miner"
     repo = small_history(tmp_path / "small.git", commits=40, tag_every=6)
     (tmp_path / "list.txt").write_text("small.git\n")
-    words = ("mine", "--repos", "list.txt", "--out", "data", "--workers", "1", "--kinds", "release")
+    words = ("mine", "--repos", "list.txt", "--out", "data", "--workers", "1", "--until", "mine", "--kinds", "release")
     before = codeflow(*words, cwd=tmp_path)
     assert before.returncode == 2, "the test needs an environment without the example"
     run(*PIP, "install", *OFFLINE, "--target", plugins, example)
@@ -97,7 +97,7 @@ def test_the_miner_of_a_third_party_is_a_kind_like_ours(tmp_path: Path) -> None:
     expected = {(chain[old], chain[old + 6]) for old in (18, 24, 30)}
     assert {(row["old_commit"], row["new_commit"]) for row in rows} == expected
     assert {row["kind"] for row in rows} == {"release"}
-    assert [dict(row["scores"]) for row in rows] == [{"commits": 6.0}] * 3
+    assert [row["scores"] for row in rows] == [[{"key": "commits", "value": 6.0}]] * 3
     for row in rows:
         assert (
             row["old_tree"]
@@ -123,7 +123,7 @@ def test_a_plugin_that_does_not_load_is_named(tmp_path: Path) -> None:
     (tmp_path / "plugins" / "broken_plugin.py").write_text("raise RuntimeError('no luck')\n")
     small_history(tmp_path / "small.git", commits=2)
     (tmp_path / "list.txt").write_text("small.git\n")
-    words = ("mine", "--repos", "list.txt", "--out", "data", "--workers", "1")
+    words = ("mine", "--repos", "list.txt", "--out", "data", "--workers", "1", "--until", "mine")
     done = codeflow(*words, cwd=tmp_path, plugins=(tmp_path / "plugins",))
     assert done.returncode == 2
     [line] = done.stderr.splitlines()

@@ -89,11 +89,11 @@ def planted_pair(rng: random.Random, similarity: float, tokens: int = 240) -> tu
     changed = list(base)
     grams = tokens - 4
     other = 2 * grams * similarity / (1 + similarity)  # grams that both have
-    start, gone = rng.randrange(tokens), 0.0
-    while gone < grams - other - 2.5:  # a lone replaced word ends five grams
-        changed[start % tokens] = words(rng, 1)[0]
-        gone += 5
-        start += 5 + rng.randrange(6)
+    at, gone = 4 + rng.randrange(5), 0
+    while gone < grams - other - 2.5 and at < tokens:
+        [changed[at]] = words(rng, 1)
+        gone += 5  # grams that end with one replaced word
+        at += 5 + rng.randrange(6)
     return patch_of([], as_lines(base)), patch_of([], as_lines(changed), path="b.py")
 
 

@@ -1,4 +1,4 @@
-"""Folders of mined triples that are made up, for stages that look at columns only; and their runs."""
+"""Made-up folders of mined triples, for stages that look at columns only; and their runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from codeflow.contracts import Flow, Unit
 from codeflow.drive import drive
 from codeflow.pools import Done
-from codeflow.records import TRIPLES
+from codeflow.records import CONTAINED, TRIPLES, table_of
 from codeflow.stages import decisions, parts
 from codeflow.stages.context import StageContext
 from codeflow.stages.parts import Part
@@ -23,7 +23,6 @@ from codeflow.units import run_unit
 
 _COLUMNS = ["id", "repo", "old_commit", "commits", "patch", "language", "position"]
 _SCHEMA = pa.schema([TRIPLES.field(name) for name in _COLUMNS])
-_CHAIN = pa.schema([pa.field("id", pa.string()), pa.field("position", pa.float64())])
 
 
 def commit(name: str) -> str:
@@ -50,13 +49,15 @@ class Repo:
     chain: Sequence[str]
     triples: Sequence[Made]
     group_rows: int = 64
+    ties: int = 1  # so many neighbours on the chain share a position
+    merged: Mapping[int, Sequence[str]] = field(default_factory=dict)  # what a commit brings in
 
     def id_of(self, triple: Made) -> str:
         text = f"{self.name} {triple.start} {triple.end} {triple.name}"
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     def position(self, number: int) -> float:
-        return number / (len(self.chain) - 1)
+        return number // self.ties / len(self.chain)
 
 
 @dataclass
@@ -89,10 +90,14 @@ class Mined:
             table = pa.Table.from_pylist(rows, schema=_SCHEMA)
             pq.write_table(table, path, row_group_size=repo.group_rows)
             if chains:
-                tables["commits"] = [f"mined/{repo.name}/commits.parquet"]
-                places = [repo.position(k) for k in range(len(repo.chain))]
-                chain = pa.table([list(repo.chain), places], schema=_CHAIN)
-                pq.write_table(chain, self.folder / tables["commits"][0])
+                tables["contained"] = [f"mined/{repo.name}/contained.parquet"]
+                rows_of = [
+                    (bytes.fromhex(each), k, repo.position(k), each == own)
+                    for k, own in enumerate(repo.chain)
+                    for each in (own, *repo.merged.get(k, ()))
+                ]
+                contained = table_of(rows_of, CONTAINED)
+                pq.write_table(contained, self.folder / tables["contained"][0])
             listed.append((repo.name, tables))
         self.parts = parts.cut(self.folder, listed)
         return self

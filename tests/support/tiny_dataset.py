@@ -255,7 +255,7 @@ def triple_row(git: Git, repo: str, chain: Sequence[str], old: int, new: int) ->
         "committed_at": dates[1],
         "author_kind": "human",
         "license": "MIT",
-        "scores": [("size", 0.5)],
+        "scores": [{"key": "size", "value": 0.5}],
         "cluster": None,
         "weight": 1.0,
     }

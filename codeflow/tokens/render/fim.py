@@ -1,8 +1,9 @@
 """Fill in the middle: a file of the new side with a stretch taken out and put last.
 
-The stretch is cut at two random characters or at two random line starts, one as likely as the
-other. A file too long for a row is first reduced to a random stretch of whole lines. Which file,
-which cut: by key. Cuts at syntax nodes are not made.
+The stretch is cut at two random characters, at two random line starts, or is one syntax node (an
+expression, a statement or a function, `render.nodes`), each as likely as the others; where the
+language has no grammar or no node is found, at line starts. A file too long for a row is first
+reduced to a random stretch of whole lines. Which file, which cut: by key.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from codeflow.tokens.document import (
     Document,
     Piece,
 )
-from codeflow.tokens.render import parts
+from codeflow.tokens.render import nodes, parts
 from codeflow.tokens.render.context import around, changed_new
 from codeflow.tokens.render.options import Options
 from codeflow.tokens.render.privacy import scrub
@@ -32,7 +33,7 @@ def render_file(triple: Triple, options: Options, key: str) -> Iterator[Document
     """One document with one changed file and nothing else."""
     chosen = _choose(triple, key)
     if chosen is not None:
-        body = _pieces(chosen[1], options, random.Random(f"{key}:cut"))
+        body = _pieces(*chosen[1:], options, random.Random(f"{key}:cut"))
         yield Document(
             triple.id, triple.language, triple.kind, (), iter(()), options.rest, body, whole=True
         )
@@ -43,12 +44,12 @@ def render_repository(triple: Triple, options: Options, key: str) -> Iterator[Do
     chosen = _choose(triple, key)
     if chosen is None:
         return
-    path, text = chosen
+    path, text, language = chosen
     rest = options.rest
     body = (
         Piece(FILE_SEP, rest, special=True),
         Piece(f"{parts.file_name(path)}\n", rest),
-        *_pieces(text, options, random.Random(f"{key}:cut")),
+        *_pieces(text, language, options, random.Random(f"{key}:cut")),
     )
     others = [path, *(other for other in changed_new(triple) if other != path)]
     context = around(triple.new_repo, triple.new_tree, others, shown=frozenset({path}), clean=scrub)
@@ -56,27 +57,24 @@ def render_repository(triple: Triple, options: Options, key: str) -> Iterator[Do
     yield Document(triple.id, triple.language, triple.kind, head, context, rest, body, whole=True)
 
 
-def _choose(triple: Triple, key: str) -> tuple[str, str] | None:
-    """One of the changed files, with its text; None when all are gone or nearly empty."""
+def _choose(triple: Triple, key: str) -> tuple[str, str, str | None] | None:
+    """One of the changed files, with its text and its language; None when all are gone or nearly
+    empty."""
+    languages = {change.new_path: change.language for change in triple.files}
     paths = changed_new(triple)
     random.Random(f"{key}:file").shuffle(paths)
     for path in paths:
         text = triple.new_repo[path].decode()
         if len(text) > 1:
-            return path, scrub(text)
+            return path, scrub(text), languages[path]
     return None
 
 
-def _pieces(text: str, options: Options, chance: random.Random) -> tuple[Piece, ...]:
+def _pieces(
+    text: str, language: str | None, options: Options, chance: random.Random
+) -> tuple[Piece, ...]:
     text = _shortened(text, options.length * _CHARS_PER_TOKEN, chance)
-    if chance.random() < 0.5:
-        places: Sequence[int] = range(len(text) + 1)
-    else:
-        starts = [0]
-        while (end := text.find("\n", starts[-1])) >= 0:
-            starts.append(end + 1)
-        places = sorted({*starts, len(text)})
-    start, stop = sorted(chance.sample(places, 2))
+    start, stop = _cut(text, language, chance)
     rest = options.rest
     return (
         Piece(FIM_PREFIX, rest, special=True),
@@ -87,6 +85,23 @@ def _pieces(text: str, options: Options, chance: random.Random) -> tuple[Piece, 
         Piece(text[start:stop], 1.0),
         Piece(IM_END, 1.0, special=True),
     )
+
+
+def _cut(text: str, language: str | None, chance: random.Random) -> tuple[int, int]:
+    """Where the middle starts and stops."""
+    way = chance.choice(("characters", "lines", "node"))
+    node = nodes.stretch(text, language, chance) if way == "node" else None
+    if node is not None:
+        return node
+    if way == "characters":
+        places: Sequence[int] = range(len(text) + 1)
+    else:
+        starts = [0]
+        while (end := text.find("\n", starts[-1])) >= 0:
+            starts.append(end + 1)
+        places = sorted({*starts, len(text)})
+    start, stop = sorted(chance.sample(places, 2))
+    return start, stop
 
 
 def _shortened(text: str, limit_chars: int, chance: random.Random) -> str:

@@ -51,7 +51,7 @@ class Lines(NamedTuple):
 
     def starting_with(self, head: bytes) -> Bools:
         """(L,) whether a line starts with two given bytes."""
-        found = self.first == head[0]
+        found: Bools = self.first == head[0]
         at = np.flatnonzero(found)
         found[at] = self.text[self.starts[at] + 1] == head[1]  # a newline at least
         return found

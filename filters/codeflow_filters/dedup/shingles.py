@@ -6,10 +6,10 @@ bytes, so that an encoded blob is many tokens. Paths and context take no part: n
 the same change in another place. A set holds 32-bit hashes, the width that datasketch's `affine32`
 permutes; in sets of a thousand, one in four million is taken for another.
 
-TRAPS: hashing n-grams one by one in Python costs twice the signatures. Here a token's bytes are
-read as 8-byte words at an array of offsets, and an n-gram is a sum of products; no loop in Python
-but over the words of a token (8) and the places of an n-gram. Temporary arrays take some 30 bytes
-a byte of text: give batches of about a megabyte.
+Hashing n-grams one by one in Python costs more than all signatures. Here a token's bytes are read
+as 8-byte words at an array of offsets, and an n-gram is a sum of products; the only loops in Python
+are over the words of a token (8) and the places of an n-gram. Temporary arrays are many times the
+text: give batches of about a megabyte.
 """
 
 from __future__ import annotations

@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codeflow.errors import DataError, UsageError
-from codeflow.loopcoder import data
+from codeflow.loopcoder import checkpoint, data
 from codeflow.loopcoder.parallel import World
 from codeflow.loopcoder.shards import Source, open_sources
 from token_shards import Document, random_rows, write_shard
-from training_runs import TOKENS, VOCAB, make_data, small
+from training_runs import TOKENS, VOCAB, make_data, run, small
 
 
 @given(st.integers(1, 300), st.text(max_size=5))
@@ -123,3 +123,63 @@ def test_wrong_tokenizer_missing_folder_and_foreign_token(tmp_path: Path) -> Non
     source = Source(folder / "tokens" / "a", "train", TOKENS)
     with pytest.raises(DataError, match=r"train-00000.*the model's vocabulary ends at 3"):
         data.checked(source, 0, 3)
+
+
+def difficulty(source: Source, index: int) -> float:
+    """Mean length of the stretches with weight, token by token."""
+    stretches = "".join("x" if w > 0 else " " for w in source.row(index).weights).split()
+    edges = source.row(index).weights
+    cuts = sum(a > 0 and b > 0 and a != b for a, b in itertools.pairwise(edges))
+    return sum(map(len, stretches)) / max(1, len(stretches) + cuts)
+
+
+@pytest.mark.parametrize(("steps", "phases"), [(6, 3), (40, 3), (9, 1), (17, 5)])
+def test_a_curriculum_goes_from_easy_to_hard(tmp_path: Path, steps: int, phases: int) -> None:
+    folder = make_data(tmp_path)
+    recipe = small(steps, data={"order": "curriculum", "phases": phases})
+    totals = {"a": round(steps * 4 * 2 / 3), "b": round(steps * 4 / 3)}
+    for source in open_sources(folder, ("a", "b"), "train", TOKENS, ""):
+        total = totals[source.name]
+        hard = [difficulty(source, i) for i in range(len(source))]
+        order = data.order_of(source, recipe)
+        taken = [order(n) for n in range(total + 2)]
+        assert taken == [data.order_of(source, recipe)(n) for n in range(total + 2)]
+        parts = [
+            [row for n, row in enumerate(taken[:total]) if n * phases // total == phase]
+            for phase in range(phases)
+        ]
+        for easy, harder in itertools.pairwise(parts):
+            assert max(hard[i] for i in easy) <= min(hard[i] for i in harder)
+            assert not set(easy) & set(harder)
+        for phase, part in enumerate(parts):
+            size = (phase + 1) * len(source) // phases - phase * len(source) // phases
+            assert len(set(part)) == min(len(part), size), "all of a part before any again"
+        if phases == 1 and total >= len(source):
+            assert sorted(taken[: len(source)]) == list(range(len(source)))
+            assert taken[: len(source)] != sorted(taken[: len(source)])
+        other = dataclasses.replace(recipe, seed=1)
+        assert [data.order_of(source, other)(n) for n in range(total)] != taken[:total]
+
+
+def test_a_random_order_has_no_phases_and_a_curriculum_needs_rows(tmp_path: Path) -> None:
+    (source,) = open_sources(make_data(tmp_path), ("b",), "train", TOKENS, "")
+    for phases in (1, 7):
+        order = data.order_of(source, small(data={"phases": phases}))
+        assert [order(n) for n in range(30)] == [data.row_of(source, n, 0) for n in range(30)]
+    with pytest.raises(UsageError, match=r"13 rows for data.phases = 14: give fewer"):
+        data.order_of(source, small(data={"order": "curriculum", "phases": 14}))
+    with pytest.raises(UsageError, match=r"data.order = 'easy': choose one of random, curriculum"):
+        small(data={"order": "easy"})
+
+
+@pytest.mark.parametrize("at", [1, 4])
+def test_a_curriculum_resumes_exactly(tmp_path: Path, at: int) -> None:
+    folder = make_data(tmp_path)
+    recipe = small(6, data={"order": "curriculum"})
+    straight = run(recipe, folder, tmp_path / "one")
+    run(recipe, folder, tmp_path / "two", stop_after=at)
+    more = dataclasses.replace(recipe, run=dataclasses.replace(recipe.run, data_workers=3))
+    resumed = run(more, folder, tmp_path / "two")
+    plain = run(small(6), folder, tmp_path / "plain")
+    hashes = [checkpoint.state_hash(r.checkpoint) for r in (straight, resumed, plain)]
+    assert hashes[0] == hashes[1] != hashes[2]

@@ -1,0 +1,57 @@
+"""A triple's old side as a prompt: what a training document shows before the reply.
+
+The head, the context and the messages are those of training, so the context starts with the files
+that the commit is known to change; finding them is no part of the task. The rest of the row is
+left for the reply.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from codeflow.errors import UsageError
+from codeflow.tokens.document import IM_START, Document
+from codeflow.tokens.fit import Fitter
+from codeflow.tokens.render import RENDERINGS
+from codeflow.tokens.render.options import Options
+from codeflow.tokens.tokenizer import Encoder, Ids
+from codeflow.triple import Triple
+
+REPLIES = ("diff", "blocks", "files")
+"""Renderings in which the model answers a request with a change."""
+
+
+def prompt_of(
+    triple: Triple, rendering: str, encoder: Encoder, row_tokens: int, reply_tokens: int
+) -> Ids:
+    """The ids of a document up to its reply, with as much context as there is room for.
+
+    Args:
+        rendering: one of `REPLIES`.
+        row_tokens: T of the rows that were trained on.
+        reply_tokens: room to leave for the reply.
+
+    Raises:
+        UsageError: what has to be shown takes more than `row_tokens - reply_tokens`.
+    """
+    options = Options(row_tokens, rest=1.0)
+    (document,) = RENDERINGS[rendering].render(triple, options, triple.id)
+    fitter = Fitter(encoder, row_tokens - reply_tokens, cut=False)
+    found = list(fitter.encode([_until_reply(document, rendering)]))
+    if not found:
+        raise UsageError(
+            f"triple {triple.id[:12]}: its messages and what goes with them take more than "
+            f"{row_tokens - reply_tokens} tokens, the {row_tokens} of a row without "
+            f"{reply_tokens} for the reply; give a smaller --max-tokens"
+        )
+    return found[0].ids
+
+
+def _until_reply(document: Document, rendering: str) -> Document:
+    body = document.body
+    last = max(
+        place
+        for place, piece in enumerate(body)
+        if piece.special and piece.text == IM_START and body[place + 1].text == f"{rendering}\n"
+    )
+    return replace(document, body=body[: last + 2], whole=True)

@@ -1,0 +1,133 @@
+"""Brackets of C and C++, for errors that no macro explains.
+
+The grammars of C and C++ read the text before the preprocessor does. What a macro makes good is an
+error to them: of 197 changes in redis that add errors to a C file, two are broken; the others hold
+`run_with_period(100) {`, `static redisAtomic size_t n` or `va_arg(list, char *)`. But hardly any
+macro takes a lone bracket, so a change there is broken only if it also leaves brackets, comments or
+conditionals more out of balance than they were, in a file that defines no such macro.
+
+Counted is what the first branch of each conditional holds (the second of `#if 0`), without
+directives: branches often hold one opening bracket each for a single closing one. The price: in C
+and C++ an error that leaves the balance as it was goes unseen.
+
+Cost: 30 to 100 MB/s, over changed items only as long as they are balanced in themselves.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from codeflow_filters.syntax_screen import Item, in_comment
+
+# No alternative can fail after a long search: a hostile file would make that quadratic. So that a
+# comment that does not end is seen, a mark is put behind the text, which it swallows.
+_SILENT: Final = re.compile(
+    rb"//[^\n]*|/\*.*?(?:\*/|\Z)|R\"([^ ()\\\n]{0,16})\(.*?(?:\)\1\"|\Z)"
+    rb"|\"(?:[^\"\\\n]|\\.)*\"?|'(?:[^'\\\n]|\\.)*'?",
+    re.DOTALL,
+)
+_MARK: Final = b"\n\n*/"
+_DIRECTIVE: Final = re.compile(rb"^[ \t]*#(?:[^\n\\]|\\.)*", re.DOTALL | re.MULTILINE)
+_CONDITIONAL: Final = re.compile(
+    rb"^[ \t]*#[ \t]*(if|ifdef|ifndef|elif|elifdef|elifndef|else|endif)\b((?:[^\n\\]|\\.)*)",
+    re.DOTALL | re.MULTILINE,
+)
+
+
+class Balance(NamedTuple):
+    """Openings less closings of each kind; for comments, -1 for one that does not end."""
+
+    round: int = 0
+    square: int = 0
+    curly: int = 0
+    conditionals: int = 0
+    comments: int = 0
+
+    @property
+    def size(self) -> int:
+        """How far from balanced."""
+        return sum(map(abs, self))
+
+
+def balance(text: bytes) -> Balance:
+    """The balance of a text that starts outside of comments and literals."""
+    return _balance(_pieces(text))
+
+
+def stays_balanced(
+    old: bytes, new: bytes, old_items: Sequence[Item], new_items: Sequence[Item]
+) -> bool:
+    """Whether the changed items alone show that the whole is no less balanced than it was.
+
+    So it is when those that are not balanced in themselves stand in the same places, with the same
+    conditionals and the same balance of each branch.
+    """
+    open_: list[list[tuple[int, list[_Piece]]]] = []
+    for side, items in ((old, old_items), (new, new_items)):
+        if any(in_comment(side, item.start) for item in items):
+            return False
+        pieces = [(item.rank, _pieces(item.text)) for item in items]
+        open_.append([(rank, found) for rank, found in pieces if _balance(found).size])
+    return open_[0] == open_[1]
+
+
+def has_open_macro(text: bytes) -> bool:
+    """Whether a macro is defined that holds a lone bracket, as in `#define OTHERWISE } else`."""
+    directives = _DIRECTIVE.finditer(_SILENT.sub(b" ", text))
+    return any(_count(found[0]).size for found in directives if b"define" in found[0])
+
+
+class _Piece(NamedTuple):
+    """What stands between two conditional directives, and the directive before it."""
+
+    word: bytes
+    is_zero: bool
+    balance: Balance
+
+
+def _pieces(text: bytes) -> list[_Piece]:
+    text = _SILENT.sub(b" ", text + _MARK)
+    if b"#" not in text:
+        return [_Piece(b"", False, _count(text, marks=1))]
+    pieces = []
+    start, word, is_zero = 0, b"", False
+    for match in _CONDITIONAL.finditer(text):
+        pieces.append(
+            _Piece(word, is_zero, _count(_DIRECTIVE.sub(b"", text[start : match.start()])))
+        )
+        start, word, is_zero = match.end(), match[1], match[2].strip() == b"0"
+    pieces.append(_Piece(word, is_zero, _count(_DIRECTIVE.sub(b"", text[start:]), marks=1)))
+    return pieces
+
+
+def _count(text: bytes, marks: int = 0) -> Balance:
+    return Balance(
+        text.count(b"(") - text.count(b")"),
+        text.count(b"[") - text.count(b"]"),
+        text.count(b"{") - text.count(b"}"),
+        0,
+        text.count(b"*/") - marks,
+    )
+
+
+def _balance(pieces: Sequence[_Piece]) -> Balance:
+    """The sum over first branches; `conditionals` are those that stay open or were never opened."""
+    counted = [Balance()]
+    # Per open conditional: True in the branch that counts, False before it, None after it.
+    chosen: list[bool | None] = []
+    stray = 0
+    for word, is_zero, found in pieces:
+        if word.startswith(b"if"):
+            chosen.append(not (word == b"if" and is_zero))
+        elif word and not chosen:
+            stray += 1
+        elif word == b"endif":
+            chosen.pop()
+        elif word:
+            chosen[-1] = True if chosen[-1] is False else None
+        if all(chosen):
+            counted.append(found)
+    sums = Balance(*map(sum, zip(*counted, strict=True)))
+    return sums._replace(conditionals=len(chosen) + stray)

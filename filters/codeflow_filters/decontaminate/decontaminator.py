@@ -1,0 +1,150 @@
+"""The filter behind `--decontaminate`: one verdict of all that ties a triple to a benchmark.
+
+Rules, in this order: the place in history (`history`), the gold patch (`gold`), n-grams of any text
+field in the messages and in both sides of the patch (`ngrams`). Of a patch in an instance, only
+lines that it adds are looked for as text: the rest is the repository's own code, which is in every
+triple around it. Not looked at: files of the snapshots that the triple does not change, and context
+beyond that of its patch. A benchmark without commits (HumanEval, MBPP) is matched in patches and
+messages only.
+
+Cost: the index is built once for a set of files in a process; then a millisecond for a patch of
+30 KB, most of it for splitting lines.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from codeflow.contracts import Cost, Verdict, drop, keep
+from codeflow.errors import UsageError
+from codeflow_filters.decontaminate.gold import GoldPatches
+from codeflow_filters.decontaminate.history import Histories
+from codeflow_filters.decontaminate.hunks import FileLines, files
+from codeflow_filters.decontaminate.instances import Instance, read_instances
+from codeflow_filters.decontaminate.ngrams import NgramIndex
+
+if TYPE_CHECKING:
+    from codeflow.triple import Triple
+
+_SHOWN_CHARACTERS: Final = 160
+
+
+class Decontaminator:
+    """Drops triples that a benchmark's instances are in, or that come after them.
+
+    Args:
+        files: JSON lines of instances.
+        ngram: how many tokens in a row are no coincidence.
+
+    Raises:
+        UsageError: a file cannot be read, or a line of it; names both.
+    """
+
+    why = "holds a benchmark's instance, or comes after one in its repository"
+    cost: Cost = "patch"
+    reads = frozenset(
+        {
+            *("repo", "repo_url", "old_commit", "new_commit", "commits"),
+            *("messages", "patch", "committed_at"),
+        }
+    )
+
+    def __init__(self, files: Sequence[str | Path], ngram: int = 13) -> None:
+        if ngram < 5:
+            raise UsageError(f"ngram = {ngram}: give 5 or more; shorter ones are everywhere")
+        self._instances, self._gold, self._index, self._owners = _indexed(
+            tuple(_version(Path(file)) for file in files), ngram
+        )
+        self._histories = Histories(self._instances)
+
+    def chain(self, repo: str, ids: Sequence[str]) -> None:
+        """Tells the first-parent chain of a repository, oldest first, before its triples come."""
+        self._histories.chain(repo, ids)
+
+    def __call__(self, triple: Triple) -> Verdict:
+        verdict = self._histories.verdict(triple)
+        if verdict is not None:
+            return verdict
+        parts = list(files(triple.patch))
+        gold = self._gold.find(parts)
+        if gold is not None:
+            return drop(gold.reason, f"{gold.instance}, {gold.field}: in {gold.path}")
+        for where, text, paths in _texts(triple, parts):
+            data = text.encode(errors="replace")
+            match = self._index.find(data)
+            if match is not None:
+                instance, field = self._owners[match.owner]
+                at = paths[bisect_right(paths, (match.start, "\U0010ffff")) - 1][1]
+                shown = " ".join(data[match.start : match.stop].decode(errors="replace").split())
+                detail = f"{instance}, {field}: in {where}{at}: {shown[:_SHOWN_CHARACTERS]}"
+                return drop("ngram", detail)
+        return keep()
+
+
+Version = tuple[str, int, int]
+
+
+def _version(path: Path) -> Version:
+    """A file as it is now; one that cannot be looked at fails when it is read."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return str(path), 0, 0
+    return str(path), stat.st_mtime_ns, stat.st_size
+
+
+@lru_cache(maxsize=2)
+def _indexed(
+    files_: tuple[Version, ...], ngram: int
+) -> tuple[list[Instance], GoldPatches, NgramIndex, list[tuple[Instance, str]]]:
+    instances = read_instances([name for name, _, _ in files_])
+    owners: list[tuple[Instance, str]] = []
+
+    def texts() -> Iterator[tuple[int, int, str]]:
+        numbers: dict[str, int] = {}
+        for instance in instances:
+            number = numbers.setdefault(instance.id, len(numbers))
+            for field, text in (*instance.texts, *_added_texts(instance)):
+                owners.append((instance, field))
+                yield len(owners) - 1, number, text
+
+    index = NgramIndex(texts(), ngram)
+    return instances, GoldPatches(instances, ngram), index, owners
+
+
+def _added_texts(instance: Instance) -> Iterator[tuple[str, str]]:
+    """What the patches of an instance add, run by run; lines that they also remove only moved."""
+    for field, patch in instance.patches:
+        for part in files(patch):
+            removed = {text.strip() for text in part.only("-")}
+            run: list[str] = []
+            for sign, text in (*part.lines, (" ", "")):
+                if sign == "+" and text.strip() not in removed:
+                    run.append(text)
+                elif sign != "-" and run:
+                    yield field, "\n".join(run)
+                    run = []
+
+
+Places = list[tuple[int, str]]
+"""Where each file starts in a text, in bytes."""
+
+
+def _texts(triple: Triple, parts: Iterable[FileLines]) -> Iterator[tuple[str, str, Places]]:
+    """(what it is, text, files in it): the messages, and the two sides of the patch."""
+    parts = list(parts)
+    messages = "\n".join(text for message in triple.messages for text in message)
+    yield "the messages", messages, [(0, "")]
+    for sign, name in (("+", "the new side of "), ("-", "the old side of ")):
+        shown = [part for part in parts if sign == "+" or part.only("-")]
+        texts, places, start = [], [], 0
+        for part in shown:
+            texts.append("\n".join(part.side(sign)))
+            places.append((start, part.path))
+            start += len(texts[-1].encode(errors="replace")) + 1
+        if texts:
+            yield name, "\n".join(texts), places

@@ -1,0 +1,88 @@
+"""Finds the patches of instances in patches: the same change, or all that it adds.
+
+*The same change*: a patch id in the sense of git-patch-id(1) (paths and changed lines, white space
+and line numbers left out, files in any order), but without context, which depends on the tool.
+
+*All that it adds*: every added line that says something is added by the triple, too, wherever. Gold
+patches of fewer than `words` words on such lines are common by chance and match as a whole only.
+
+Cost: a set of a patch's added lines, and one look-up for each gold patch's longest line in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from codeflow_filters.decontaminate.hunks import FileLines, files
+from codeflow_filters.decontaminate.instances import Instance
+
+_WORD = re.compile(r"\w+")
+
+
+class GoldMatch(NamedTuple):
+    """An instance whose patch was found, and how: `gold-patch` or `gold-lines`."""
+
+    reason: str
+    instance: Instance
+    field: str
+    path: str
+
+
+class GoldPatches:
+    """The patches of all instances, indexed."""
+
+    def __init__(self, instances: Iterable[Instance], words: int) -> None:
+        self._by_id: dict[str, tuple[Instance, str]] = {}
+        self._by_line: dict[str, list[tuple[frozenset[str], Instance, str]]] = defaultdict(list)
+        for instance in instances:
+            for field, patch in instance.patches:
+                parts = list(files(patch))
+                id = patch_id(parts)
+                if id is not None:
+                    self._by_id.setdefault(id, (instance, field))
+                lines = added(parts) - {_squeeze(text) for part in parts for text in part.only("-")}
+                if sum(len(_WORD.findall(line)) for line in _spaced(parts, lines)) >= words:
+                    longest = max(sorted(lines), key=len)
+                    self._by_line[longest].append((frozenset(lines), instance, field))
+
+    def find(self, parts: Sequence[FileLines]) -> GoldMatch | None:
+        """The first instance, in their order, whose patch is in this one."""
+        id = patch_id(parts)
+        if id is not None and id in self._by_id:
+            return GoldMatch("gold-patch", *self._by_id[id], parts[0].path)
+        mine = added(parts)
+        for line in sorted(mine & self._by_line.keys()):
+            for lines, instance, field in self._by_line[line]:
+                if lines <= mine:
+                    path = next(part.path for part in parts if line in added([part]))
+                    return GoldMatch("gold-lines", instance, field, path)
+        return None
+
+
+def patch_id(parts: Sequence[FileLines]) -> str | None:
+    """The same for two patches that make the same change; None for one without changed lines."""
+    digests = []
+    for part in parts:
+        body = "\n".join(sign + _squeeze(text) for sign, text in part.lines if sign != " ")
+        if body:
+            digests.append(hashlib.sha256(f"{part.path}\n{body}".encode()).hexdigest())
+    return hashlib.sha256("".join(sorted(digests)).encode()).hexdigest() if digests else None
+
+
+def added(parts: Iterable[FileLines]) -> set[str]:
+    """The added lines that say something: without white space, and with a word in them."""
+    squeezed = {_squeeze(text) for part in parts for text in part.only("+")}
+    return {text for text in squeezed if _WORD.search(text)}
+
+
+def _spaced(parts: Iterable[FileLines], lines: set[str]) -> set[str]:
+    """The lines as they were written, each once."""
+    return {text.strip() for part in parts for text in part.only("+") if _squeeze(text) in lines}
+
+
+def _squeeze(text: str) -> str:
+    return "".join(text.split())

@@ -1,0 +1,116 @@
+"""Drops changes of white space or comments alone, by syntax tree.
+
+Such a change teaches no code. Both sides of each file are parsed, and their trees compared without
+comments: kinds of nodes, how they nest, and the text of every token. So an indentation that counts
+in Python counts here, a line end that ends a statement too, and white space within a literal is no
+white space. Comments that a tool obeys (`#!`, `//go:build`, `# type:`, Rust's and others' marks of
+documentation that is compiled) are code; so is a Python docstring, which is a string.
+
+A triple stays when any of its files was added, deleted, renamed, or changed its mode, is of a
+language without a grammar (rules on documents and data are others'), has a syntax error, or cannot
+be parsed within the limits: in doubt it is kept.
+
+Cost: most changes end at a comparison of the changed lines without what looks like a comment, at
+some 100 MB/s over those lines alone. What gets past that (a few per cent) is parsed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar, Final
+
+from codeflow.contracts import CONTENTS, Cost, Verdict, drop, keep
+from codeflow.records import SYMLINK_MODE, FileChange
+from codeflow.triple import Triple
+from codeflow_filters.grammars import GRAMMARS
+from codeflow_filters.parser import Limits, tokens
+from codeflow_filters.syntax_screen import difference, in_comment
+
+_BLOCKS: Final = re.compile(rb"//[^\n]*|/\*.*?(?:\*/|\Z)", re.DOTALL)
+_HASHES: Final = re.compile(rb"#[^\n]*")
+_BOTH: Final = re.compile(rb"#[^\n]*|//[^\n]*|/\*.*?(?:\*/|\Z)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Trivial:
+    """Drops a triple whose files differ in white space and comments only.
+
+    Attributes:
+        max_file_bytes: a triple with a larger file is kept.
+        max_memory_bytes: address space of the process that parses.
+        max_seconds: processor time for one file, after which that process is ended.
+    """
+
+    max_file_bytes: int = 512 << 10
+    max_memory_bytes: int = 1 << 30
+    max_seconds: float = 20.0
+
+    why: ClassVar[str] = "changes only white space or comments, which teaches no code"
+    cost: ClassVar[Cost] = "contents"
+    reads: ClassVar[frozenset[str]] = frozenset({"files", CONTENTS})
+
+    def __post_init__(self) -> None:
+        self._limits.check("trivial")
+
+    @property
+    def _limits(self) -> Limits:
+        return Limits(self.max_file_bytes, self.max_memory_bytes, self.max_seconds)
+
+    def __call__(self, triple: Triple) -> Verdict:
+        if not triple.files or not all(map(_is_edit, triple.files)):
+            return keep()
+        sides: list[tuple[str, bytes, bytes]] = []
+        for language, old, new in _contents(triple):
+            if not looks_trivial(language, old, new):
+                return keep()
+            sides.append((language, old, new))
+        if not all(is_trivial(*side, self._limits) for side in sides):
+            return keep()
+        spaces = all(b"".join(old.split()) == b"".join(new.split()) for _, old, new in sides)
+        return drop("whitespace-only" if spaces else "comment-only", triple.files[0].path)
+
+
+def _is_edit(change: FileChange) -> bool:
+    return (
+        change.language in GRAMMARS
+        and change.old_path == change.new_path
+        and change.old_mode == change.new_mode != SYMLINK_MODE
+    )
+
+
+def _contents(triple: Triple) -> Iterator[tuple[str, bytes, bytes]]:
+    for change in triple.files:
+        old, new = triple.contents(change)
+        assert change.language is not None
+        assert old is not None
+        assert new is not None
+        yield change.language, old, new
+
+
+def looks_trivial(language: str, old: bytes, new: bytes) -> bool:
+    """Whether the changed lines are the same without comments and white space, at a glance.
+
+    Marks of comments within literals are taken for comments, on both sides alike. That can only
+    keep a change that is trivial, where white space moved such a literal to another line.
+    """
+    start, end = difference(old, new)
+    start = old.rfind(b"\n", 0, start) + 1
+    line_end = old.find(b"\n", len(old) - end)
+    tail = len(old) - line_end if line_end >= 0 else 0
+    grammar = GRAMMARS[language]
+    comments = (_BLOCKS if language != "PHP" else _BOTH) if grammar.block_comments else _HASHES
+    opening = b"/*" if grammar.block_comments and in_comment(old, start) else b""
+    before, after = (
+        b"".join(comments.sub(b"", opening + side[start : len(side) - tail]).split())
+        for side in (old, new)
+    )
+    return before == after
+
+
+def is_trivial(language: str, old: bytes, new: bytes, limits: Limits) -> bool:
+    """Whether both sides have the same tokens and structure, by full parses."""
+    common = difference(old, new)
+    after = tokens(language, new, common, limits)
+    return after is not None and after == tokens(language, old, common, limits)

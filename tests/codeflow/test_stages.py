@@ -1,0 +1,347 @@
+"""The stages after mining, run for real on small histories: what is kept, dropped, and touched."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pyarrow.parquet as pq
+import pytest
+
+import codeflow
+import faults
+import varied
+from codeflow import Triple, Verdict, drop, keep
+from codeflow.api import Quiet
+from codeflow.config import MineConfig, Window
+from codeflow.contracts import CONTENTS, Cost
+from codeflow.curate import plan_again
+from codeflow.errors import CodeflowError, UsageError
+from codeflow.mix.config import MixConfig
+from codeflow.run import Execution, run_again
+from codeflow.settings import Settings
+from codeflow.stages.filter import FilterConfig
+from codeflow.stages.split import SplitConfig
+from codeflow.verify import verify
+from small_history import environment, small_history
+
+WHOLE = Settings(mine=MineConfig(window=Window(0.0, 1.0)), split=SplitConfig(validation=0.2))
+
+
+@pytest.fixture(scope="module")
+def listing(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return varied.varied(tmp_path_factory.mktemp("stages"))
+
+
+@pytest.fixture(scope="module")
+def everything(listing: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All that is mined, published. Read only."""
+    out = tmp_path_factory.mktemp("everything") / "out"
+    codeflow.mine(listing, out, until="mine", config=WHOLE)
+    return out
+
+
+def ledger(out: Path, stage: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = pq.read_table(out / "ledger").to_pylist()
+    return [row for row in rows if row["stage"] == stage]
+
+
+def by_id(out: Path) -> dict[str, Triple]:
+    return {triple.id: triple for triple in codeflow.open(out).triples()}
+
+
+def even(triple: Triple) -> Verdict:
+    """Keeps what has an even number of changed lines."""
+    lines = triple.additions + triple.deletions
+    return keep({"lines": lines}) if lines % 2 == 0 else drop("odd", f"{lines} lines")
+
+
+# -- filters
+
+
+def test_a_function_keeps_and_drops_what_it_says(
+    listing: Path, everything: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    summary = codeflow.mine(listing, out, until="filter", filters=[even], config=WHOLE)
+    all_of_it, kept = by_id(everything), by_id(out)
+    odd = {id for id, t in all_of_it.items() if (t.additions + t.deletions) % 2}
+    rows = ledger(out, "filter")
+    assert len(odd) > 10
+    assert {row["rule"] for row in rows} == {"even/odd"}
+    assert rows[0]["detail"].endswith(" lines")
+    assert len(rows) == len(odd)
+    straddling = len(ledger(out, "split"))
+    assert len(kept) == len(all_of_it) - len(odd) - straddling
+    assert not odd & kept.keys()
+    for triple in kept.values():
+        assert triple.scores["lines"] == triple.additions + triple.deletions
+        assert triple.patch == all_of_it[triple.id].patch
+    assert summary.stages[0][:] == ("filter", len(all_of_it), len(all_of_it) - len(odd))
+    assert verify(out).ok
+
+
+def test_only_what_published_triples_reach_is_published(
+    listing: Path, everything: Path, tmp_path: Path
+) -> None:
+    """Against a plain walk over both snapshots of every kept triple."""
+
+    def few(triple: Triple) -> Verdict:
+        return keep() if triple.id[0] in "01" else drop("others")
+
+    out = tmp_path / "out"
+    codeflow.mine(listing, out, until="filter", filters=[few], config=WHOLE)
+    blobs, trees = set(), set()
+    for triple in codeflow.open(out).triples():
+        for snapshot, root in (
+            (triple.old_repo, triple.old_tree),
+            (triple.new_repo, triple.new_tree),
+        ):
+            pending = [root]
+            while pending:
+                tree = pending.pop()
+                trees.add((triple.repo, tree))
+                for entry in snapshot.directory(tree):
+                    if entry.is_tree:
+                        pending.append(entry.id)
+                    else:
+                        blobs.add((triple.repo, entry.id))
+    for name, reached in (("blobs", blobs), ("trees", trees)):
+        table = pq.read_table(out / name, columns=["repo", "id"])
+        rows = list(zip(*(column.to_pylist() for column in table.columns), strict=True))
+        assert len(rows) == len(set(rows))
+        assert set(rows) == reached
+        assert len(rows) < pq.read_table(everything / name, columns=["id"]).num_rows
+
+
+@dataclass(frozen=True)
+class Watched:
+    """Notes what it is given; `reads` and `cost` say what that may be."""
+
+    why: ClassVar[str] = "nothing"
+    cost: ClassVar[Cost] = "columns"
+    reads: ClassVar[frozenset[str]] = frozenset({"language"})
+    seen: ClassVar[list[str]] = []
+
+    def __call__(self, triple: Triple) -> Verdict:
+        Watched.seen.append(f"{type(self).__name__} {triple.id}")
+        return self.judge(triple)
+
+    def judge(self, triple: Triple) -> Verdict:
+        assert triple.language is None or triple.language
+        with pytest.raises(AttributeError, match="was not read"):
+            _ = triple.patch
+        return keep() if triple.id < "8" else drop("upper-half")
+
+
+class Dear(Watched):
+    """Looks at contents, after everything else."""
+
+    cost: ClassVar[Cost] = "contents"
+    reads: ClassVar[frozenset[str]] = frozenset({"files", CONTENTS})
+
+    def judge(self, triple: Triple) -> Verdict:
+        for change in triple.files:
+            old, new = triple.contents(change)
+            assert (old is None) == (change.old_blob is None)
+            assert (new is None) == (change.new_blob is None)
+            if new is not None and change.new_path is not None:
+                assert triple.new_repo[change.new_path] == new
+        return keep()
+
+
+def test_cheap_filters_run_before_dear_ones_and_nothing_is_read_for_them(
+    listing: Path, everything: Path, tmp_path: Path
+) -> None:
+    Watched.seen.clear()
+    codeflow.mine(
+        listing, tmp_path / "out", until="filter", filters=[Dear(), Watched()], config=WHOLE
+    )
+    ids = by_id(everything).keys()
+    seen = Counter(line.split()[0] for line in Watched.seen)
+    assert seen == {"Watched": len(ids), "Dear": sum(id < "8" for id in ids)}
+
+
+def test_a_filter_that_fails_quarantines_and_drops_nothing_silently(
+    listing: Path, everything: Path, tmp_path: Path
+) -> None:
+    unlucky = sorted(by_id(everything))[:5]
+
+    def clumsy(triple: Triple) -> Verdict:
+        if triple.id in unlucky:
+            raise ZeroDivisionError("oh no")
+        return keep()
+
+    out = tmp_path / "out"
+    codeflow.mine(listing, out, until="filter", filters=[clumsy], config=WHOLE)
+    rows = ledger(out, "filter")
+    assert [row["rule"] for row in rows] == ["clumsy/error"] * 5
+    assert "oh no" in rows[0]["detail"]
+    assert "line" in rows[0]["detail"]
+    assert not set(unlucky) & by_id(out).keys()
+
+
+def test_a_filter_that_fails_too_often_stops_the_run_in_one_line(
+    listing: Path, tmp_path: Path
+) -> None:
+    def broken(triple: Triple) -> Any:
+        return triple.id < "8"  # no Verdict
+
+    with pytest.raises(UsageError) as caught:
+        codeflow.mine(listing, tmp_path / "out", until="filter", filters=[broken], config=WHOLE)
+    message = str(caught.value)
+    assert "broken" in message
+    assert "return keep() or drop" in message
+    assert "\n" not in message
+    # mended, the same folder goes on
+    codeflow.mine(listing, tmp_path / "out", until="filter", filters=[even], config=WHOLE)
+
+
+@pytest.mark.parametrize(
+    ("filters", "said"),
+    [
+        (["defautl"], "did you mean 'default'"),
+        (["no.such.module:x"], "No module named"),
+        (["{folder}/mine.py:y"], "no function 'y'"),
+        (["{folder}/mine.py"], "name the function in it"),
+        (["{folder}/gone.py:x"], "no such file"),
+    ],
+)
+def test_a_wrong_name_costs_one_line_before_anything_is_mined(
+    filters: list[str], said: str, listing: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.py").write_text("def x(triple):\n    return None\n")
+    given = [name.format(folder=tmp_path) for name in filters]
+    with pytest.raises(UsageError, match=said):
+        codeflow.mine(listing, tmp_path / "out", filters=given)
+    assert not (tmp_path / "out").exists()
+
+
+def test_parameters_come_from_the_configuration_and_unknown_ones_are_errors(
+    listing: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "codeflow.toml"
+    file.write_text('[filter]\nfilters = ["message"]\n[filter.rules.message]\nmin_word = 3\n')
+    with pytest.raises(UsageError, match=r"unknown key 'min_word'; did you mean 'min_words'"):
+        codeflow.mine(listing, tmp_path / "out", config=file)
+    file.write_text('[filter]\nfilters = ["message"]\n[filter.rules.messgae]\nmin_words = 3\n')
+    with pytest.raises(UsageError, match="did you mean 'message'"):
+        codeflow.mine(listing, tmp_path / "out", config=file)
+
+
+def test_a_filter_from_a_file_runs_on_ray_workers(listing: Path, tmp_path: Path) -> None:
+    """Its module is on no path of theirs, and one worker comes to the same."""
+    file = tmp_path / "own.py"
+    file.write_text(
+        "from codeflow import drop, keep\n"
+        "LIMIT = 8\n"
+        "def lower(triple):\n"
+        "    '''Keeps the lower half.'''\n"
+        "    return keep() if int(triple.id[0], 16) < LIMIT else drop('upper')\n"
+    )
+    arguments = ("--filter", f"{file}:lower", "--until", "filter", "--window", "0:1")
+    for workers in (1, 2, 4):
+        done = faults.mine(listing, tmp_path / f"out{workers}", *arguments, workers=workers)
+        assert done.returncode == 1, done.stderr  # one repository is missing
+        assert "triples from" in done.stdout, done.stderr
+    assert {row["rule"] for row in ledger(tmp_path / "out1", "filter")} == {"lower/upper"}
+    one, two, four = (faults.published(tmp_path / f"out{n}") for n in (1, 2, 4))
+    assert one == two == four
+
+
+# -- stages again
+
+
+def snapshot_of(folder: Path, *names: str) -> dict[str, tuple[int, int]]:
+    paths = (p for name in names for p in (folder / name).rglob("*") if p.is_file())
+    return {str(p): (p.stat().st_mtime_ns, p.stat().st_ino) for p in paths}
+
+
+@pytest.fixture
+def finished(listing: Path, tmp_path: Path) -> Path:
+    """A finished run whose sources and clones are gone afterwards."""
+    copy = tmp_path / "sources"
+    shutil.copytree(listing.parent, copy)
+    codeflow.mine(copy / "list.txt", tmp_path / "out", filters=[even], config=WHOLE)
+    shutil.rmtree(copy)
+    return tmp_path / "out"
+
+
+def again(out: Path, stage: str, config: Any) -> codeflow.Summary:
+    plan = plan_again(out, stage, config)
+    return run_again(out, Execution(), Quiet(), plan)
+
+
+def test_a_stage_again_touches_neither_git_nor_what_came_before(finished: Path) -> None:
+    before = snapshot_of(finished, "mined", "decisions/filter", "decisions/dedup")
+    mixed = snapshot_of(finished, "decisions/mix")
+    count = len(codeflow.open(finished))
+    again(finished, "mix", MixConfig(budget_tokens=5_000))
+    assert snapshot_of(finished, "mined", "decisions/filter", "decisions/dedup") == before
+    assert snapshot_of(finished, "decisions/mix") != mixed
+    assert len(codeflow.open(finished)) < count
+    assert verify(finished).ok
+    again(finished, "mix", MixConfig())
+    assert len(codeflow.open(finished)) == count
+
+
+def test_a_stage_again_comes_to_what_a_run_from_scratch_comes_to(
+    finished: Path, listing: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "own.py"
+    file.write_text(
+        "from codeflow import drop, keep\n"
+        "def lower(triple):\n"
+        "    return keep() if triple.id < '8' else drop('upper')\n"
+    )
+    again(finished, "filter", FilterConfig(filters=(f"{file}:lower",)))
+    codeflow.mine(listing, tmp_path / "fresh", filters=[f"{file}:lower"], config=WHOLE)
+    ours, fresh = faults.published(finished), faults.published(tmp_path / "fresh")
+    assert ours == fresh
+
+
+def test_the_same_again_does_nothing(finished: Path) -> None:
+    before = snapshot_of(finished, ".")
+    again(finished, "mix", MixConfig())
+    changed = {
+        path for path, seen in snapshot_of(finished, ".").items() if before.get(path) != seen
+    }
+    assert {Path(path).name for path in changed} <= {"lock"}
+
+
+def test_without_what_was_mined_a_stage_says_so(finished: Path) -> None:
+    shutil.rmtree(finished / "mined")
+    with pytest.raises(CodeflowError, match="mine first"):
+        again(finished, "mix", MixConfig(sampler="uniform"))
+    assert verify(finished).ok  # the dataset does not need it
+
+
+def test_no_validation_data_is_an_error_with_advice(tmp_path: Path) -> None:
+    repo = small_history(tmp_path / "small.git")
+    split = SplitConfig(by="family")
+    with pytest.raises(UsageError, match="--split-by time"):
+        codeflow.mine([repo.path], tmp_path / "out", filters=["none"], config=Settings(split=split))
+
+
+def test_the_example_filter_runs_from_the_command_line(listing: Path, tmp_path: Path) -> None:
+    root = Path(codeflow.__file__).parents[1]
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "codeflow", "mine", "--repos", str(listing)),
+            *("--out", str(tmp_path / "out"), "--workers", "1", "--window", "0:1"),
+            *("--filter", "none", f"{root}/examples/custom_filter.py:tests_too"),
+        ],
+        env=environment(),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1, done.stderr
+    for triple in codeflow.open(tmp_path / "out").triples():
+        assert any("test" in file.path for file in triple.files)
+        assert triple.scores["test_lines"] >= 0
+    assert {row["rule"] for row in ledger(tmp_path / "out", "filter")} == {"tests_too/no-tests"}
