@@ -13,7 +13,7 @@ import pytest
 from codeflow.config import from_mapping
 from codeflow.contracts import CONTENTS, COSTS, Filter, Profile
 from codeflow.records import TRIPLES
-from codeflow_filters import FILTERS
+from codeflow_filters.registry import FILTERS
 from small_history import environment
 from triples import triple
 
@@ -107,7 +107,7 @@ def test_strict_keeps_no_more_than_default() -> None:
 
 def test_importing_them_imports_nothing_heavy(tmp_path: Path) -> None:
     program = (
-        "import sys, codeflow_filters\n"
+        "import sys, codeflow_filters.registry\n"
         "heavy = {'ray', 'torch', 'rich', 'pygit2', 'codeflow_miners', 'tree_sitter', 'datasketch',"
         " 'detect_secrets', 'sklearn'} & set(sys.modules)\n"
         "sys.exit(repr(heavy) if heavy else 0)\n"
