@@ -161,8 +161,8 @@ def table(found: Sequence[dict[str, Any]]) -> str:
     """One line an arm, for people and for the log."""
     lines = [
         "| arm | parameters | operations a token | longest run, processor time "
-        "| patches of held-out triples | less `loop`, paired "
-        "| held-out snapshots | less `loop`, paired |",
+        "| patches of held-out triples | minus `loop`, paired "
+        "| held-out snapshots | minus `loop`, paired |",
         "|---|---|---|---|---|---|---|---|",
     ]
     by_arm = {name: {f["seed"]: f for f in found if f["arm"] == name} for name in ARMS}
@@ -180,12 +180,16 @@ def table(found: Sequence[dict[str, Any]]) -> str:
             mean, _ = interval([run[part]["loss"] for run in runs.values()])
             shared = sorted(runs.keys() & by_arm[FIRST].keys())
             pairs = [runs[s][part]["loss"] - by_arm[FIRST][s][part]["loss"] for s in shared]
-            cells.append(f"{mean:.4f}")
-            cells.append(
-                "—" if name == FIRST or not pairs else "{:+.4f} ± {:.4f}".format(*interval(pairs))
-            )
+            cells += [f"{mean:.4f}", "" if name == FIRST else _shown(pairs)]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _shown(differences: Sequence[float]) -> str:
+    if not differences:
+        return "?"
+    mean, half = interval(differences)
+    return f"{mean:+.4f}" + (f" ± {half:.4f}" if math.isfinite(half) else "")
 
 
 def main() -> None:
