@@ -133,8 +133,11 @@ def test_a_model_ranks_what_it_has_not_seen_and_chance_stays_chance(tmp_path: Pa
 
 
 def test_folds_keep_repositories_together_when_there_are_enough(tmp_path: Path) -> None:
-    path, triples = labelled(tmp_path)
-    assert train(path, triples).folds_by == "repository"
+    # each repository is all good or all poor, so a fold of whole ones has pairs only by chance
+    five = [triple(number, number % 5 < 2, repo=f"repo{number % 5}") for number in range(50)]
+    path = labels(tmp_path, [(t.id, int(k % 5 < 2)) for k, t in enumerate(five)])
+    done = train(path, five)
+    assert (done.folds_by, done.auc_by_fold) == ("repository", (None,) * 5)
     few = [triple(number, number % 2 == 0, repo="one") for number in range(40)]
     path = labels(tmp_path, [(t.id, (k + 1) % 2) for k, t in enumerate(few)])
     assert train(path, few).folds_by == "triple"
@@ -198,13 +201,15 @@ def test_the_filter_scores_all_and_drops_below_its_threshold(tmp_path: Path) -> 
     model = tmp_path / "model.json"
     done = train(path, triples)
     done.model.write(model)
-    only_scores, strict = Quality(str(model)), Quality(str(model), threshold=0.5)
+    only_scores = Quality(str(model))
+    reached = sorted(only_scores(t).scores["quality"] for t in triples)[60]
+    strict = Quality(str(model), threshold=reached)
     assert isinstance(strict, Filter)
     for t in triples:
         scored, judged = only_scores(t), strict(t)
         assert scored.kept
         assert dict(scored.scores) == dict(judged.scores)
-        assert judged.kept == (scored.scores["quality"] >= 0.5)
+        assert judged.kept == (scored.scores["quality"] >= reached)
         assert judged.reason == (None if judged.kept else "low-quality")
         # the score by the formula that the model's documentation gives
         stored = json.loads(model.read_text())
@@ -214,7 +219,9 @@ def test_the_filter_scores_all_and_drops_below_its_threshold(tmp_path: Path) -> 
             for name, f in stored["features"].items()
         )
         assert scored.scores["quality"] == pytest.approx(1 / (1 + math.exp(-odds)))
-    right = sum(strict(t).kept == (k % 2 == 0) for k, t in enumerate(triples))
+    assert sum(strict(t).kept for t in triples) == len(triples) - 60
+    half = Quality(str(model), threshold=0.5)
+    right = sum(half(t).kept == (k % 2 == 0) for k, t in enumerate(triples))
     assert right > 0.95 * len(triples)
 
 
