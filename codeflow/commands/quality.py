@@ -15,7 +15,7 @@ from 0.5 up is good. `codeflow inspect DIR ID` shows a triple. The held-out AUC 
 triple scores above a poor one, among triples that the weights were not fitted to.
 
   codeflow quality train data --labels labels.jsonl --out model.json
-  codeflow filter data --config codeflow.toml     with [filter.filters.quality] model = "model.json"
+  codeflow filter data --config codeflow.toml     with [filter.rules.quality] model = "model.json"
 """
 
 
