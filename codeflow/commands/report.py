@@ -6,16 +6,14 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from codeflow.commands import sentence
 from codeflow.errors import EXIT_OK
 
 
 def add(commands: Any) -> None:
     """Puts the command on the parser."""
-    report = commands.add_parser(
-        "report",
-        help="write the page that shows a dataset and its training runs",
-        description="Writes DIR/report.html: one file that needs no network.",
-    )
+    text = "write the page that shows a dataset and the runs trained on it"
+    report = commands.add_parser("report", help=text, description=sentence(text))
     report.set_defaults(command=_report)
     report.add_argument("dir", type=Path, metavar="DIR", help="dataset folder")
 

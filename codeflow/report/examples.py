@@ -54,10 +54,12 @@ def choose(dataset: Dataset) -> list[Example]:
     for shards in dataset.triple_shards.values():
         for group in shards.groups:
             table = shards.read(group, [*_COLUMNS.split(), "files"])
-            for row in table.filter(_readable(table)).drop_columns(["files"]).to_pylist():
-                key = (row["kind"], row["language"] or "")
-                if key not in first or row["id"] < first[key].row["id"]:
-                    first[key] = Example(row)
+            table = table.filter(_readable(table)).drop_columns(["files"])
+            names = (table.column(name).to_pylist() for name in ("kind", "language"))
+            for row, (kind, language) in enumerate(zip(*names, strict=True)):
+                if (kind, language or "") not in first:  # ids ascend within a split
+                    [values] = table.slice(row, 1).to_pylist()
+                    first[kind, language or ""] = Example(values)
     return _vary(first.values())
 
 

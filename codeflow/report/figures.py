@@ -135,7 +135,7 @@ def lives(published: Published) -> Chart | None:
     first, most = chosen[0]
     takeaway = (
         f"{label(first)} gives {percent(most / max(1, totals.total()))} of all triples. "
-        "Darker is more, on each row's own scale."
+        "Darker is more, on each row’s own scale."
     )
     return Chart("lives", "Where in each project’s life", takeaway, spec)
 

@@ -280,13 +280,14 @@ def _gates(run: Run, number: int) -> Chart | None:
     for name, pick in (("highest layer", max), ("mean", np.mean), ("lowest layer", min)):
         rows += _marked(((x, float(pick(means))) for x, means in measured), name)
     final = float(np.mean(measured[-1][1]))
-    return Chart(
-        f"run{number}-gates",
-        "Gate over time",
-        f"The mean gate ends at {final:.2f}: the weight of attention over pass 1's keys.",
-        lambda width: lines(rows, "tokens read", "mean of the gate"),
-        small=True,
-    )
+
+    def spec(width: int) -> Spec:
+        base = lines(rows, "tokens read", "mean of the gate")
+        base["encoding"]["y"]["scale"] = {"domain": [0, 1]}
+        return base
+
+    takeaway = f"The mean gate ends at {final:.2f}: the weight of attention over pass 1’s keys."
+    return Chart(f"run{number}-gates", "Gate over time", takeaway, spec, small=True)
 
 
 def _gate_layers(run: Run, number: int) -> Chart | None:

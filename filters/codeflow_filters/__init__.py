@@ -1,41 +1,4 @@
-"""Quality filters for mined triples.
+"""Filters, decontamination and dedup for mined triples; `registry` names them all.
 
-`FILTERS` is what the entry-point group `codeflow.filters` names: each filter's class by its name,
-and the profiles, which are lists of filters.
+Importing this imports nothing: the process that parses hostile text lives in here, too.
 """
-
-from __future__ import annotations
-
-from collections.abc import Callable, Mapping
-
-from codeflow.contracts import Filter, Profile
-from codeflow_filters.bots import Bots
-from codeflow_filters.content import Content
-from codeflow_filters.license import License
-from codeflow_filters.message import Message
-from codeflow_filters.optout import OptOut
-from codeflow_filters.paths import Paths
-from codeflow_filters.profiles import DEFAULT, NONE, STRICT
-from codeflow_filters.reverts import Reverts
-from codeflow_filters.secrets import Secrets
-from codeflow_filters.size import FileSize, Size
-from codeflow_filters.syntax import Syntax
-from codeflow_filters.trivial import Trivial
-
-FILTERS: Mapping[str, Callable[..., Filter] | Profile] = {
-    "bots": Bots,
-    "content": Content,
-    "file-size": FileSize,
-    "license": License,
-    "message": Message,
-    "optout": OptOut,
-    "paths": Paths,
-    "reverts": Reverts,
-    "secrets": Secrets,
-    "size": Size,
-    "syntax": Syntax,
-    "trivial": Trivial,
-    "default": DEFAULT,
-    "none": NONE,
-    "strict": STRICT,
-}

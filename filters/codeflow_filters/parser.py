@@ -1,8 +1,8 @@
 """Parsing of hostile texts, from the caller's side: one child process, started when first needed.
 
-See `codeflow_filters.parser_child` for why a process, its limits and its cost. A child that dies
-takes one request with it, whose texts count as unparsed; the next request starts another. A child
-ends when its input does, so none outlives the process that started it.
+See `codeflow_filters.parser_child` for why a process, its limits and its cost. A request
+that a child dies of is put to a second one, then its texts count as unparsed. A child ends when its
+input does, so none outlives the process that started it.
 """
 
 from __future__ import annotations
@@ -73,23 +73,31 @@ class _Child:
             return [None] * len(sources)
         request = (task, language, sources, common, limits.memory_bytes, limits.seconds)
         with self._lock:
-            process = self._started()
-            assert process.stdin is not None
-            assert process.stdout is not None
-            try:
-                pickle.dump(request, process.stdin)
-                process.stdin.flush()
-                line = process.stdout.readline()
-            except BrokenPipeError:
-                line = b""
-            if line.endswith(b"\n"):
-                answers = json.loads(line)
-                if isinstance(answers, str):
-                    raise UsageError(f"{language}: no grammar ({answers}); install tree-sitter's")
-                assert isinstance(answers, list)
-                return answers
-            self.stop()
+            for _ in range(2):  # what ended it may have come from outside
+                answer = self._asked(request)
+                if isinstance(answer, str):
+                    raise UsageError(f"{language}: no grammar ({answer}); install tree-sitter's")
+                if answer is not None:
+                    return answer
         return [None] * len(sources)
+
+    def _asked(self, request: object) -> list[Any] | str | None:
+        """One request and its answer; None when the child dies of it."""
+        process = self._started()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            pickle.dump(request, process.stdin)
+            process.stdin.flush()
+            line = process.stdout.readline()
+        except BrokenPipeError:
+            line = b""
+        if not line.endswith(b"\n"):
+            self.stop()
+            return None
+        answer = json.loads(line)
+        assert isinstance(answer, list | str)
+        return answer
 
     def _started(self) -> subprocess.Popen[bytes]:
         if self._process is None or self._owner != os.getpid():  # a fork does not share its pipes

@@ -45,7 +45,7 @@ class Syntax:
 
     max_file_bytes: int = 512 << 10
     max_memory_bytes: int = 1 << 30
-    max_seconds: float = 20.0
+    max_seconds: float = 5.0
 
     why: ClassVar[str] = "introduces syntax errors: such a change teaches to break code"
     cost: ClassVar[Cost] = "contents"

@@ -45,7 +45,7 @@ class Trivial:
 
     max_file_bytes: int = 512 << 10
     max_memory_bytes: int = 1 << 30
-    max_seconds: float = 20.0
+    max_seconds: float = 5.0
 
     why: ClassVar[str] = "changes only white space or comments, which teaches no code"
     cost: ClassVar[Cost] = "contents"

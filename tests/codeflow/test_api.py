@@ -47,7 +47,9 @@ def test_every_export_is_there_and_nothing_else() -> None:
 
 
 def test_mines_and_reads_back(repository: Path, tmp_path: Path) -> None:
-    summary = codeflow.mine([repository, tmp_path / "gone"], tmp_path / "data", kinds=["commit"], until="mine")
+    summary = codeflow.mine(
+        [repository, tmp_path / "gone"], tmp_path / "data", kinds=["commit"], until="mine"
+    )
     assert [(failure.repo, failure.rule) for failure in summary.failed] == [("gone", "missing")]
     triples = list(codeflow.open(tmp_path / "data").triples())
     assert len(triples) == summary.triples_by_kind["commit"] > 5

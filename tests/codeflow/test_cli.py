@@ -23,7 +23,18 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cli")
     small_history(folder / "small.git")
     (folder / "list.txt").write_text("small.git\n")
-    done = codeflow("mine", "--repos", "list.txt", "--out", "data", "--workers", "1", "--until", "mine", cwd=folder)
+    done = codeflow(
+        "mine",
+        "--repos",
+        "list.txt",
+        "--out",
+        "data",
+        "--workers",
+        "1",
+        "--until",
+        "mine",
+        cwd=folder,
+    )
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -133,13 +144,34 @@ def test_checkout_writes_a_side_once(work: Path) -> None:
 def test_failures_of_repositories_give_1_and_the_rest_is_mined(work: Path) -> None:
     (work / "mixed.txt").write_text("small.git\ngone\n")
     done = codeflow(
-        "mine", "--repos", "mixed.txt", "--out", "mixed", "--workers", "1", "--until", "mine", "--json", cwd=work
+        "mine",
+        "--repos",
+        "mixed.txt",
+        "--out",
+        "mixed",
+        "--workers",
+        "1",
+        "--until",
+        "mine",
+        "--json",
+        cwd=work,
     )
     assert done.returncode == 1
     summary = json.loads(done.stdout.splitlines()[-1])
     assert (summary["event"], summary["mined"]) == ("summary", 1)
     assert [failure["rule"] for failure in summary["failed"]] == ["missing"]
-    again = codeflow("mine", "--repos", "mixed.txt", "--out", "mixed", "--workers", "1", "--until", "mine", cwd=work)
+    again = codeflow(
+        "mine",
+        "--repos",
+        "mixed.txt",
+        "--out",
+        "mixed",
+        "--workers",
+        "1",
+        "--until",
+        "mine",
+        cwd=work,
+    )
     assert again.returncode == 1
     assert "nothing to do" in again.stderr
 

@@ -84,7 +84,19 @@ def test_the_miner_of_a_third_party_is_a_kind_like_ours(tmp_path: Path) -> None:
     example = ROOT / "examples" / "release_miner"
     repo = small_history(tmp_path / "small.git", commits=40, tag_every=6)
     (tmp_path / "list.txt").write_text("small.git\n")
-    words = ("mine", "--repos", "list.txt", "--out", "data", "--workers", "1", "--until", "mine", "--kinds", "release")
+    words = (
+        "mine",
+        "--repos",
+        "list.txt",
+        "--out",
+        "data",
+        "--workers",
+        "1",
+        "--until",
+        "mine",
+        "--kinds",
+        "release",
+    )
     before = codeflow(*words, cwd=tmp_path)
     assert before.returncode == 2, "the test needs an environment without the example"
     run(*PIP, "install", *OFFLINE, "--target", plugins, example)

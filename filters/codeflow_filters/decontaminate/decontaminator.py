@@ -14,7 +14,7 @@ patches, 22 MB); then 7 MB of patches a second, below a millisecond for an ordin
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -61,9 +61,13 @@ class Decontaminator:
         )
         self._histories = Histories(self._instances)
 
-    def chain(self, repo: str, ids: Sequence[str]) -> None:
-        """Tells the first-parent chain of a repository, oldest first, before its triples come."""
-        self._histories.chain(repo, ids)
+    def chain(self, repo: str, ids: Sequence[str], merged: Mapping[str, int] | None = None) -> None:
+        """Tells the first-parent chain of a repository, oldest first, before its triples come.
+
+        Args:
+            merged: for commits beside the chain, the index on it of the merge that brought them in.
+        """
+        self._histories.chain(repo, ids, merged or {})
 
     def __call__(self, triple: Triple) -> Verdict:
         verdict = self._histories.verdict(triple)

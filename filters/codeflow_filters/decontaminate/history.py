@@ -2,10 +2,11 @@
 
 A task starts at its base commit, and its fix came soon after. A snapshot at or after that commit
 may hold the fix in any of its files, whatever the patch of the triple is. What *after* means is
-read off the first-parent chain. Which repositories are meant is decided by commits: one whose chain
-holds a base commit is the benchmark's repository or a fork of it, whatever its name is. Names
-count, too, for base commits that are on no chain (a branch that was merged): there the date of the
-task decides, and without a date all triples of the repository go.
+read off the first-parent chain; a commit of a branch is contained from its merge on. Which
+repositories are meant is decided by commits: one whose chain holds a base commit is the
+benchmark's repository or a fork of it, whatever its name is. Names count, too, for base commits
+that the head does not reach: there the date of the task decides, and without a date all triples of
+the repository go.
 """
 
 from __future__ import annotations
@@ -31,12 +32,14 @@ class Timeline:
     Attributes:
         first: the instance whose base commit comes first on the chain, or None.
         since: how many commits after that base commit each commit from there on is.
-        dated: (date, instance), the earliest of those that are on no chain, or None.
-        undated: one of those that are on no chain and have no date, or None.
+        placed: the base commits that the head reaches.
+        dated: (date, instance), the earliest of those that it does not reach, or None.
+        undated: one of those that it does not reach and that have no date, or None.
     """
 
     first: Instance | None
     since: Mapping[str, int]
+    placed: frozenset[str]
     dated: tuple[datetime, Instance] | None
     undated: Instance | None
 
@@ -47,10 +50,10 @@ class Timeline:
             what = f"its base commit is {behind} commits before the new side"
             return drop("base-commit", f"{self.first}: {what}")
         if self.dated is not None and triple.committed_at >= self.dated[0]:
-            what = f"of {self.dated[0]:%Y-%m-%d}; its base commit is not on the chain"
+            what = f"of {self.dated[0]:%Y-%m-%d}; the head does not reach its base commit"
             return drop("after-instance", f"{self.dated[1]}: {what}")
         if self.undated is not None:
-            what = "its base commit is not on the chain, and it has no date"
+            what = "the head does not reach its base commit, and it has no date"
             return drop("undated-instance", f"{self.undated}: {what}")
         return None
 
@@ -69,12 +72,16 @@ class Histories:
         self._timelines: dict[str, Timeline] = {}
         self._by_names: dict[str, Timeline] = {}
 
-    def chain(self, repo: str, ids: Sequence[str]) -> None:
+    def chain(self, repo: str, ids: Sequence[str], merged: Mapping[str, int]) -> None:
         """Tells the first-parent chain of a repository, oldest first.
 
         Costs a look at every id. Only what comes after a base commit is kept.
+
+        Args:
+            merged: for commits beside the chain, the index on it of the merge that brought them in.
         """
         places = [(k, id) for k, id in enumerate(ids) if id in self._by_base]
+        places = sorted(places + [(merged[id], id) for id in self._by_base if id in merged])
         here = [instance for _, id in places for instance in self._by_base[id]]
         since = {}
         if places:
@@ -96,7 +103,7 @@ class Histories:
     def _by_name(self, triple: Triple, known: Timeline | None) -> Verdict | None:
         """By the name of the repository alone: for base commits that are on no chain."""
         if triple.repo not in self._by_names:
-            on_chain = () if known is None else known.since
+            on_chain = () if known is None else known.placed
             name = repo_name(triple.repo_url)
             family = {repo for repo in self._by_repo if name.may_be(repo)}
             self._by_names[triple.repo] = self._timeline(family, on_chain, [], {})
@@ -120,6 +127,7 @@ class Histories:
         return Timeline(
             here[0] if here else None,
             since,
+            frozenset(placed),
             min(dates, key=lambda pair: pair[0], default=None),
             next((i for i in lost if i.created_at is None), None),
         )

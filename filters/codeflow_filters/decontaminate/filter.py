@@ -1,0 +1,67 @@
+"""The filter `decontaminate`, which knows the history of each repository that it judges."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, ClassVar
+
+import pyarrow.compute as pc
+
+from codeflow.contracts import Cost, RepositoryView, Verdict
+from codeflow.errors import UsageError
+from codeflow_filters.decontaminate.decontaminator import Decontaminator
+
+if TYPE_CHECKING:
+    from codeflow.triple import Triple
+
+
+@dataclass(frozen=True)
+class Decontaminate:
+    """Drops what would give the instances of a benchmark away; see `Decontaminator`.
+
+    Attributes:
+        files: JSON lines of instances; on a cluster, at the same path on every node.
+        ngram: how many tokens in a row are no coincidence.
+    """
+
+    files: tuple[str, ...] = ()
+    ngram: int = 13
+
+    why: ClassVar[str] = Decontaminator.why
+    cost: ClassVar[Cost] = Decontaminator.cost
+    reads: ClassVar[frozenset[str]] = Decontaminator.reads
+
+    def __post_init__(self) -> None:
+        if self.files:
+            _alone(self.files, self.ngram)  # what is wrong with them is said at once
+
+    def within(self, repository: RepositoryView) -> Callable[[Triple], Verdict]:
+        """What judges a repository, knowing which base commits each of its commits contains."""
+        made = self._made()
+        table = repository.contained()
+        chain = table.filter(pc.field("on_chain"))
+        merged = table.filter(~pc.field("on_chain"))
+        indices = merged.column("index").to_pylist()
+        made.chain(
+            repository.repo,
+            [id.hex() for id in chain.column("id").to_pylist()],
+            {id.hex(): k for id, k in zip(merged["id"].to_pylist(), indices, strict=True)},
+        )
+        return made
+
+    def __call__(self, triple: Triple) -> Verdict:
+        self._made()
+        return _alone(self.files, self.ngram)(triple)
+
+    def _made(self) -> Decontaminator:
+        if not self.files:
+            raise UsageError("filter decontaminate: name files of instances, as --decontaminate F")
+        return Decontaminator(self.files, self.ngram)
+
+
+@lru_cache(maxsize=2)
+def _alone(files: tuple[str, ...], ngram: int) -> Decontaminator:
+    """One that knows no history."""
+    return Decontaminator(files, ngram)
