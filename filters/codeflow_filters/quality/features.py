@@ -133,9 +133,7 @@ def _patch(patch: str) -> dict[str, float]:
         "line_length_log": log1p(characters / len(texts) if texts else 0.0),
         "longest_line_log": log1p(max(map(len, texts), default=0)),
         "letters_share": _share(letters, characters),
-        "comment_share": _share(
-            sum(_COMMENT.match(line) is not None for line in texts), len(texts)
-        ),
+        "comment_share": _share(comments, len(texts)),
         "repeated_share": 1 - _share(len(set(stripped)), len(stripped)) if stripped else 0.0,
         "blank_share": _share(len(added) - len(texts), len(added)),
     }
