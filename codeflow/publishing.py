@@ -94,8 +94,8 @@ class Publishing:
         summary = summarise(
             folder, self._index, self._records, lines, counts, time.monotonic() - started
         )
-        files.write_json(folder / workdir.SUMMARY, asdict(summary))
         shutil.rmtree(folder / PARTS, ignore_errors=True)
+        files.write_json(folder / workdir.SUMMARY, asdict(summary))
         return summary
 
     def _chosen(
