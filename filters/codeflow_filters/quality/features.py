@@ -126,6 +126,7 @@ def _patch(patch: str) -> dict[str, float]:
     letters = sum(sum(map(str.isalpha, line)) for line in texts)
     characters = sum(map(len, texts))
     stripped = [line.strip() for line in texts]
+    comments = sum(_COMMENT.match(line) is not None for line in texts)
     return {
         "hunks_log": log1p(hunks),
         "hunks_a_file_log": log1p(hunks / files if files else 0.0),
