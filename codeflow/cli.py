@@ -20,6 +20,7 @@ from codeflow.commands import (
     export_data,
     generate,
     mine,
+    quality,
     read,
     report,
     tokenize,
@@ -94,6 +95,17 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="codeflow", description=_DESCRIPTION, epilog=_EPILOG)
     parser.add_argument("--version", action="version", version=f"codeflow {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (mine, curate, read, report, export_data, tokenize, train, generate, export):
+    for module in (
+        mine,
+        curate,
+        quality,
+        read,
+        report,
+        export_data,
+        tokenize,
+        train,
+        generate,
+        export,
+    ):
         module.add(commands)
     return parser

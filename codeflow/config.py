@@ -26,11 +26,11 @@ WINDOW_BY = ("commits", "time", "changes")
 class Projection:
     """Which files of a repository are seen at all: regular text files and symlinks.
 
-    With `secrets`, a version of a file that holds a key or token is not seen, either.
+    With `drop_secrets`, a version of a file that holds a key or token is not seen, either.
     """
 
     max_file_bytes: int = 1 << 20
-    secrets: bool = False
+    drop_secrets: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_file_bytes < 1 << 31:  # sizes are stored in 32 bits
@@ -39,7 +39,7 @@ class Projection:
     @property
     def identity(self) -> str:
         """The part of a triple's id that says how it was projected."""
-        return f"text-1:{self.max_file_bytes}{':no-secrets' if self.secrets else ''}"
+        return f"text-1:{self.max_file_bytes}{':no-secrets' if self.drop_secrets else ''}"
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,7 @@ def read_content(arguments: ContentArguments, sink: Sink) -> dict[str, Any]:
             foreign,
             blobs,
             left_out,
-            arguments.config.projection.secrets,
+            arguments.config.projection.drop_secrets,
         )
         describe = FileDescriber(contents, Languages(arguments.headers))
         for change, row in tables.changes(tables.read(arguments.changes)):

@@ -1,4 +1,4 @@
-"""`projection.secrets`: versions of files that hold a secret are in nothing that is published."""
+"""`projection.drop_secrets`: versions of files that hold a secret are in nothing that is published."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def history(tmp_path: Path) -> Repo:
 
 def mined(repo: Repo, out: Path, secrets: bool) -> Path:
     config = MineConfig(
-        kinds=("commit",), window=Window(0.0, 1.0), projection=Projection(secrets=secrets)
+        kinds=("commit",), window=Window(0.0, 1.0), projection=Projection(drop_secrets=secrets)
     )
     sources = parse_sources([str(repo.path)], repo.path.parent)
     execution = Execution(1, cache=out.parent / "cache")
