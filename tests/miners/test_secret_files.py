@@ -1,4 +1,4 @@
-"""`projection.drop_secrets`: versions of files that hold a secret are in nothing that is published."""
+"""`projection.drop_secrets`: versions of files that hold a secret are published nowhere."""
 
 from __future__ import annotations
 
