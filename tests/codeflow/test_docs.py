@@ -45,8 +45,17 @@ SOURCES = sorted([*(ROOT / "codeflow").rglob("*.py"), *(ROOT / "miners").rglob("
 
 
 def commands() -> dict[str, argparse.ArgumentParser]:
-    [action] = [a for a in cli._parser()._actions if isinstance(a, argparse._SubParsersAction)]
-    return dict(action.choices)
+    return dict(subcommands("", cli._parser()))
+
+
+def subcommands(
+    prefix: str, parser: argparse.ArgumentParser
+) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    """`mine`, or `quality train`: what does something by itself."""
+    found = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
+    for name, inner in (pair for action in found for pair in action.choices.items()):
+        deeper = list(subcommands(f"{prefix}{name} ", inner))
+        yield from deeper or [(f"{prefix}{name}", inner)]
 
 
 def test_readme_names_every_command_and_option() -> None:
@@ -256,8 +265,8 @@ def test_the_example_of_all_tables_is_read_and_means_the_defaults() -> None:
     assert load_miners(kinds, read.mine.miners) == load_miners(kinds, {})
     made = load_filters(read.filter.filters, read.filter.rules)
     assert made == load_filters(default.filter.filters, {})
-    every = load_filters(list(OURS), read.filter.rules)  # parameters of the others
-    assert {loaded.name for loaded in every} == set(OURS)
+    ready = [name for name in OURS if name != "quality"]  # which has no model to begin with
+    assert load_filters(ready, read.filter.rules) == load_filters(ready, {})
 
 
 def test_snippets_of_the_pages_are_python() -> None:
@@ -273,7 +282,9 @@ def test_every_command_that_a_page_shows_exists() -> None:
         blocks = "".join(re.findall(r"^```(?:console)?\n(.*?)^```", text, flags=re.M | re.S))
         shown = re.findall(r"^(?:\$ )?codeflow ([a-z][a-z-]*)(.*)$", blocks, flags=re.M)
         shown += re.findall(r"`codeflow ([a-z][a-z-]*)([^`]*)`", text)
-        for name, rest in shown:
+        for first, rest in shown:
+            second = f"{first} {(rest.split() or [''])[0]}"
+            name = second if second in commands() else first
             assert name in commands(), name
             known = {o for action in commands()[name]._actions for o in action.option_strings}
             assert set(re.findall(r"(?<![\w-])--[a-z-]+", rest)) <= known, (name, rest)
