@@ -98,14 +98,23 @@ class Shards:
 class ContentStore:
     """Rows of `blobs` or `trees` by (repo, id)."""
 
-    def __init__(self, shards: Shards, column: str, what: str, size: str | None = None) -> None:
+    def __init__(
+        self,
+        shards: Shards,
+        column: str,
+        what: str,
+        size: str | None = None,
+        cache_bytes: int = CACHE_BYTES,
+    ) -> None:
         """
         Args:
             column: the one that holds what is looked up.
             what: its name in messages.
             size: the column of sizes, for `total_bytes`.
+            cache_bytes: of decoded row groups to keep.
         """
         self._size = size
+        self._cache_bytes = cache_bytes
         self._shards = shards
         self._column = column
         self._what = what
@@ -203,7 +212,7 @@ class ContentStore:
         table = self._shards.read(self._shards.groups[number], ["id", self._column])
         self._decoded[number] = table
         self._decoded_bytes += table.nbytes
-        while self._decoded_bytes > CACHE_BYTES and len(self._decoded) > 1:
+        while self._decoded_bytes > self._cache_bytes and len(self._decoded) > 1:
             _, dropped = self._decoded.popitem(last=False)
             self._decoded_bytes -= dropped.nbytes
         return table

@@ -10,6 +10,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from codeflow.errors import CodeflowError, UsageError
 from codeflow.plugins import LoadedFilter
 from codeflow.records import TRIPLES
 from codeflow.stages import decisions, parts
-from codeflow.stages.parts import Part
+from codeflow.stages.parts import Part, Piece
 from codeflow.stages.reading import MinedReader, MinedRepositoryView
 from codeflow.triple import Triple
 
@@ -36,6 +37,7 @@ ALWAYS = (
     "files",
 )
 _ROWS_AT_ONCE = 256
+_HELD_BYTES = 64 << 20  # of patches that wait for contents
 _TRACEBACK_CHARACTERS = 4000
 _ERROR = "error"
 
@@ -71,18 +73,18 @@ def judge(arguments: JudgeArguments, sink: Sink) -> dict[str, Any]:
     folder, part = Path(arguments.folder), arguments.part
     ids: list[str] = []
     made: list[_Decision] = []
-    reader: MinedReader | None = None
-    filters: tuple[LoadedFilter, ...] = ()
-    for piece, table in parts.read(folder, part, _columns(arguments.filters)):
-        if reader is None or reader.piece is not piece:
-            reader = MinedReader(folder, piece)
-            url = table.column("repo_url")[0].as_py()
-            view = MinedRepositoryView(folder, piece, reader, url)
-            filters = tuple(_within(loaded, view) for loaded in arguments.filters)
-        judged = [_Decision() for _ in range(len(table))]
-        _judge_rows(table, reader, judged, filters)
-        ids += table.column("id").to_pylist()
-        made += judged
+    for piece, tables in groupby(parts.read(folder, part, _columns(arguments.filters)), _piece):
+        reader = MinedReader(folder, piece)
+        first = next(tables)[1]
+        view = MinedRepositoryView(folder, piece, reader, first.column("repo_url")[0].as_py())
+        filters = tuple(_within(loaded, view) for loaded in arguments.filters)
+        survivors = _Survivors(reader, [f for f in filters if CONTENTS in f.reads])
+        for table in chain([first], (table for _, table in tables)):
+            judged = [_Decision() for _ in range(len(table))]
+            _judge_cheaply(table, judged, filters, survivors)
+            ids += table.column("id").to_pylist()
+            made += judged
+        survivors.judge()
         _stop_if_too_many(made, arguments)
     decisions.write(
         folder,
@@ -127,28 +129,53 @@ class _Broken:
         raise self._error
 
 
-def _judge_rows(
+def _piece(row: tuple[Piece, pa.Table]) -> Piece:
+    return row[0]
+
+
+class _Survivors:
+    """What the cheap filters kept of one repository, on its way to those that read contents."""
+
+    def __init__(self, reader: MinedReader, filters: Sequence[LoadedFilter]) -> None:
+        self.reader = reader
+        self._filters = filters
+        self._waiting: list[tuple[Triple, _Decision]] = []
+        self._bytes = 0
+
+    def add(self, triple: Triple, decision: _Decision) -> None:
+        """Takes one; many at once share the reading of their contents."""
+        if not self._filters:
+            return
+        self._waiting.append((triple, decision))
+        self._bytes += len(triple.__dict__.get("patch", ""))
+        if self._bytes > _HELD_BYTES:
+            self.judge()
+
+    def judge(self) -> None:
+        """Judges what was taken."""
+        waiting = iter(self._waiting)
+        for chunk in self.reader.ahead([triple for triple, _ in self._waiting]):
+            for triple in chunk:
+                same, decision = next(waiting)
+                assert same is triple
+                _judge_one(triple, decision, self._filters)
+        self._waiting, self._bytes = [], 0
+
+
+def _judge_cheaply(
     table: pa.Table,
-    reader: MinedReader,
     judged: Sequence[_Decision],
     filters: Sequence[LoadedFilter],
+    survivors: _Survivors,
 ) -> None:
     cheap = [f for f in filters if CONTENTS not in f.reads]
-    dear = [f for f in filters if CONTENTS in f.reads]
-    survivors: list[tuple[Triple, _Decision]] = []
     for first in range(0, len(table), _ROWS_AT_ONCE):
         rows = table.slice(first, _ROWS_AT_ONCE).to_pylist()
         for row, decision in zip(rows, judged[first : first + _ROWS_AT_ONCE], strict=True):
-            triple = Triple.from_row(row, reader)
+            triple = Triple.from_row(row, survivors.reader)
             _judge_one(triple, decision, cheap)
-            if decision.rule is None and dear:
-                survivors.append((triple, decision))
-    waiting = iter(survivors)
-    for chunk in reader.ahead(triple for triple, _ in survivors):
-        for triple in chunk:
-            same, decision = next(waiting)
-            assert same is triple
-            _judge_one(triple, decision, dear)
+            if decision.rule is None:
+                survivors.add(triple, decision)
 
 
 def _judge_one(triple: Triple, decision: _Decision, filters: Iterable[LoadedFilter]) -> None:

@@ -22,6 +22,7 @@ from codeflow.stages.parts import Piece
 from codeflow.triple import Triple
 
 AHEAD_BYTES = 192 << 20
+_CACHE_BYTES = 32 << 20  # what is read ahead is read in one pass
 _CACHED_TREES = 1 << 14
 
 
@@ -83,7 +84,7 @@ class MinedReader:
             schema, column = (BLOBS, "content") if what == "blob" else (TREES, "entries")
             shards = Shards([self._folder / name for name in names], schema, "repo")
             sizes = "size_bytes" if what == "blob" else None
-            self._stores[what] = ContentStore(shards, column, what, sizes)
+            self._stores[what] = ContentStore(shards, column, what, sizes, _CACHE_BYTES)
         return self._stores[what]
 
     def ahead(self, triples: Iterable[Triple]) -> Iterator[list[Triple]]:

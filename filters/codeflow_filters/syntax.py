@@ -27,7 +27,7 @@ from typing import ClassVar
 from codeflow.contracts import CONTENTS, Cost, Verdict, drop, keep
 from codeflow.records import SYMLINK_MODE, FileChange
 from codeflow.triple import Triple
-from codeflow_filters.brackets import balance, has_open_macro, stays_balanced
+from codeflow_filters.brackets import balance, has_open_macro, lines_stay_balanced, stays_balanced
 from codeflow_filters.grammars import GRAMMARS
 from codeflow_filters.parser import Limits, errors
 from codeflow_filters.syntax_screen import changed_items, starts_outside
@@ -95,6 +95,8 @@ def introduces_errors(language: str, old: bytes, new: bytes, limits: Limits) -> 
 def passes_screen(language: str, old: bytes, new: bytes, limits: Limits) -> bool:
     """Whether the changed items show that nothing was introduced; False decides nothing."""
     grammar = GRAMMARS[language]
+    if grammar.macros and old and lines_stay_balanced(old, new):
+        return True
     items = changed_items(old, new) if grammar.anchored and old else None
     if items is None:
         return False

@@ -26,7 +26,12 @@ from codeflow.records import SYMLINK_MODE, FileChange
 from codeflow.triple import Triple
 from codeflow_filters.grammars import GRAMMARS
 from codeflow_filters.parser import Limits, tokens
-from codeflow_filters.syntax_screen import difference, in_comment
+from codeflow_filters.syntax_screen import (
+    changed_items,
+    difference,
+    in_comment,
+    starts_outside,
+)
 
 _BLOCKS: Final = re.compile(rb"//[^\n]*|/\*.*?(?:\*/|\Z)", re.DOTALL)
 _HASHES: Final = re.compile(rb"#[^\n]*")
@@ -110,7 +115,25 @@ def looks_trivial(language: str, old: bytes, new: bytes) -> bool:
 
 
 def is_trivial(language: str, old: bytes, new: bytes, limits: Limits) -> bool:
-    """Whether both sides have the same tokens and structure, by full parses."""
+    """Whether both sides have the same tokens and structure.
+
+    By the top-level items that the change touches where they parse by themselves, which a file that
+    has them at the same places has in common with the rest; else by full parses.
+    """
+    grammar = GRAMMARS[language]
+    items = changed_items(old, new) if grammar.anchored else None
+    if (
+        items is not None
+        and len(items[0]) == len(items[1])
+        and all(a.rank == b.rank for a, b in zip(*items, strict=True))
+        and starts_outside(old, items[0], grammar)
+        and starts_outside(new, items[1], grammar)
+    ):
+        texts = [b"".join(item.text for item in side) for side in items]
+        common = difference(*texts)
+        before, after = (tokens(language, text, common, limits) for text in texts)
+        if before is not None and after is not None:
+            return before == after
     common = difference(old, new)
     after = tokens(language, new, common, limits)
     return after is not None and after == tokens(language, old, common, limits)
