@@ -247,6 +247,7 @@ class Training:
         self.bad_in_a_row = self.bad_in_a_row + 1 if self.outcome.state == "bad" else 0
         self.bad_steps += self.outcome.state == "bad"
         if self.bad_in_a_row > guard.max_bad_steps:
+            self.saver.settle()  # the checkpoint that is named may still be on its way
             raise CodeflowError(
                 f"step {self.step}: loss or gradient not finite in {self.bad_in_a_row} steps in a "
                 f"row (loss {self.outcome.loss}, gradient norm {self.outcome.grad_norm}); lower "
