@@ -35,7 +35,8 @@ from codeflow.loopcoder import metrics, recipe
 from codeflow.loopcoder.attention import BlockAttention, Documents
 from codeflow.loopcoder.config import ModelConfig, preset
 from codeflow.loopcoder.model import create
-from codeflow.loopcoder.train import train
+from codeflow.loopcoder.train import TENSOR_BYTES, train
+from codeflow.process import keep_pages
 from codeflow.tokens.shards import Description, Row, write_shards
 
 LAYERS = 4
@@ -190,6 +191,7 @@ def main() -> None:
     if not set(parts) <= set(PARTS):
         parser.error(f"choose from {', '.join(PARTS)}")
     torch.set_num_threads(parsed.threads)
+    keep_pages(TENSOR_BYTES, TENSOR_BYTES)  # as the trainer does
     rounds = 3 if parsed.quick else parsed.rounds
     widths = [256] if parsed.quick else parsed.widths
     lengths = [512, 2048] if parsed.quick else parsed.lengths

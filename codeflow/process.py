@@ -28,11 +28,21 @@ def tune() -> None:
     gc.freeze()
     gc.set_threshold(200_000, 20, 100)
     pa.set_memory_pool(pa.system_memory_pool())  # the same allocator, which keeps its pages
+    keep_pages(_MAPPED_BYTES, _KEPT_BYTES)
+
+
+def keep_pages(mapped_bytes: int, kept_bytes: int) -> None:
+    """Lets glibc's allocator keep its pages; another C library stays as it is.
+
+    Args:
+        mapped_bytes: from this size on, a block is mapped and given back by itself.
+        kept_bytes: free memory at the heap's end that is not given back; both below 2 GiB.
+    """
     try:
         libc = ctypes.CDLL(None)
-        libc.mallopt(_M_MMAP_THRESHOLD, _MAPPED_BYTES)
-        libc.mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
-    except (OSError, AttributeError):  # another C library
+        libc.mallopt(_M_MMAP_THRESHOLD, mapped_bytes)
+        libc.mallopt(_M_TRIM_THRESHOLD, kept_bytes)
+    except (OSError, AttributeError):
         pass
 
 

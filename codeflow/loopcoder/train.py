@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -35,6 +35,11 @@ from codeflow.loopcoder.parallel import World, accumulating, inner, joined, loca
 from codeflow.loopcoder.shards import Source, data_hash, open_sources
 from codeflow.loopcoder.trained import keep_tokenizer
 from codeflow.loopcoder.validation import validate
+from codeflow.process import keep_pages
+
+TENSOR_BYTES: Final = 1 << 30
+"""Tensors on a CPU below this size are made of pages that the process has already: fresh ones cost
+their clearing, 4% of a step at T = 8,192, and let the window's cost grow faster than T."""
 
 Observer = Callable[["Training"], None]
 
@@ -61,7 +66,9 @@ def train(
         CodeflowError: too many bad steps in a row, a full disk, a missing rank, a silent error.
     """
     with joined(recipe.parallel.mode, recipe.parallel.timeout_s) as world:
-        if world.device != "cpu":  # on a CPU all that is used here is deterministic as it is
+        if world.device == "cpu":  # all that is used here is deterministic as it is
+            keep_pages(TENSOR_BYTES, TENSOR_BYTES)
+        else:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
             torch.use_deterministic_algorithms(True, warn_only=True)
         with (
@@ -240,6 +247,7 @@ class Training:
         self.bad_in_a_row = self.bad_in_a_row + 1 if self.outcome.state == "bad" else 0
         self.bad_steps += self.outcome.state == "bad"
         if self.bad_in_a_row > guard.max_bad_steps:
+            self.saver.settle()  # the checkpoint that is named may still be on its way
             raise CodeflowError(
                 f"step {self.step}: loss or gradient not finite in {self.bad_in_a_row} steps in a "
                 f"row (loss {self.outcome.loss}, gradient norm {self.outcome.grad_norm}); lower "
