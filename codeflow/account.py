@@ -103,7 +103,7 @@ def summarise(
         elapsed_s=elapsed_s,
         out=shown,
         deterministic=index.deterministic,
-        next_command=f"codeflow inspect {shlex.quote(shown)}",
+        next_command=f"codeflow {'report' if records else 'inspect'} {shlex.quote(shown)}",
     )
 
 
@@ -114,7 +114,7 @@ def stored_summary(values: Mapping[str, Any], out: Path) -> Summary:
         **{
             **values,
             "out": shown,
-            "next_command": f"codeflow inspect {shlex.quote(shown)}",
+            "next_command": " ".join((*values["next_command"].split()[:2], shlex.quote(shown))),
             "failed": [FailedRepository(*row) for row in values["failed"]],
             "left_out": [LeftOut(*row) for row in values["left_out"]],
             "stages": [StageCount(*row) for row in values["stages"]],

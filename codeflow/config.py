@@ -44,7 +44,8 @@ class Projection:
 
 @dataclass(frozen=True)
 class Window:
-    """The mature part of a project's life, half-open, in positions from 0 to 1 (REFERENCE 1)."""
+    """The mature part of a project's life, half-open, in positions from 0 to 1 (IQuest-Coder-V1,
+    arXiv 2603.16733, code flow)."""
 
     start: float = 0.4
     stop: float = 0.8

@@ -69,7 +69,11 @@ def plan_again(folder: Path, changed: str, config: Any) -> Plan:
         changed: name of the stage.
         config: its settings.
     """
-    known = {name: record for name in NAMES if (record := stored(folder, name)) is not None}
+    known = {
+        name: asked
+        for name in NAMES
+        if (record := stored(folder, name)) is not None and (asked := record.last_asked) is not None
+    }
     first = (
         filter_stage(config, load_filters(config.filters, config.rules))
         if changed == "filter"
@@ -86,7 +90,7 @@ def plan_again(folder: Path, changed: str, config: Any) -> Plan:
                     found.append(Stage(name, {}, None))
             elif name in known:
                 cls = _CONFIGS[name]
-                found.append(_stage(name, from_mapping(cls, known[name].settings, name), index))
+                found.append(_stage(name, from_mapping(cls, known[name], name), index))
             elif name == "split":
                 found.append(_stage(name, SplitConfig(), index))
         return found
@@ -95,14 +99,11 @@ def plan_again(folder: Path, changed: str, config: Any) -> Plan:
 
 
 def stored_config(folder: Path, name: str) -> Any:
-    """The settings that a stage of a folder was run with; the defaults where it was not."""
+    """The settings that a stage of a folder was last run with; the defaults where it was not."""
+    cls = FilterConfig if name == "filter" else _CONFIGS[name]
     record = stored(folder, name)
-    if name == "filter":
-        if record is None or record.asked is None:
-            return FilterConfig()
-        return from_mapping(FilterConfig, record.asked, "filter")
-    cls = _CONFIGS[name]
-    return cls() if record is None else from_mapping(cls, record.settings, name)
+    asked = None if record is None else record.last_asked
+    return cls() if asked is None else from_mapping(cls, asked, name)
 
 
 def filter_stage(config: FilterConfig, filters: Sequence[LoadedFilter]) -> Stage:

@@ -94,8 +94,9 @@ def load_filters(
         for loaded in _resolve(spec, factories, parameters):
             found[loaded.name] = loaded
     for name in parameters:
-        if name not in found:
+        if name not in found:  # it does not run, but what is said of it must be right
             _known(name, {**factories, **found}, "filter")
+            _check_keys(factories[name], parameters[name], f"filter.rules.{name}")
     for name, loaded in found.items():
         unknown = loaded.reads - {*TRIPLES.names, CONTENTS}
         if loaded.cost not in COSTS or unknown:
@@ -281,6 +282,14 @@ def _load(entry: EntryPoint) -> Mapping[str, Any]:
 
 def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+def _check_keys(factory: Any, values: Mapping[str, Any], where: str) -> None:
+    names = (
+        [f.name for f in dataclasses.fields(factory)] if dataclasses.is_dataclass(factory) else ()
+    )
+    for key in values if names else ():
+        _known(key, dict.fromkeys(names), f"key of {where}:")
 
 
 def _make(factory: Any, values: Mapping[str, Any], where: str) -> Any:

@@ -79,7 +79,7 @@ class Publishing:
     def _forget(self) -> None:
         """What was published before goes, its manifest first; what of this one is done stays."""
         folder = self._job.folder
-        for name in (manifest.NAME, workdir.SUMMARY):
+        for name in (manifest.NAME, workdir.SUMMARY, "report.html"):
             (folder / name).unlink(missing_ok=True)
         for place in (folder / DONE).glob("publish-*"):
             if place.name != f"publish-{self.stamp}":
@@ -176,6 +176,7 @@ class Publishing:
                 unit = Unit(f"publish-{self.stamp}/reach-{r.key}", reach, arguments)
                 flows.append((r.repo, flow(unit)))
         found: dict[str, Mapping[str, str]] = {}
+        self._job.progress.stage("reach", len(flows))
         keys = {r.repo: f"publish-{self.stamp}/reach-{r.key}" for r in self._index.good}
         for repo, outcome in self._job.drive(iter(flows)):
             if isinstance(outcome, Failure):

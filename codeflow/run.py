@@ -167,7 +167,8 @@ def _finished(
     if summary is None or values is None:
         return None
     stages = _stages(plan, index)
-    if values.get("publish_hash") != publish_stamp(last_stamp(out, index.stamp, stages)):
+    stamp = last_stamp(out, index.stamp, stages)
+    if stamp is None or values.get("publish_hash") != publish_stamp(stamp):
         return None
     progress.note(f"{out} is complete; nothing to do (--fresh mines again)")
     return stored_summary(summary, out)

@@ -52,6 +52,7 @@ def add(commands: Any) -> None:
     listing.set_defaults(command=_filters)
 
 
+_TRIPLES_WORTH_RAY = 20_000  # fewer are done before Ray is up
 _TABLES = {"filter": "filter", "dedup": "dedup", "mix": "mix", "publish": "split"}
 
 
@@ -89,9 +90,8 @@ def add_execution(parser: Any) -> None:
     how.add_argument(
         "--workers",
         type=int,
-        default=os.cpu_count() or 1,
         metavar="N",
-        help="1 works in this process, more are Ray workers (default here: %(default)s)",
+        help="1 works in this process, more are Ray workers (default: by what there is to do)",
     )
     how.add_argument("--ray-address", metavar="ADDR", help="use this Ray cluster, or `auto`")
     how.add_argument("--json", action="store_true", help="progress and summary as JSON lines")
@@ -142,19 +142,23 @@ def _publish(parsed: argparse.Namespace) -> int:
 
 
 def _again(parsed: argparse.Namespace, stage: str, change: Callable[[Any], Any]) -> int:
+    from codeflow import mined
     from codeflow.commands.mine import carry_out
     from codeflow.curate import plan_again, stored_config
     from codeflow.run import Execution, run_again
     from codeflow.settings import read_settings
 
-    if parsed.workers < 1:
+    if parsed.workers is not None and parsed.workers < 1:
         raise UsageError(f"--workers {parsed.workers}: give 1 or more")
     if parsed.config is not None:
         config = getattr(read_settings(parsed.config), stage)
     else:
         config = stored_config(parsed.dir, stage)
     plan = plan_again(parsed.dir, stage, change(config))
-    execution = Execution(parsed.workers, parsed.ray_address)
+    index = mined.read(parsed.dir)
+    many = index is not None and sum(index.kinds.values()) > _TRIPLES_WORTH_RAY
+    workers = parsed.workers or ((os.cpu_count() or 1) if many else 1)
+    execution = Execution(workers, parsed.ray_address)
     return carry_out(parsed.json, lambda progress: run_again(parsed.dir, execution, progress, plan))
 
 

@@ -42,7 +42,8 @@ class Stage(NamedTuple):
 
 
 class Record(NamedTuple):
-    """What `stage.json` says of a stage."""
+    """What `stage.json` says of a stage. Until it is complete, `asked_before` is what the last
+    complete one was asked with."""
 
     name: str
     stamp: str
@@ -51,6 +52,14 @@ class Record(NamedTuple):
     settings: Mapping[str, Any]
     figures: Mapping[str, Any]
     asked: Mapping[str, Any] | None = None
+    asked_before: Mapping[str, Any] | None = None
+
+    @property
+    def last_asked(self) -> Mapping[str, Any] | None:
+        """What the last complete run of the stage was asked with."""
+        if not self.complete:
+            return self.asked_before
+        return self.settings if self.asked is None else self.asked
 
 
 def stored(folder: Path, name: str) -> Record | None:
@@ -79,16 +88,15 @@ def run_stages(
     return records
 
 
-def last_stamp(folder: Path, stamp: str, stages: Sequence[Stage]) -> str:
-    """The identity of what these stages decide together; "" where one must be done and is not."""
+def last_stamp(folder: Path, stamp: str, stages: Sequence[Stage]) -> str | None:
+    """The identity of what these stages decided together; None where one is not done."""
     for stage in stages:
-        if stage.flow is None:
-            known = stored(folder, stage.name)
-            if known is None or not known.complete or known.parent != stamp:
-                return ""
-            stamp = known.stamp
-        else:
-            stamp = _stamp(stage, stamp)
+        known = stored(folder, stage.name)
+        if known is None or not known.complete or known.parent != stamp:
+            return None
+        if stage.flow is not None and known.stamp != _stamp(stage, stamp):
+            return None
+        stamp = known.stamp
     return stamp
 
 
@@ -106,7 +114,8 @@ def _run(
             raise UsageError(f"{folder}: stage {name} is not done; run `codeflow {name}` first")
         return known
     stamp = _stamp(stage, parent)
-    record = Record(name, stamp, parent, False, dict(stage.settings), {}, stage.asked)
+    before = None if known is None else known.last_asked
+    record = Record(name, stamp, parent, False, dict(stage.settings), {}, stage.asked, before)
     if known is None or known.stamp != stamp:
         _forget(folder, name)
         files.write_json(_record_path(folder, name), record._asdict())
@@ -116,7 +125,7 @@ def _run(
     units = len(parts) if name == "filter" else None  # others go over the parts more than once
     figures = job.run_stage(name, f"{name}-{stamp}/", stage.flow(context), units)
     figures = {**_counted(context), **figures}
-    record = record._replace(complete=True, figures=figures)
+    record = record._replace(complete=True, figures=figures, asked_before=None)
     files.write_json(_record_path(folder, name), record._asdict())
     for place in (PARTS, DONE):
         shutil.rmtree(folder / place / f"{name}-{stamp}", ignore_errors=True)

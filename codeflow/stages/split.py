@@ -194,8 +194,8 @@ def _require_both(config: SplitConfig, totals: Mapping[str, int], families: int)
         if config.by == "family":
             advice = "with few families use --split-by time"
         else:
-            more = "larger" if name == "validation" else "smaller"
-            advice = f"give a {more} split.validation"
+            share = min(0.9, 4 * config.validation) if name == "validation" else 0.05
+            advice = f"give another share, as in `codeflow publish DIR --validation {share:g}`"
         raise UsageError(
             f"split: no {name} data: at a share of {config.validation:g}, {count}; {advice}"
         )

@@ -14,7 +14,7 @@ What cannot be parsed within the limits is kept, and the score `syntax_unparsed`
 The limit on bytes, and one on the parser's operations, are deterministic; those on memory and time
 catch what hangs a parser, which code does not do by accident.
 
-Source: the check of structural integrity by AST in REFERENCE.md 2; judging the change and not the
+Source: the AST check of structural integrity of arXiv 2603.16733; judging the change and not the
 file is ours, since grammars lag behind languages.
 """
 

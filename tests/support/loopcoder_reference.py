@@ -1,4 +1,4 @@
-"""LoopCoder in float64 numpy, written from REFERENCE.md section 5 alone: the oracle of the tests.
+"""LoopCoder in float64 numpy, written from the description of the checkpoint alone: the oracle.
 
 Slow and plain on purpose: loops over documents and heads, each document computed on its own, so
 that packing cannot matter; it shares nothing with `codeflow.loopcoder`, not even its names.

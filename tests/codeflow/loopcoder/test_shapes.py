@@ -13,7 +13,7 @@ from loopcoder_models import random_model
 
 
 def released_tensors() -> dict[str, tuple[int, ...]]:
-    """REFERENCE.md section 5, written out."""
+    """The released checkpoint, written out."""
     hidden, intermediate, vocab, heads, kv_heads, head_dim = 5120, 27648, 76800, 40, 8, 128
     tensors: dict[str, tuple[int, ...]] = {
         "model.embed_tokens.weight": (vocab, hidden),
