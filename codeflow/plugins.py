@@ -116,6 +116,8 @@ def _resolve(
     spec: Spec, factories: Mapping[str, Any], parameters: Mapping[str, Mapping[str, Any]]
 ) -> Iterator[LoadedFilter]:
     if not isinstance(spec, str):
+        if not callable(spec) and not isinstance(spec, RepositoryFilter):
+            raise UsageError(f"filter {spec!r}: give a name, module:attr, file.py:attr or function")
         yield _own(getattr(spec, "__name__", type(spec).__name__), spec, parameters, None)
     elif ":" in spec:
         place, _, attribute = spec.rpartition(":")

@@ -275,13 +275,14 @@ def test_a_filter_that_fails_too_often_stops_the_run_in_one_line(
         (["{folder}/mine.py:y"], "no function 'y'"),
         (["{folder}/mine.py"], "name the function in it"),
         (["{folder}/gone.py:x"], "no such file"),
+        ([5], "filter 5: give a name"),
     ],
 )
 def test_a_wrong_name_costs_one_line_before_anything_is_mined(
-    filters: list[str], said: str, listing: Path, tmp_path: Path
+    filters: list[Any], said: str, listing: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "mine.py").write_text("def x(triple):\n    return None\n")
-    given = [name.format(folder=tmp_path) for name in filters]
+    given = [f.format(folder=tmp_path) if isinstance(f, str) else f for f in filters]
     with pytest.raises(UsageError, match=said):
         codeflow.mine(listing, tmp_path / "out", filters=given)
     assert not (tmp_path / "out").exists()
