@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import inspect
+import pickle
 import re
 import types
 from collections.abc import Iterator, Mapping, Set
@@ -32,7 +33,7 @@ def fingerprint(given: Any) -> str:
     if isinstance(target, functools.partial):
         target = target.func
     try:
-        inspect.getsource(target if inspect.isroutine(target) else type(target))
+        inspect.getsource(target if inspect.isroutine(target) else type(target).__call__)
     except (OSError, TypeError):
         raise UsageError(
             f"filter {given!r}: its source cannot be read; put it into a file and give file.py:name"
@@ -59,9 +60,14 @@ def _described(value: Any, seen: set[int]) -> Iterator[str]:
         yield from _function(value, seen)
     elif isinstance(value, types.ModuleType):
         yield value.__name__
-    elif isinstance(value, type) or inspect.isroutine(value):
-        yield f"{value.__module__}.{value.__qualname__}"
-        yield _text(value)
+    elif isinstance(value, (property, classmethod, staticmethod)):
+        yield from _described(
+            getattr(value, "fget", None) or getattr(value, "__func__", None), seen
+        )
+    elif isinstance(value, type):
+        yield from _class(value, seen)
+    elif inspect.isroutine(value):
+        yield f"{getattr(value, '__module__', '')}.{value.__qualname__}"
     elif isinstance(value, Mapping):
         for key, one in sorted(value.items(), key=lambda pair: repr(pair[0])):
             yield from _described((key, one), seen)
@@ -74,7 +80,24 @@ def _described(value: Any, seen: set[int]) -> Iterator[str]:
         yield from _described(type(value), seen)
         yield from _described(vars(value), seen)
     else:
-        yield repr(value)
+        try:
+            yield hashlib.sha256(pickle.dumps(value, protocol=5)).hexdigest()
+        except Exception:  # somebody else's object: anything may come
+            yield repr(value)
+
+
+def _class(cls: type, seen: set[int]) -> Iterator[str]:
+    """Its members and not its text, which no notebook gives; what is generated has none either."""
+    yield f"{cls.__module__}.{cls.__qualname__}"
+    for base in cls.__bases__:
+        if base.__module__ == cls.__module__:
+            yield from _described(base, seen)
+        else:
+            yield f"{base.__module__}.{base.__qualname__}"
+    for name, member in sorted(vars(cls).items()):
+        if inspect.isroutine(member) or not name.startswith(("__", "_abc_")):
+            yield name
+            yield from _described(member, seen)
 
 
 def _function(function: types.FunctionType, seen: set[int]) -> Iterator[str]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import linecache
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from codeflow import keep
@@ -41,6 +43,15 @@ def helper(triple: Any) -> bool:
     return len(triple.files) <= LIMIT
 
 
+class Helped:
+    @property
+    def limit(self) -> int:
+        return LIMIT
+
+    def __call__(self, triple: Any) -> bool:
+        return len(triple.files) <= self.limit
+
+
 def through_a_helper(triple: Any) -> bool:
     return helper(triple)
 
@@ -63,12 +74,24 @@ def by_default(limit: int) -> Callable[[Any], bool]:
     return inner
 
 
+class Array:
+    """A table that has no attributes to look at, and a long one."""
+
+    def __init__(self, middle: int) -> None:
+        self.known = np.zeros(5000, np.int64)
+        self.known[2500] = middle
+
+    def __call__(self, triple: Any) -> bool:
+        return len(triple.files) in self.known
+
+
 MAKERS: list[Callable[[int], Any]] = [
     Most,
     lambda limit: Most(limit).judge,
     lambda limit: functools.partial(at_most, limit=limit),
     closed_over,
     by_default,
+    Array,
 ]
 
 
@@ -79,11 +102,12 @@ def test_a_value_it_was_made_with_makes_another(make: Callable[[int], Any]) -> N
 
 
 def test_what_it_names_in_its_module_makes_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = fingerprint(through_a_helper), fingerprint(with_a_table), fingerprint(at_most)
+    filters = (through_a_helper, with_a_table, Helped(), at_most)
+    before = [fingerprint(each) for each in filters]
     monkeypatch.setitem(globals(), "LIMIT", 2)
     monkeypatch.setitem(globals(), "NESTED", {"deep": [1, {2, 4}]})
-    after = fingerprint(through_a_helper), fingerprint(with_a_table), fingerprint(at_most)
-    assert [a == b for a, b in zip(before, after, strict=True)] == [False, False, True]
+    after = [fingerprint(each) for each in filters]
+    assert [a == b for a, b in zip(before, after, strict=True)] == [False, False, False, True]
 
 
 def test_lambdas_of_one_line_differ() -> None:
@@ -96,8 +120,19 @@ def test_it_is_the_same_in_every_process(tmp_path: Path) -> None:
         "WORDS = {'wip', 'fixup', 'squash', 'tmp'}\n"
         "def known(triple):\n"
         "    return triple.messages[0][0] in WORDS\n"
+        "class Known:\n"
+        "    words = frozenset(WORDS)\n"
+        "    @property\n"
+        "    def why(self): return 'known'\n"
+        "    @staticmethod\n"
+        "    def of(triple): return known(triple)\n"
+        "    def __call__(self, triple): return self.of(triple)\n"
     )
-    code = "import own; from codeflow.fingerprint import fingerprint; print(fingerprint(own.known))"
+    code = (
+        "import own; from codeflow_filters.size import Size\n"
+        "from codeflow.fingerprint import fingerprint\n"
+        "print(*(fingerprint(each) for each in (own.known, own.Known(), Size(max_files=3))))"
+    )
     printed = {
         subprocess.run(
             [sys.executable, "-c", code],
@@ -109,6 +144,19 @@ def test_it_is_the_same_in_every_process(tmp_path: Path) -> None:
         for seed in ("1", "2", "3")
     }
     assert len(printed) == 1
+
+
+def test_a_class_of_a_notebook_has_a_fingerprint() -> None:
+    """`inspect` finds the source of its methods and not its own."""
+    text = "class Few:\n    most = {}\n    def __call__(self, triple):\n        return self.most\n"
+    found = []
+    for number in (1, 2):
+        source, name = text.format(number), f"<ipython-input-{number}>"
+        linecache.cache[name] = (len(source), None, source.splitlines(True), name)
+        made: dict[str, Any] = {"__name__": "__main__"}
+        exec(compile(source, name, "exec"), made)
+        found.append(fingerprint(made["Few"]()))
+    assert found[0] != found[1]
 
 
 def test_a_recursive_function_comes_to_an_end() -> None:
