@@ -11,9 +11,9 @@
 - `data`: share of a training step that is spent on reading rows, with no thread that reads ahead
   (all of it is waited for) and with one.
 
-Each figure needs a quiet machine; rounds are interleaved so that a disturbance hits both sides, and
-with one thread the ratio of processor times disregards most of what others take. At the defaults
-with two threads on two cores `speed` takes about 12 minutes; `--quick` is for trying it.
+The figures need a quiet machine. Rounds are interleaved so that a disturbance hits both sides, and
+with one thread the ratio of processor times disregards most of what others take; with more, waiting
+counts as work there. `--quick` is for trying it.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from codeflow.config import MineConfig, Window
 from codeflow.curate import plan
+from codeflow.destination import place_of, send
 from codeflow.errors import UsageError
 from codeflow.plugins import Spec
 from codeflow.run import Execution, run
@@ -37,7 +38,7 @@ def mine(
 
     Args:
         repos: the path of a list file, or its lines: URLs and paths, each with an optional `@REF`.
-        out: the dataset folder, made if it is not there.
+        out: the dataset folder, made if it is not there; or a URL of fsspec to send it to.
         kinds: kinds of triples, `("span", "commit")` by default; before that of `config`.
         window: the part of a project's life in positions, half-open; before that of `config`.
         filters: names of filters and profiles, `module:attr`, `file.py:attr`, and functions
@@ -67,7 +68,9 @@ def mine(
     settings = _settings(config)
     stages = plan(settings, until, filters)
     mining = with_choices(settings.mine, kinds, window)
-    return run(sources, Path(out), mining, Execution(workers), Quiet(), stages)
+    folder, url = place_of(out)
+    summary = run(sources, folder, mining, Execution(workers), Quiet(), stages)
+    return summary if url is None else send(summary, folder, url, Quiet())
 
 
 def _settings(config: Settings | MineConfig | PathLike | None) -> Settings:

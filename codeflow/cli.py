@@ -20,12 +20,16 @@ from codeflow.commands import (
     export_data,
     generate,
     mine,
+    quality,
     read,
     report,
     tokenize,
     train,
 )
 from codeflow.errors import EXIT_INTERRUPTED, EXIT_OK, CodeflowError, UsageError
+
+# in the order of a life: from repositories to a model that others load
+_COMMANDS = (mine, curate, quality, read, report, export_data, tokenize, train, generate, export)
 
 _DESCRIPTION = """\
 Mines Git histories into exact triples: the repository before a change, the patch,
@@ -94,6 +98,6 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="codeflow", description=_DESCRIPTION, epilog=_EPILOG)
     parser.add_argument("--version", action="version", version=f"codeflow {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (mine, curate, read, report, export_data, tokenize, train, generate, export):
+    for module in _COMMANDS:
         module.add(commands)
     return parser

@@ -24,9 +24,13 @@ WINDOW_BY = ("commits", "time", "changes")
 
 @dataclass(frozen=True)
 class Projection:
-    """Which files of a repository are seen at all: regular text files and symlinks."""
+    """Which files of a repository are seen at all: regular text files and symlinks.
+
+    With `drop_secrets`, a version of a file that holds a key or token is not seen, either.
+    """
 
     max_file_bytes: int = 1 << 20
+    drop_secrets: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_file_bytes < 1 << 31:  # sizes are stored in 32 bits
@@ -35,7 +39,7 @@ class Projection:
     @property
     def identity(self) -> str:
         """The part of a triple's id that says how it was projected."""
-        return f"text-1:{self.max_file_bytes}"
+        return f"text-1:{self.max_file_bytes}{':no-secrets' if self.drop_secrets else ''}"
 
 
 @dataclass(frozen=True)

@@ -168,12 +168,16 @@ class Dataset:
 
 
 def open(path: str | os.PathLike[str]) -> Dataset:
-    """Opens a dataset folder for reading.
+    """Opens a dataset folder for reading; of a dataset at a URL, a copy in the local cache.
 
     Raises:
         DataError: it is not a dataset, is damaged, or is of another schema version.
     """
-    return Dataset(Path(path))
+    if "://" not in os.fspath(path):
+        return Dataset(Path(path))
+    from codeflow.remote import local
+
+    return Dataset(local(path))
 
 
 def as_bytes(value: pa.Scalar) -> bytes:

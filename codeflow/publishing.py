@@ -67,10 +67,27 @@ class Publishing:
         folder = self._job.folder
         values = files.read_json(folder / manifest.NAME)
         if values is None or values.get("publish_hash") != self.stamp:
-            (folder / manifest.NAME).unlink(missing_ok=True)
-            for place in (folder / DONE).glob("publish-*"):
-                if place.name != f"publish-{self.stamp}":
-                    shutil.rmtree(place)
+            self._forget()
+            values = self._write()
+        elapsed_s = time.monotonic() - started
+        lines, counts = values["files"], values["triples"]
+        summary = summarise(folder, self._index, self._records, lines, counts, elapsed_s)
+        shutil.rmtree(folder / PARTS, ignore_errors=True)
+        files.write_json(folder / workdir.SUMMARY, asdict(summary))
+        return summary
+
+    def _forget(self) -> None:
+        """What was published before goes, its manifest first; what of this one is done stays."""
+        folder = self._job.folder
+        for name in (manifest.NAME, workdir.SUMMARY):
+            (folder / name).unlink(missing_ok=True)
+        for place in (folder / DONE).glob("publish-*"):
+            if place.name != f"publish-{self.stamp}":
+                shutil.rmtree(place)
+
+    def _write(self) -> dict[str, Any]:
+        """Writes everything; the values of the manifest, which is the last of it."""
+        folder = self._job.folder
         triples, ledgers, kinds, reached = self._chosen()
         units: list[Unit] = []
         for split, paths in triples.items():
@@ -90,13 +107,9 @@ class Publishing:
         lines.append(describe(folder, "README.md"))
         remove_unlisted(folder, {str(line["path"]) for line in lines})
         lines = sorted(lines, key=lambda line: str(line["path"]))
-        files.write_bytes(folder / manifest.NAME, manifest.seal(self._manifest(lines, kinds)))
-        summary = summarise(
-            folder, self._index, self._records, lines, counts, time.monotonic() - started
-        )
-        files.write_json(folder / workdir.SUMMARY, asdict(summary))
-        shutil.rmtree(folder / PARTS, ignore_errors=True)
-        return summary
+        values = self._manifest(lines, kinds, counts)
+        files.write_bytes(folder / manifest.NAME, manifest.seal(values))
+        return values
 
     def _chosen(
         self,
@@ -194,11 +207,11 @@ class Publishing:
         return paths
 
     def _manifest(
-        self, lines: Sequence[Mapping[str, Any]], kinds: Mapping[tuple[str, str], int]
+        self,
+        lines: Sequence[Mapping[str, Any]],
+        kinds: Mapping[tuple[str, str], int],
+        counts: Mapping[str, int],
     ) -> dict[str, Any]:
-        counts: dict[str, int] = {}
-        for (_, kind), count in kinds.items():
-            counts[kind] = counts.get(kind, 0) + count
         return {
             "schema_version": SCHEMA_VERSION,
             "created_by": f"codeflow {__version__}",
@@ -212,7 +225,7 @@ class Publishing:
                 for r in self._records
             ],
             "repositories": [_described(r, kinds) for r in self._index.repositories],
-            "triples": counts,
+            "triples": dict(counts),
             "files": list(lines),
         }
 

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Callable, Collection, Iterator, Set
 from pathlib import Path, PurePosixPath
@@ -30,10 +31,11 @@ from codeflow import files, manifest, workdir
 from codeflow.errors import DataError, UsageError
 from codeflow.manifest import ListedFile
 from codeflow.publish import remove_unlisted
-from codeflow.remote_store import Store, shown, store
+from codeflow.remote_store import Store, is_url, shown, store
 
 MARK = ".codeflow-upload"
 RUNS = Path("~/.cache/codeflow/runs")
+COPIES = Path("~/.cache/codeflow/datasets")
 COPIED = f"{workdir.WORK}/copied.json"
 _TABLES = ("triples/", "blobs/", "trees/", "ledger/")
 
@@ -60,6 +62,20 @@ def work_folder(url: str) -> Path:
     """Where a run that goes to this URL works: in the cache, the same folder for the same URL."""
     name = re.sub(r"[^A-Za-z0-9.-]+", "-", shown(url).rstrip("/").rpartition("/")[2])
     return RUNS.expanduser() / f"{name}-{_key(url)}"
+
+
+def local(place: str | os.PathLike[str]) -> Path:
+    """The folder itself, or an up-to-date local copy, in the cache, of the dataset at a URL.
+
+    Raises: as `download`.
+    """
+    text = os.fspath(place)
+    if not is_url(text):
+        return Path(text)
+    name = work_folder(text).name
+    folder = COPIES.expanduser() / name
+    download(text, folder)
+    return folder
 
 
 def _key(url: str) -> str:

@@ -12,7 +12,8 @@ repository with an empty configuration. For every triple of the repository:
 3. `commits` must be the first-parent chain from old to new in the source repository.
 4. Both sides must be the source's: every file has the source's blob id and mode at that path, and
    every path of the source that is left out is a submodule, not UTF-8 (path or content), has a NUL
-   byte, is larger than the limit, or has a path that git's own index refuses.
+   byte, is larger than the limit, or has a path that git's own index refuses. In a dataset without
+   secrets it may also be one that the ledger names, by its blob id, as a file that holds a secret.
 
 To be fast, a directory pair that was compared once is not compared again, and the index is moved
 from the tree it holds to the next one by the differing paths only; since git has just computed the
@@ -105,8 +106,8 @@ def is_utf8(data):
 class Source:
     """The source repository, read through one `git cat-file --batch`."""
 
-    def __init__(self, folder, scratch, limit):
-        self.scratch, self.limit = scratch, limit
+    def __init__(self, folder, scratch, limit, secret):
+        self.scratch, self.limit, self.secret = scratch, limit, secret
         env = ENV | {"GIT_DIR": str(folder)}
         self.cat = subprocess.Popen(["git", "cat-file", "--batch"], env=env,
                                     stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # fmt: skip
@@ -154,7 +155,7 @@ class Source:
 
     def may_be_left_out(self, kind, name, id, path):
         staged = "120000" if kind == 0o120000 else "100644"
-        if kind == 0o160000 or self.is_refused(name, b"", staged):
+        if kind == 0o160000 or id in self.secret or self.is_refused(name, b"", staged):
             return
         content = self.read(id)
         text = is_utf8(content) and b"\0" not in content and len(content) <= self.limit
@@ -175,8 +176,8 @@ class Source:
 
 def check(job):
     """The faults of some triples, in order of their place in history."""
-    triples, folder, scratch, limit = job
-    source, faults, staged = Source(folder, scratch, limit), [], None
+    triples, folder, scratch, limit, secret = job
+    source, faults, staged = Source(folder, scratch, limit, secret), [], None
     index = f"index-{os.getpid()}"
     for row in triples:
         try:
@@ -220,7 +221,7 @@ def main():
     parser.add_argument("--repo", help="its name in the dataset, if there are several")
     options = parser.parse_args()
     manifest = json.loads((options.dataset / "manifest.json").read_text())
-    limit = int(manifest["projection"].split(":")[1])
+    _, limit, *without = manifest["projection"].split(":")
     names = [row["repo"] for row in manifest["repositories"]]
     repo = options.repo or names[0]
     if repo not in names or (not options.repo and len(names) > 1):
@@ -235,7 +236,11 @@ def main():
         triples = list(rows(options.dataset, "triples", repo, COLUMNS))
         triples.sort(key=lambda row: (row["kind"], row["position"]))
         parts = [triples[k : k + 50] for k in range(0, len(triples), 50)]
-        jobs = [(part, folder, scratch, limit) for part in parts]
+        secret = set()
+        if without == ["no-secrets"]:
+            ledger = rows(options.dataset, "ledger", repo, ["rule", "detail"])
+            secret = {row["detail"].split(" ")[-1] for row in ledger if row["rule"] == "secret"}
+        jobs = [(part, folder, scratch, int(limit), secret) for part in parts]
         with multiprocessing.get_context("fork").Pool(2) as pool:
             for found in pool.imap(check, jobs):
                 faults += found

@@ -44,7 +44,9 @@ def add(commands: Any) -> None:
         metavar="LIST",
         help="file with a repository a line: a URL or a path, optionally with @REF",
     )
-    mine.add_argument("--out", required=True, type=Path, metavar="DIR", help="dataset folder")
+    mine.add_argument(
+        "--out", required=True, metavar="DIR", help="dataset folder, or a URL of fsspec to write to"
+    )
 
     what = mine.add_argument_group("what is mined")
     what.add_argument("--kinds", metavar="KIND,...", help="kinds of triples (default: span,commit)")
@@ -88,6 +90,12 @@ def add(commands: Any) -> None:
         help="where clones are kept (default: ~/.cache/codeflow/repositories)",
     )
     how.add_argument(
+        "--work",
+        type=Path,
+        metavar="DIR",
+        help="with a URL: the folder to work in (default: one in ~/.cache/codeflow/runs)",
+    )
+    how.add_argument(
         "--fresh", action="store_true", help="forget what DIR holds and resolve heads again"
     )
     how.add_argument("--json", action="store_true", help="progress and summary as JSON lines")
@@ -99,6 +107,7 @@ def _mine(parsed: argparse.Namespace) -> int:
 
     from codeflow.api import with_choices
     from codeflow.curate import plan
+    from codeflow.destination import place_of, send
     from codeflow.run import Execution, run
     from codeflow.settings import read_settings
     from codeflow_miners.repositories import read_list
@@ -117,14 +126,17 @@ def _mine(parsed: argparse.Namespace) -> int:
     if parsed.cache is not None:
         execution = replace(execution, cache=parsed.cache)
 
+    out, url = place_of(parsed.out, parsed.work)
+
     def work(progress: Progress) -> Summary:
-        return run(sources, parsed.out, settings.mine, execution, progress, stages)
+        summary = run(sources, out, settings.mine, execution, progress, stages)
+        return summary if url is None else send(summary, out, url, progress)
 
     status = carry_out(parsed.json, work)
     if parsed.until == "tokens":
         from codeflow.commands.tokenize import write_all
 
-        write_all(parsed.out, settings.tokens)
+        write_all(out, settings.tokens)
     return status
 
 

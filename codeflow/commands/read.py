@@ -21,7 +21,7 @@ def add(commands: Any) -> None:
     def reader(name: str, text: str, command: Callable[[argparse.Namespace], int]) -> Any:
         parser = commands.add_parser(name, help=text, description=sentence(text))
         parser.set_defaults(command=command)
-        parser.add_argument("dir", type=Path, metavar="DIR", help="dataset folder")
+        parser.add_argument("dir", metavar="DIR", help="dataset folder, or a URL of fsspec")
         return parser
 
     one = "a triple's id, or the beginning of it"
@@ -48,7 +48,7 @@ def _inspect(parsed: argparse.Namespace) -> int:
     if parsed.id is None:
         show_dataset(opened, _console())
     else:
-        show_triple(opened.triple(parsed.id), _console(), parsed.dir)
+        show_triple(opened.triple(parsed.id), _console(), opened.folder)
     return EXIT_OK
 
 
@@ -78,10 +78,12 @@ def _checkout(parsed: argparse.Namespace) -> int:
 
 
 def _verify(parsed: argparse.Namespace) -> int:
+    from codeflow.remote import local
     from codeflow.show_verify import show_report, verify_progress
     from codeflow.verify import verify
 
+    folder = local(parsed.dir)
     with verify_progress(sys.stderr) as progress:
-        report = verify(parsed.dir, progress=progress)
+        report = verify(folder, progress=progress)
     show_report(report, sys.stdout)
     return EXIT_OK if report.ok else EXIT_INCOMPLETE

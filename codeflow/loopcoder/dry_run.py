@@ -24,6 +24,7 @@ from codeflow.loopcoder.optim import is_layer_matrix
 from codeflow.loopcoder.shards import missing, open_sources
 
 _FLOAT32 = 4
+_GPU_BYTES = 80e9  # of the GPUs that most clusters have
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ def dry_run(recipe: recipes.Recipe, data: Path, out: Path | None) -> DryRun:
         f"memory a GPU, {recipe.parallel.mode} on {recipe.parallel.ranks:,}: "
         f"{sum(memory.values()) / 1e9:.1f} GB (estimate)",
         *(f"  {name}: {size / 1e9:.2f} GB" for name, size in memory.items()),
+        *_too_much(sum(memory.values()), batch.sequence_tokens),
         f"recipe hash: {recipe.hash}",
     ]
     problems: list[str] = []
@@ -74,6 +76,17 @@ def dry_run(recipe: recipes.Recipe, data: Path, out: Path | None) -> DryRun:
     if recipe.parent.run and latest(_beside(out, recipe.parent.run) / "checkpoints") is None:
         problems.append(f"parent run {recipe.parent.run!r}: no checkpoint beside the output folder")
     return DryRun(tuple(lines), tuple(problems))
+
+
+def _too_much(total: float, sequence_tokens: int) -> list[str]:
+    """What to expect of a recipe that takes more than a GPU has."""
+    if total <= _GPU_BYTES:
+        return []
+    return [
+        f"  more than the {_GPU_BYTES / 1e9:.0f} GB of a usual GPU: a row of {sequence_tokens:,} "
+        "tokens stays on one GPU here, since context parallelism (rows split over GPUs) is not "
+        "built; more ranks do not help with activations, larger GPUs or shorter rows do"
+    ]
 
 
 def _data(recipe: recipes.Recipe, data: Path, problems: list[str]) -> list[str]:

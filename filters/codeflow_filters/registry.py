@@ -18,6 +18,7 @@ from codeflow_filters.message import Message
 from codeflow_filters.optout import OptOut
 from codeflow_filters.paths import Paths
 from codeflow_filters.profiles import DEFAULT, NONE, STRICT
+from codeflow_filters.quality.scorer import Quality
 from codeflow_filters.reverts import Reverts
 from codeflow_filters.secrets import Secrets
 from codeflow_filters.size import FileSize, Size
@@ -33,6 +34,7 @@ FILTERS: Mapping[str, Callable[..., Filter] | Profile] = {
     "message": Message,
     "optout": OptOut,
     "paths": Paths,
+    "quality": Quality,
     "reverts": Reverts,
     "secrets": Secrets,
     "size": Size,

@@ -178,6 +178,10 @@ def rules() -> tuple[Rule, ...]:
     )
 
 
+_KNOWN: dict[str, list[Finding]] = {}
+_MOST_KNOWN: Final = 1 << 16
+
+
 @lru_cache(maxsize=1)
 def _needles() -> tuple[Needles, tuple[Rule, ...]]:
     """All needles, and the rule of each."""
@@ -249,6 +253,16 @@ def real(value: str) -> bool:
     return len(set(value)) >= _DISTINCT and _MADE_UP.search(value) is None
 
 
+def _of_blob(id: str, content: bytes) -> list[Finding]:
+    """The secrets of a content, looked for once: the new side of a change is the next one's old."""
+    found = _KNOWN.get(id)
+    if found is None:
+        if len(_KNOWN) >= _MOST_KNOWN:
+            _KNOWN.clear()
+        found = _KNOWN[id] = find_secrets(content)
+    return found
+
+
 @dataclass(frozen=True)
 class Secrets:
     """Drops a triple of which a changed file holds a secret, before or after the change."""
@@ -259,8 +273,10 @@ class Secrets:
 
     def __call__(self, triple: Triple) -> Verdict:
         for change in triple.files:
-            for side, content in zip(("old", "new"), triple.contents(change), strict=True):
-                found = find_secrets(content) if content is not None else []
+            ids = (change.old_blob, change.new_blob)
+            contents = triple.contents(change)
+            for side, id, content in zip(("old", "new"), ids, contents, strict=True):
+                found = [] if id is None or content is None else _of_blob(id, content)
                 if found:
                     more = f" and {len(found) - 1} more" if len(found) > 1 else ""
                     path = change.old_path if side == "old" else change.new_path

@@ -87,6 +87,7 @@ def read_content(arguments: ContentArguments, sink: Sink) -> dict[str, Any]:
             foreign,
             blobs,
             left_out,
+            arguments.config.projection.drop_secrets,
         )
         describe = FileDescriber(contents, Languages(arguments.headers))
         for change, row in tables.changes(tables.read(arguments.changes)):
@@ -161,8 +162,10 @@ class Contents:
         foreign: set[bytes],
         blobs: BlobBuffer | None,
         left_out: RowBuffer,
+        secrets: bool = False,
     ) -> None:
         self._reader = reader
+        self._secrets = secrets
         self._max_file_bytes = max_file_bytes
         self._done = foreign  # blobs that need no writing any more
         self._blobs = blobs
@@ -209,6 +212,8 @@ class Contents:
             content = self._reader.blob(blob)
             self.bytes_read += len(content)
             rule = text_rule(content)
+            if rule is None and self._secrets and _holds_secret(content):
+                rule = "secret"
         if rule is not None:
             self._rules[blob] = rule
             return None
@@ -230,6 +235,12 @@ def text_rule(content: bytes) -> str | None:
         except UnicodeDecodeError:
             return "not-utf8"
     return None
+
+
+def _holds_secret(content: bytes) -> bool:
+    from codeflow_filters.secrets import find_secrets
+
+    return bool(find_secrets(content))
 
 
 @dataclass(frozen=True, slots=True)

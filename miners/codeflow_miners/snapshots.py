@@ -112,6 +112,7 @@ LEFT_OUT_REASONS: Mapping[str, str] = {
     "binary": "holds a NUL byte",
     "not-utf8": "is not valid UTF-8",
     "too-large": "is larger than projection.max_file_bytes",
+    "secret": "holds a key or token, and projection.drop_secrets is on",
     "submodule": "is a submodule",
     "path-not-utf8": "its path is not valid UTF-8",
     "path-refused": "its path is one that Git's index refuses",

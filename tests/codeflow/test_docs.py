@@ -19,33 +19,49 @@ import pytest
 
 from codeflow import cli, records
 from codeflow.config import MineConfig
+from codeflow.curate import UNTIL
+from codeflow.settings import Settings, read_settings
+from codeflow.stages import dedup_decide, mix, split
 from codeflow_miners import MINERS
+from pages import (
+    CURATION,
+    DATASET,
+    INTERNALS,
+    OURS,
+    README,
+    RULE,
+    documented,
+    keys,
+    parameters,
+    plain_values,
+    profiles_of,
+    strings,
+    table_rows,
+)
 from small_history import ROOT, environment, small_history
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-DATASET = (ROOT / "docs" / "dataset.md").read_text(encoding="utf-8")
+EXAMPLE = ROOT / "examples" / "codeflow.toml"
 SOURCES = sorted([*(ROOT / "codeflow").rglob("*.py"), *(ROOT / "miners").rglob("*.py")])
 
 
-def table_rows(text: str, heading: str) -> list[list[str]]:
-    """The cells of all tables below a heading, up to the next one of any level above it."""
-    level = heading.partition(" ")[0]
-    _, _, below = text.partition(f"\n{heading}\n")
-    assert below, f"no heading {heading!r}"
-    below = re.split(rf"^#{{1,{len(level)}}} ", below, flags=re.M)[0]
-    lines = [line for line in below.splitlines() if line.startswith("| `")]
-    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
-
-
 def commands() -> dict[str, argparse.ArgumentParser]:
-    [action] = [a for a in cli._parser()._actions if isinstance(a, argparse._SubParsersAction)]
-    return dict(action.choices)
+    return dict(subcommands("", cli._parser()))
+
+
+def subcommands(
+    prefix: str, parser: argparse.ArgumentParser
+) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    """`mine`, or `quality train`: what does something by itself."""
+    found = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
+    for name, inner in (pair for action in found for pair in action.choices.items()):
+        deeper = list(subcommands(f"{prefix}{name} ", inner))
+        yield from deeper or [(f"{prefix}{name}", inner)]
 
 
 def test_readme_names_every_command_and_option() -> None:
     assert commands().keys() >= {"mine", "inspect", "checkout", "verify"}
     for name, parser in commands().items():
-        assert f"`codeflow {name} " in README, name
+        assert re.search(rf"`codeflow {name}[ `]", README), name
         for action in parser._actions:
             for option in action.option_strings:
                 if option not in ("-h", "--help"):
@@ -69,6 +85,21 @@ def test_defaults_in_readme_are_those_of_the_code() -> None:
     assert cells["--kinds"] == ",".join(config.kinds)
     assert cells["--window"] == f"{config.window.start:g}:{config.window.stop:g}"
     assert cells["--window-by"] == config.window.by
+    assert cells["--filter"] == " ".join(Settings().filter.filters)
+    assert cells["--split-by"] == Settings().split.by
+    assert float(cells["--validation"]) == Settings().split.validation
+    assert cells["--until"] == commands()["mine"].get_default("until")
+
+
+def test_readme_names_every_stage_to_end_with() -> None:
+    [row] = [r for r in table_rows(README, "## Commands") if r[0].startswith("`--until")]
+    assert set(re.findall(r"`([a-z]+)`", row[2])) == set(UNTIL)
+
+
+def test_readme_names_every_filter_with_its_profiles() -> None:
+    rows = table_rows(README, "## Filters")
+    assert {row[0].strip("`"): row[1] for row in rows} == {name: profiles_of(name) for name in OURS}
+    assert all(row[2] for row in rows)
 
 
 def test_readme_names_every_kind() -> None:
@@ -94,8 +125,10 @@ def test_the_snippet_of_readme_runs(tmp_path: Path) -> None:
     [snippet] = re.findall(r"```python\n(.*?)```", README, flags=re.S)
     small_history(tmp_path / "my-project")
     (tmp_path / "here").mkdir()
+    script = tmp_path / "snippet.py"  # the source of a filter is read
+    script.write_text(snippet)
     done = subprocess.run(
-        [sys.executable, "-c", snippet],
+        [sys.executable, str(script)],
         cwd=tmp_path / "here",
         env=environment(),
         capture_output=True,
@@ -126,6 +159,8 @@ def described(fields: Any) -> list[list[str]]:
         ("## blobs", [*records.BLOBS]),
         ("## trees", [*records.TREES, *records.TREE_ENTRY]),
         ("## ledger", [*records.LEDGER]),
+        ("## decisions", [*records.DECISIONS]),
+        ("## contained", [*records.CONTAINED]),
     ],
 )
 def test_every_column_is_described_with_its_type(heading: str, fields: list[pa.Field]) -> None:
@@ -134,17 +169,7 @@ def test_every_column_is_described_with_its_type(heading: str, fields: list[pa.F
     assert all(row[3] for row in rows)
 
 
-RULE = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 FAILING = {"RepositoryError", "LimitExceededError", "GitFailedError", "Failure"}
-
-
-def strings(node: ast.AST | None) -> Iterator[str]:
-    """The names that an expression may give as a rule: a constant, or either branch of a choice."""
-    if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        yield node.value
-    elif isinstance(node, ast.IfExp):
-        yield from strings(node.body)
-        yield from strings(node.orelse)
 
 
 def rules_of(tree: ast.AST) -> Iterator[str]:
@@ -186,42 +211,86 @@ def test_every_ledger_rule_is_listed_and_no_other() -> None:
     written = {rule for path in SOURCES for rule in rules_of(ast.parse(path.read_bytes()))}
     assert all(RULE.fullmatch(rule) for rule in written), written
     text = DATASET.partition("\n## ledger\n")[2].partition("\n## ")[0]
-    _, repositories, rest = re.split(r"^\| (?:stage \| )?rule .*\n", text, flags=re.M)
+    _, repositories, rest, decided = re.split(r"^\| (?:stage \| )?rule .*\n", text, flags=re.M)
     listed = set(re.findall(r"^\| `(.+?)` \| ", repositories, flags=re.M))
     listed |= set(re.findall(r"^\| [^|]+ \| `(.+?)` \| ", rest, flags=re.M))
     assert listed == written
-
-
-def keys(config: object, prefix: str) -> Iterator[tuple[str, Any]]:
-    for field in dataclasses.fields(config):  # type: ignore[arg-type]
-        value = getattr(config, field.name)
-        if dataclasses.is_dataclass(value):
-            yield from keys(value, f"{prefix}.{field.name}")
-        elif field.name == "miners":
-            for kind, factory in MINERS.items():
-                if kind == "commit":  # has none that mean anything
-                    continue
-                for parameter in dataclasses.fields(factory):  # type: ignore[arg-type]
-                    yield f"{prefix}.miners.{kind}.{parameter.name}", parameter.default
-        else:
-            yield f"{prefix}.{field.name}", value
+    found = set(re.findall(r"^\| `(\w+)` \| `(.+?)` \| ", decided, flags=re.M))
+    assert found == {
+        ("filter", "FILTER/REASON"),
+        ("filter", "FILTER/error"),
+        *(("dedup", rule) for rule in dedup_decide._REASONS),
+        ("mix", mix.OVER_SHARE),
+        *(("split", rule) for rule in split._REASONS),
+    }
 
 
 def test_every_key_is_documented_with_its_default() -> None:
     rows = table_rows(DATASET, "## Configuration")
-    documented = {row[0].strip("`"): row[1].strip("`") for row in rows}
     assert all(row[2] for row in rows)
-    values = {name: tomllib.loads(f"x = {value}")["x"] for name, value in documented.items()}
+    settings = Settings()
+    assert documented(rows) == plain_values(
+        [*keys(settings.mine, "mine"), *keys(settings.tokens, "tokens")]
+    )
+
+
+def flat(table: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The keys of a TOML document, dotted; tables of names to values are values."""
+    for name, value in table.items():
+        if isinstance(value, dict) and value:
+            yield from flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def test_the_example_of_all_tables_has_every_key_with_its_default() -> None:
     expected = {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value in keys(MineConfig(), "mine")
+        name: value
+        for table in dataclasses.fields(Settings)
+        for name, value in keys(getattr(Settings(), table.name), table.name)
+        if name != "filter.rules"
     }
-    assert values == expected
+    expected |= dict(parameters("filter.rules."))
+    written = dict(flat(tomllib.loads(EXAMPLE.read_text(encoding="utf-8"))))
+    assert written == plain_values(expected.items())
+
+
+def test_the_example_of_all_tables_is_read_and_means_the_defaults() -> None:
+    from codeflow.plugins import load_filters, load_miners
+
+    read, default = read_settings(EXAMPLE), Settings()
+    for name in ("dedup", "mix", "split", "tokens"):
+        assert getattr(read, name) == getattr(default, name), name
+    kinds = default.mine.kinds
+    assert load_miners(kinds, read.mine.miners) == load_miners(kinds, {})
+    made = load_filters(read.filter.filters, read.filter.rules)
+    assert made == load_filters(default.filter.filters, {})
+    ready = [name for name in OURS if name != "quality"]  # which has no model to begin with
+    assert load_filters(ready, read.filter.rules) == load_filters(ready, {})
+
+
+def test_snippets_of_the_pages_are_python() -> None:
+    for page in (DATASET, CURATION):
+        snippets = re.findall(r"```python\n(.*?)```", page, flags=re.S)
+        assert snippets
+        for snippet in snippets:
+            compile(snippet, "page", "exec")
+
+
+def test_every_command_that_a_page_shows_exists() -> None:
+    for text in (README, DATASET, CURATION, INTERNALS):
+        blocks = "".join(re.findall(r"^```(?:console)?\n(.*?)^```", text, flags=re.M | re.S))
+        shown = re.findall(r"^(?:\$ )?codeflow ([a-z][a-z-]*)(.*)$", blocks, flags=re.M)
+        shown += re.findall(r"`codeflow ([a-z][a-z-]*)([^`]*)`", text)
+        for first, rest in shown:
+            second = f"{first} {(rest.split() or [''])[0]}"
+            name = second if second in commands() else first
+            assert name in commands(), name
+            known = {o for action in commands()[name]._actions for o in action.option_strings}
+            assert set(re.findall(r"(?<![\w-])--[a-z-]+", rest)) <= known, (name, rest)
 
 
 def test_the_example_of_a_configuration_is_read(tmp_path: Path) -> None:
-    from codeflow.settings import read_settings
-
     [example] = re.findall(r"```toml\n(.*?)```", DATASET, flags=re.S)
     path = tmp_path / "codeflow.toml"
     path.write_text(example)
@@ -231,18 +300,25 @@ def test_the_example_of_a_configuration_is_read(tmp_path: Path) -> None:
 
 
 def test_pages_name_only_modules_that_are_there() -> None:
-    text = (ROOT / "docs" / "internals.md").read_text(encoding="utf-8")
-    there = {path.name for path in SOURCES}
-    named = set(re.findall(r"\b([a-z_]+\.py)\b", text))
+    there = {path.name for path in (*SOURCES, *(ROOT / "filters").rglob("*.py"))}
+    named = set(re.findall(r"\b([a-z_]+\.py)\b", INTERNALS))
     assert len(named) > 30
     assert named <= there
+    for folder in re.findall(r"`((?:codeflow|miners|filters)[a-z_/]*/)`", INTERNALS):
+        assert (ROOT / folder).is_dir(), folder
 
 
-def test_internals_name_every_module_of_the_package() -> None:
-    text = (ROOT / "docs" / "internals.md").read_text(encoding="utf-8")
-    for path in sorted((ROOT / "codeflow").glob("*.py")):
-        if not path.name.startswith("_"):
-            assert path.name in text, path.name
+def test_internals_name_every_module_of_the_package_and_of_the_stages() -> None:
+    for folder in ("codeflow", "codeflow/stages"):
+        for path in sorted((ROOT / folder).glob("*.py")):
+            if not path.name.startswith("_"):
+                assert path.name in INTERNALS, path.name
+
+
+def test_internals_name_every_package() -> None:
+    for path in sorted((ROOT / "codeflow").iterdir()):
+        if path.is_dir() and (path / "__init__.py").exists():
+            assert f"codeflow/{path.name}/`" in INTERNALS or f"`{path.name}/`" in INTERNALS, path
 
 
 def test_examples_are_where_the_pages_say() -> None:

@@ -62,7 +62,9 @@ STAGES: dict[str, Callable[[str], bool]] = {
     "acquire": lambda t: t.endswith("acquire.json") or "codeflow-" in t,
     "families": lambda t: "families/" in t or "opened.json" in t,
     "content": lambda t: ".work/parts" in t or t.startswith("mined/") or t == "a row group",
-    "outcome": lambda t: "outcome.json" in t or "mined.json" in t,
+    "outcome": lambda t: "outcome.json" in t or t.startswith("mined/index.json"),
+    "decide": lambda t: t.startswith("decisions/") or ".work/done/dedup-" in t,
+    "select": lambda t: "/select-" in t or "/reach-" in t or ".work/parts/publish-" in t,
     "publish": lambda t: t.split("/")[0] in faults.PUBLISHED or "manifest.json" in t,
 }
 
@@ -438,7 +440,7 @@ def test_a_damaged_fork_gives_its_steps_back(stop_at: int, tmp_path: Path) -> No
         (tmp_path / name / "objects" / bad[:2] / bad[2:]).unlink()
     listing, out = tmp_path / "list.txt", tmp_path / "out"
     listing.write_text("longest\nsecond\nwhole\n")
-    more = ("--kinds", "commit", "--window", "0:1")
+    more = ("--kinds", "commit", "--window", "0:1", "--until", "mine")
     if stop_at:
         log = tmp_path / "log"
         faults.hurt(0, 0, listing, tmp_path / "full", *more, log=log)

@@ -20,11 +20,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import codeflow
+import faults
 from codeflow import dataset, manifest, remote, workdir
+from codeflow.cli import main
 from codeflow.errors import CodeflowError, DataError, UsageError
 from codeflow.remote import MARK, Step, download, steps, upload
 from codeflow.remote_store import Store, is_url, shown
 from codeflow.verify import verify
+from small_history import small_history
 from tiny_dataset import SNAPSHOTS, Git, build, history
 
 moto_server = pytest.importorskip("moto.server")
@@ -558,3 +562,29 @@ def test_a_url_has_one_work_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     assert one != remote.work_folder("s3://bucket2/prefix")
     assert one.name.startswith("prefix-")
     assert remote.work_folder("s3://b/..").parent == one.parent
+
+
+def test_a_run_goes_to_a_url_and_is_read_from_there(
+    s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The whole way from the command line, and the same bytes as a run into a folder."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    small_history(tmp_path / "small.git")
+    listing = tmp_path / "list.txt"
+    listing.write_text("small.git\n")
+    words = ["mine", "--repos", str(listing), "--until", "mine", "--workers", "1"]
+    assert main([*words, "--out", s3, "--work", str(tmp_path / "work")]) == 0
+    assert f"codeflow inspect {s3}" in capsys.readouterr().out
+    assert main([*words, "--out", str(tmp_path / "here")]) == 0
+    here = faults.published(tmp_path / "here")
+    there = fsspec.filesystem("s3")
+    prefix = s3.removeprefix("s3://")
+    found = {path.removeprefix(f"{prefix}/"): there.cat_file(path) for path in there.find(prefix)}
+    assert found == here
+    opened = codeflow.open(s3)
+    assert [t.id for t in opened.triples()] == [
+        t.id for t in codeflow.open(tmp_path / "here").triples()
+    ]
+    assert main(["verify", s3]) == 0
+    assert main([*words, "--out", str(tmp_path / "x"), "--work", "w"]) == 2
+    assert main([*words, "--out", s3, "--work", str(tmp_path / "work")]) == 0  # nothing to do

@@ -1,10 +1,10 @@
 """Which files of a repository a file imports, as far as its text and the paths tell.
 
 A pattern a language finds the names; a name becomes paths that are then looked up, first beside
-the file and then in the directories above it, so that no index of the tree is needed. What cannot
-be found this way (packages from elsewhere, names that a build defines, Go's packages, most of
-which are near in the tree anyway) is left out. Cost: one
-search through the file, and a few directory look-ups an import.
+the file and then in the directories above it, so that no index of the tree is needed. A Go package
+is a directory: of it, the file that has its name. What cannot be found this way (packages from
+elsewhere, names that a build defines) is left out. Cost: one search through the file, and a few
+directory look-ups an import.
 """
 
 from __future__ import annotations
@@ -102,6 +102,17 @@ def _rust(found: tuple[str, ...], folder: str) -> Iterator[str]:
             yield f"{root}{stem}/mod.rs"
 
 
+def _go(name: str, folder: str) -> Iterator[str]:
+    """`"host/owner/module/a/b"`: `a/b/b.go`, or `module.go` at the top for the module itself.
+
+    Where the module's path ends is not known, so its parts are given up one by one.
+    """
+    parts = [part for part in name.split("/")[1:] if not re.fullmatch(r"v\d+", part)]
+    for start in range(len(parts)):
+        yield f"{'/'.join(parts[start:])}/{parts[-1]}.go"
+    yield from (f"{part}.go" for part in parts[-1:])
+
+
 def _ruby(name: str, folder: str) -> Iterator[str]:
     """`require 'a/b'`, `require_relative 'c'`."""
     for root in _above(folder):
@@ -121,6 +132,9 @@ _PYTHON = _finder(
 )
 _SCRIPT = _finder(r"""(?:\bfrom|\bimport|\brequire\()\s*\(?["'](\.[^"'\n]+)["']""", _script)
 _C = _finder(r'^[ \t]*\#[ \t]*include[ \t]+"([^"\n]+)"', _include)
+_GO = _finder(
+    r"""^[ \t]*(?:import[ \t]+)?(?:[\w.]+[ \t]+)?"([\w-]+\.[\w.-]*/[\w./-]+)"[ \t]*(?://|$)""", _go
+)
 _JAVA = _finder(r"^import[ \t]+(?:static[ \t]+)?([\w.]+)", _java)
 _RUST = _finder(
     r"^[ \t]*(?:pub(?:\([^)\n]*\))?[ \t]+)? (?: mod[ \t]+(\w+); | use[ \t]+crate::([\w:]+\w) )",
@@ -133,6 +147,7 @@ _FINDERS: dict[str, _Finder] = {
     **dict.fromkeys((".js", ".jsx", ".ts", ".tsx", ".mjs", ".cjs", ".vue"), _SCRIPT),
     **dict.fromkeys((".c", ".h", ".cc", ".cpp", ".cxx", ".hh", ".hpp", ".m", ".mm"), _C),
     **dict.fromkeys((".java", ".kt", ".scala"), _JAVA),
+    ".go": _GO,
     ".rs": _RUST,
     ".rb": _RUBY,
 }

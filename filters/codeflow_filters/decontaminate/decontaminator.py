@@ -7,8 +7,8 @@ triple around it. Not looked at: files of the snapshots that the triple does not
 beyond that of its patch. A benchmark without commits (HumanEval, MBPP) is matched in patches and
 messages only.
 
-Cost: the index is built once for a set of files in a process; then a millisecond for a patch of
-30 KB, most of it for splitting lines.
+Cost: the index is built once for a set of files in a process (about 5 s for 2,300 instances with
+patches, 22 MB); then 7 MB of patches a second, below a millisecond for an ordinary triple.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ Cost: about 30 ns a byte; 64 bits make a chance match of a million n-grams in a 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
@@ -20,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 COMMON: Final = 10
+_TOKEN: Final = re.compile(rb"[0-9A-Za-z_\x80-\xff]+")
 _BLOCK_BYTES: Final = 1 << 20
 _POSITIONS: Final = 64
 _MULTIPLIER: Final = np.uint64(0x9E3779B97F4A7C15)
@@ -105,7 +107,10 @@ class NgramIndex:
         self.n = n
         hashes, owners, instances = [], [], []
         for owner, instance, text in texts:
-            found = np.unique(informative(text.encode(errors="replace"), n))
+            data = text.encode(errors="replace")
+            if len(_TOKEN.findall(data)) < n:
+                continue  # most added lines of patches; an array costs more than this look
+            found = np.unique(informative(data, n))
             hashes.append(found)
             owners.append(np.full(len(found), owner, np.int64))
             instances.append(np.full(len(found), instance, np.int64))

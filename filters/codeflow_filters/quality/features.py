@@ -126,6 +126,7 @@ def _patch(patch: str) -> dict[str, float]:
     letters = sum(sum(map(str.isalpha, line)) for line in texts)
     characters = sum(map(len, texts))
     stripped = [line.strip() for line in texts]
+    comments = sum(_COMMENT.match(line) is not None for line in texts)
     return {
         "hunks_log": log1p(hunks),
         "hunks_a_file_log": log1p(hunks / files if files else 0.0),
@@ -133,9 +134,7 @@ def _patch(patch: str) -> dict[str, float]:
         "line_length_log": log1p(characters / len(texts) if texts else 0.0),
         "longest_line_log": log1p(max(map(len, texts), default=0)),
         "letters_share": _share(letters, characters),
-        "comment_share": _share(
-            sum(_COMMENT.match(line) is not None for line in texts), len(texts)
-        ),
+        "comment_share": _share(comments, len(texts)),
         "repeated_share": 1 - _share(len(set(stripped)), len(stripped)) if stripped else 0.0,
         "blank_share": _share(len(added) - len(texts), len(added)),
     }

@@ -244,6 +244,12 @@ def test_imports_come_before_what_is_merely_near(tmp_path: Path) -> None:
             "crate/src/one.rs": b"", "crate/src/two/mod.rs": b"",
             "lib/r.rb": b"require 'r/s'\nrequire_relative 't'\n",
             "lib/r/s.rb": b"", "lib/t.rb": b"",
+            "cmd/main.go": b'package main\n\nimport (\n\t"fmt"\n\t"path"\n\n'
+            b'\t"example.com/o/mod"\n\tx "example.com/o/mod/v2/in/fs" // why\n'
+            b'\t. "example.com/o/mod/render"\n\t"example.com/else/where"\n)\n\n'
+            b'import "example.com/o/mod/in/one"\n\nvar s = "example.com/o/mod/text"\n',
+            "mod.go": b"", "in/fs/fs.go": b"", "render/render.go": b"", "in/one/one.go": b"",
+            "path/path.go": b"", "text/text.go": b"",
         }
     )  # fmt: skip
 
@@ -256,6 +262,7 @@ def test_imports_come_before_what_is_merely_near(tmp_path: Path) -> None:
     assert found("j/src/a/b/C.java") == ["j/src/a/d/E.java"]
     assert found("crate/src/lib.rs") == ["crate/src/one.rs", "crate/src/two/mod.rs"]
     assert found("lib/r.rb") == ["lib/r/s.rb", "lib/t.rb"]
+    assert found("cmd/main.go") == ["mod.go", "in/fs/fs.go", "render/render.go", "in/one/one.go"]
     assert found("os.txt") == []
 
 
