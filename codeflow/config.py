@@ -124,7 +124,8 @@ def from_mapping(cls: type[T], values: Mapping[str, Any], where: str) -> T:
         factory = fields[key].default_factory
         if default is dataclasses.MISSING and factory is not dataclasses.MISSING:
             default = factory()
-        arguments[key] = _coerce(value, default, f"{where}.{key}")
+        dot = "" if where.endswith(": ") else "."  # after the name of a file
+        arguments[key] = _coerce(value, default, f"{where}{dot}{key}")
     return cls(**arguments)
 
 

@@ -15,7 +15,7 @@ from codeflow.mix.config import MixConfig
 from codeflow.plugins import LoadedFilter, Spec, load_filters
 from codeflow.run import Plan
 from codeflow.settings import Settings
-from codeflow.stages.chain import NAMES, Stage, stored
+from codeflow.stages.chain import NAMES, Stage, chain_of, stored
 from codeflow.stages.context import StageContext
 from codeflow.stages.dedup_config import DedupConfig
 from codeflow.stages.filter import FilterConfig
@@ -65,15 +65,13 @@ def plan(
 def plan_again(folder: Path, changed: str, config: Any) -> Plan:
     """Runs one stage with other settings: the ones before it stay, the ones after it follow.
 
+    Only stages that the last run asked for are among them.
+
     Args:
         changed: name of the stage.
         config: its settings.
     """
-    known = {
-        name: asked
-        for name in NAMES
-        if (record := stored(folder, name)) is not None and (asked := record.last_asked) is not None
-    }
+    asked = chain_of(folder)
     first = (
         filter_stage(config, load_filters(config.filters, config.rules))
         if changed == "filter"
@@ -86,13 +84,10 @@ def plan_again(folder: Path, changed: str, config: Any) -> Plan:
             if name == changed:
                 found.append(first or _stage(name, config, index))
             elif NAMES.index(name) < NAMES.index(changed):
-                if name in known:
+                if name in asked:
                     found.append(Stage(name, {}, None))
-            elif name in known:
-                cls = _CONFIGS[name]
-                found.append(_stage(name, from_mapping(cls, known[name], name), index))
-            elif name == "split":
-                found.append(_stage(name, SplitConfig(), index))
+            elif name in asked or name == "split":
+                found.append(_stage(name, stored_config(folder, name), index))
         return found
 
     return stages

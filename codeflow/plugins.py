@@ -20,6 +20,7 @@ from typing import Any, cast
 from codeflow.config import from_mapping
 from codeflow.contracts import CONTENTS, COSTS, Cost, Miner, Profile, RepositoryFilter
 from codeflow.errors import UsageError
+from codeflow.fingerprint import fingerprint
 from codeflow.records import TRIPLES
 
 MINERS_GROUP = "codeflow.miners"
@@ -86,12 +87,18 @@ def load_filters(
         parameters: by name of filter, as in `[filter.rules.NAME]`.
 
     Raises:
-        UsageError: nothing of that name, a wrong parameter, or something that is no filter.
+        UsageError: nothing of that name, two of one name, a wrong parameter, or no filter.
     """
     factories = filter_factories()
     found: dict[str, LoadedFilter] = {}
     for spec in specs:
         for loaded in _resolve(spec, factories, parameters):
+            known = found.get(loaded.name, loaded)
+            installed = all("source" not in one.identity for one in (known, loaded))
+            if not installed and known.identity != loaded.identity:
+                raise UsageError(
+                    f"two filters are called {loaded.name!r}; give one of them another name"
+                )
             found[loaded.name] = loaded
     for name in parameters:
         if name not in found:  # it does not run, but what is said of it must be right
@@ -110,6 +117,8 @@ def _resolve(
     spec: Spec, factories: Mapping[str, Any], parameters: Mapping[str, Mapping[str, Any]]
 ) -> Iterator[LoadedFilter]:
     if not isinstance(spec, str):
+        if not callable(spec) and not isinstance(spec, RepositoryFilter):
+            raise UsageError(f"filter {spec!r}: give a name, module:attr, file.py:attr or function")
         yield _own(getattr(spec, "__name__", type(spec).__name__), spec, parameters, None)
     elif ":" in spec:
         place, _, attribute = spec.rpartition(":")
@@ -150,7 +159,7 @@ def _own(
     elif parameters.get(name):
         raise UsageError(f"filter.rules.{name}: {name} is a function and takes no parameters")
     if identity is None:
-        identity = {"name": name, "source": _source(given)}
+        identity = {"name": name, "source": fingerprint(given)}
     return _loaded(name, given, {**identity, **_parameters(given)})
 
 
@@ -184,19 +193,6 @@ def _without_place(value: Any) -> Any:
     if isinstance(value, (str, Path)) and value and Path(value).is_file():
         return {"sha256": _digest(value)}
     return value
-
-
-def _source(given: Any) -> str:
-    """What tells one function from another: its text and what it closes over."""
-    target = given if inspect.isroutine(given) else type(given)
-    try:
-        text = inspect.getsource(target)
-    except (OSError, TypeError):
-        raise UsageError(
-            f"filter {given!r}: its source cannot be read; put it into a file and give file.py:name"
-        ) from None
-    cells = [repr(cell.cell_contents) for cell in getattr(given, "__closure__", None) or ()]
-    return hashlib.sha256("\0".join([text, *cells]).encode()).hexdigest()[:16]
 
 
 def _module(place: str, spec: str) -> tuple[ModuleType, str]:

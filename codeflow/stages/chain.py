@@ -25,9 +25,12 @@ from codeflow.stages.context import StageContext
 from codeflow.stages.decisions import FOLDER
 from codeflow.stages.parts import Part
 from codeflow.units import DONE, PARTS
+from codeflow.workdir import WORK
 
 NAMES = ("filter", "dedup", "mix", "split")
 """The stages that decide, in order."""
+
+_CHAIN = f"{WORK}/stages.json"
 
 
 class Stage(NamedTuple):
@@ -68,6 +71,18 @@ def stored(folder: Path, name: str) -> Record | None:
     return None if values is None else Record(**values)
 
 
+def chain_of(folder: Path) -> frozenset[str]:
+    """Names of the stages that the folder's last run asked for.
+
+    Others may have left decisions there: `--until filter` does not undo what dedup decided before.
+    Without that record, the stages that have decisions.
+    """
+    names = files.read_json(folder / _CHAIN)
+    if names is None:
+        names = [name for name in NAMES if stored(folder, name) is not None]
+    return frozenset(names)
+
+
 def run_stages(
     job: Job, parts: Sequence[Part], stamp: str, stages: Sequence[Stage]
 ) -> list[Record]:
@@ -79,6 +94,7 @@ def run_stages(
     Raises:
         UsageError: a stage that was to be there already is not, or is of other parents.
     """
+    files.write_json(job.folder / _CHAIN, [stage.name for stage in stages])
     records: list[Record] = []
     for stage in stages:
         earlier = tuple(record.name for record in records)

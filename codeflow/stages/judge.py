@@ -16,6 +16,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from codeflow.account import without_folders
 from codeflow.contracts import CONTENTS, RepositoryFilter, RepositoryView, Sink, Verdict
 from codeflow.errors import CodeflowError, UsageError
 from codeflow.plugins import LoadedFilter
@@ -183,24 +184,34 @@ def _judge_one(triple: Triple, decision: _Decision, filters: Iterable[LoadedFilt
         try:
             assert callable(loaded.filter)
             verdict = loaded.filter(triple)
-            if not isinstance(verdict, Verdict):
-                raise TypeError(
-                    f"{loaded.name} returned {verdict!r}; return keep() or drop('reason')"
-                )
-            if not verdict.kept and not verdict.reason:
-                raise TypeError(f"{loaded.name} dropped without a reason; give drop('reason')")
+            _require_storable(loaded.name, verdict)
             decision.scores.update({name: float(v) for name, v in verdict.scores.items()})
-        except Exception as error:  # somebody else's code: anything may come
+        except (Exception, SystemExit) as error:  # somebody else's code: anything may come
             decision.failed = True
             decision.rule = f"{loaded.name}/{_ERROR}"
             decision.reason = f"the filter failed: {type(error).__name__}"
-            decision.detail = traceback.format_exc()[-_TRACEBACK_CHARACTERS:]
+            told = without_folders(traceback.format_exc())
+            told = told.encode("utf-8", "backslashreplace").decode()
+            decision.detail = told[-_TRACEBACK_CHARACTERS:]
             return
         if not verdict.kept:
             decision.rule = f"{loaded.name}/{verdict.reason}"
             decision.reason = loaded.why
             decision.detail = verdict.detail
             return
+
+
+def _require_storable(name: str, verdict: object) -> None:
+    """Raises TypeError or UnicodeError for what is no verdict or cannot be written as one."""
+    if not isinstance(verdict, Verdict):
+        raise TypeError(f"{name} returned {verdict!r}; return keep() or drop('reason')")
+    if not verdict.kept and not verdict.reason:
+        raise TypeError(f"{name} dropped without a reason; give drop('reason')")
+    for text in (verdict.reason, verdict.detail, *verdict.scores):
+        if isinstance(text, str):
+            text.encode()
+        elif text is not None:
+            raise TypeError(f"{name} gave {text!r} where a verdict has text")
 
 
 def _stop_if_too_many(made: Sequence[_Decision], arguments: JudgeArguments) -> None:

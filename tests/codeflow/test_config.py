@@ -40,6 +40,7 @@ def test_no_file_and_an_empty_file_are_the_defaults(tmp_path: Path) -> None:
     [
         ("[mine]\nkind = ['span']", ["mine: unknown key 'kind'", "did you mean 'kinds'?"]),
         ("[mine.window]\nstrat = 0.1", ["mine.window: unknown key 'strat'", "'start'"]),
+        ("[filter]\nfilter = []", ["codeflow.toml: filter: unknown key 'filter'", "'filters'?"]),
         ("[mine]\nxyzzy = 1", ["unknown key 'xyzzy'", "known: kinds, window, projection"]),
         ("[filtre]\n", ["'filtre'", "[mine], [filter]"]),
         ("[dedup]\nthreshold = 2.0", ["threshold"]),

@@ -186,6 +186,71 @@ def test_a_filter_that_fails_quarantines_and_drops_nothing_silently(
     assert not set(unlucky) & by_id(out).keys()
 
 
+@pytest.mark.parametrize(
+    "verdict",
+    [
+        drop(5),  # type: ignore[arg-type]
+        drop("x", detail=5),  # type: ignore[arg-type]
+        drop("x", detail="\udcff"),
+        keep({5: 1.0}),  # type: ignore[dict-item]
+        keep({"x": "many"}),  # type: ignore[dict-item]
+        SystemExit(3),
+    ],
+)
+def test_a_verdict_that_cannot_be_written_quarantines(
+    verdict: Any, listing: Path, everything: Path, tmp_path: Path
+) -> None:
+    unlucky = sorted(by_id(everything))[:2]
+
+    def odd(triple: Triple) -> Verdict:
+        if triple.id not in unlucky:
+            return keep()
+        if isinstance(verdict, SystemExit):
+            raise verdict
+        return verdict  # type: ignore[no-any-return]
+
+    out = tmp_path / "out"
+    codeflow.mine(listing, out, until="filter", filters=[odd], config=WHOLE)
+    assert [row["rule"] for row in ledger(out, "filter")] == ["odd/error"] * 2
+
+
+def test_a_quarantined_triple_tells_nobody_the_folders_of_this_machine(
+    listing: Path, everything: Path, tmp_path: Path
+) -> None:
+    unlucky = min(by_id(everything))
+
+    def reads(triple: Triple) -> Verdict:
+        if triple.id == unlucky:
+            (tmp_path / "gone.txt").read_text()
+        return keep()
+
+    out = tmp_path / "out"
+    codeflow.mine(listing, out, until="filter", filters=[reads], config=WHOLE)
+    [row] = ledger(out, "filter")
+    assert "gone.txt" in row["detail"]
+    assert "test_stages.py" in row["detail"]
+    for folder in (tmp_path, Path(__file__).parent, Path(codeflow.__file__).parent):
+        assert f"{folder}/" not in row["detail"]
+
+
+def test_a_function_with_another_threshold_is_run_again(listing: Path, tmp_path: Path) -> None:
+    class Few:
+        """Keeps what changes at most so many files."""
+
+        def __init__(self, most: int) -> None:
+            self.most = most
+
+        def __call__(self, triple: Triple) -> Verdict:
+            return keep() if len(triple.files) <= self.most else drop("many")
+
+    def kept(most: int) -> int:
+        out = tmp_path / "out"
+        codeflow.mine(listing, out, until="filter", filters=[Few(most)], config=WHOLE)
+        return max(len(triple.files) for triple in codeflow.open(out).triples())
+
+    assert [kept(1), kept(3) > 1, kept(1)] == [1, True, 1]
+
+
 def test_a_filter_that_fails_too_often_stops_the_run_in_one_line(
     listing: Path, tmp_path: Path
 ) -> None:
@@ -210,13 +275,14 @@ def test_a_filter_that_fails_too_often_stops_the_run_in_one_line(
         (["{folder}/mine.py:y"], "no function 'y'"),
         (["{folder}/mine.py"], "name the function in it"),
         (["{folder}/gone.py:x"], "no such file"),
+        ([5], "filter 5: give a name"),
     ],
 )
 def test_a_wrong_name_costs_one_line_before_anything_is_mined(
-    filters: list[str], said: str, listing: Path, tmp_path: Path
+    filters: list[Any], said: str, listing: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "mine.py").write_text("def x(triple):\n    return None\n")
-    given = [name.format(folder=tmp_path) for name in filters]
+    given = [f.format(folder=tmp_path) if isinstance(f, str) else f for f in filters]
     with pytest.raises(UsageError, match=said):
         codeflow.mine(listing, tmp_path / "out", filters=given)
     assert not (tmp_path / "out").exists()
@@ -319,6 +385,25 @@ def test_without_what_was_mined_a_stage_says_so(finished: Path) -> None:
     with pytest.raises(CodeflowError, match="mine first"):
         again(finished, "mix", MixConfig(sampler="uniform"))
     assert verify(finished).ok  # the dataset does not need it
+
+
+def test_without_decisions_a_later_stage_does_not_take_all(finished: Path) -> None:
+    shutil.rmtree(finished / "decisions")
+    with pytest.raises(UsageError, match="run `codeflow filter` first"):
+        again(finished, "mix", MixConfig(sampler="uniform"))
+    assert verify(finished).ok
+
+
+def test_a_stage_that_the_last_run_left_out_stays_out(finished: Path, listing: Path) -> None:
+    with_all = len(codeflow.open(finished))
+    again(finished, "mix", MixConfig(budget_tokens=5_000))
+    assert len(codeflow.open(finished)) < with_all
+    copy = finished.parent / "sources"
+    shutil.copytree(listing.parent, copy)
+    codeflow.mine(copy / "list.txt", finished, until="filter", filters=[even], config=WHOLE)
+    again(finished, "split", SplitConfig(validation=0.3))
+    assert not ledger(finished, "mix")
+    assert len(codeflow.open(finished)) >= with_all
 
 
 def test_no_validation_data_is_an_error_with_advice(tmp_path: Path) -> None:
