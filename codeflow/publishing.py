@@ -9,9 +9,14 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from codeflow import __version__, card, files, manifest, workdir
 from codeflow.account import summarise
@@ -102,7 +107,10 @@ class Publishing:
         counts: dict[str, int] = {}
         for (_, kind), count in kinds.items():
             counts[kind] = counts.get(kind, 0) + count
-        text = card.render(good, counts, self._index.config, *card.filled(lines))
+        stages = [card.Stage(r.name, r.settings, r.figures) for r in self._records]
+        licenses = _licenses(folder, lines)
+        splits, tables = card.filled(lines)
+        text = card.render(good, counts, self._index.config, splits, tables, licenses, stages)
         files.write_bytes(folder / "README.md", text.encode())
         lines.append(describe(folder, "README.md"))
         remove_unlisted(folder, {str(line["path"]) for line in lines})
@@ -229,6 +237,17 @@ class Publishing:
             "triples": dict(counts),
             "files": list(lines),
         }
+
+
+def _licenses(folder: Path, lines: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Published triples by licence."""
+    counts: Counter[str] = Counter()
+    for line in lines:
+        if str(line["path"]).startswith("triples/"):
+            column = pq.read_table(folder / line["path"], columns=["license"]).column(0)
+            for row in pc.value_counts(column).to_pylist():
+                counts[row["values"] or "unknown"] += row["counts"]
+    return dict(counts)
 
 
 def _described(r: MinedRepository, kinds: Mapping[tuple[str, str], int]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -42,8 +43,8 @@ class FilterConfig:
 
 
 def flow(context: StageContext, filters: Sequence[LoadedFilter], config: FilterConfig) -> Flow:
-    """Judges all parts."""
-    yield [
+    """Judges all parts. Raises UsageError when a filter failed on too many triples."""
+    judged = yield [
         context.unit(
             part.name,
             judge,
@@ -51,4 +52,14 @@ def flow(context: StageContext, filters: Sequence[LoadedFilter], config: FilterC
         )
         for part in context.parts
     ]
+    failed: Counter[str] = Counter()
+    for result in judged:
+        failed.update(result.value["failed"])
+    total = sum(result.value["judged"] for result in judged)
+    for name, count in failed.most_common():
+        if count == total > 1 or count > max(10, config.max_error_share * total):
+            raise UsageError(
+                f"filter {name} failed on {count} of {total} triples; mend it, or raise "
+                "filter.max_error_share and read in the ledger how it failed"
+            )
     return {}

@@ -71,7 +71,7 @@ def places(table: pa.Table, cut: Cut | None) -> npt.NDArray[np.int8]:
 
 
 def last_part(
-    positions: npt.NDArray[np.float64], firsts: Sequence[str], share: float
+    positions: npt.NDArray[np.float64], firsts: Sequence[str], share: float, least: int = 0
 ) -> Cut | None:
     """The cut that holds out the last `share` of some triples; None where that is less than one.
 
@@ -79,11 +79,14 @@ def last_part(
 
     Args:
         firsts: the first commit of each triple after the one it begins at.
+        least: how many to hold out at least, as long as others are left.
     """
-    number = math.ceil(len(positions) * (1 - share))
+    number = min(math.ceil(len(positions) * (1 - share)), len(positions) - least)
     if number >= len(positions):
         return None
     position = float(np.sort(positions)[number])
+    if least and position == positions.min():
+        return None
     here = np.flatnonzero(positions == position).tolist()
     return Cut(position, tuple(sorted({firsts[k] for k in here})))
 

@@ -8,6 +8,7 @@ by the rule FILTER/error with the traceback, and too many of them end the run.
 from __future__ import annotations
 
 import traceback
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, groupby
@@ -69,7 +70,7 @@ class _Decision:
 def judge(arguments: JudgeArguments, sink: Sink) -> dict[str, Any]:
     """Writes the decisions of a part.
 
-    Returns: `kept`, how many are left.
+    Returns: `judged` triples, and `failed`: on how many by filter.
     """
     folder, part = Path(arguments.folder), arguments.part
     ids: list[str] = []
@@ -100,7 +101,8 @@ def judge(arguments: JudgeArguments, sink: Sink) -> dict[str, Any]:
             "scores": [sorted(d.scores.items()) for d in made],
         },
     )
-    return {"kept": sum(d.rule is None for d in made)}
+    failed = Counter((d.rule or "").rpartition("/")[0] for d in made if d.failed)
+    return {"judged": len(made), "failed": dict(sorted(failed.items()))}
 
 
 def _columns(filters: Iterable[LoadedFilter]) -> list[str]:

@@ -221,13 +221,19 @@ def starts(arguments: PartArguments, sink: Sink) -> dict[str, Any]:
 
 
 def find_cuts(arguments: CutsArguments, sink: Sink) -> dict[str, Any]:
-    """Returns `cuts`, (position, entered) by repository; holds the starts of one at a time."""
-    tables = (_read(path) for path in arguments.starts)
+    """Returns `cuts`, (position, entered) by repository; holds the starts of one at a time.
+
+    Where the share is less than one triple in every repository, the last one of each is held out.
+    """
     cuts: dict[str, Cut] = {}
-    for repo, positions, firsts in by_repository(tables):
-        cut = last_part(positions, firsts, arguments.share)
-        if cut is not None:
-            cuts[repo] = cut
+    for least in (0, 1):
+        tables = (_read(path) for path in arguments.starts)
+        for repo, positions, firsts in by_repository(tables):
+            cut = last_part(positions, firsts, arguments.share, least)
+            if cut is not None:
+                cuts[repo] = cut
+        if cuts:
+            break
     return {"cuts": with_forks(arguments.folder, cuts, arguments.families)}
 
 

@@ -48,7 +48,7 @@ def both_splits(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for path in data.rglob("*.parquet")
     ]
     settings = as_mapping(MineConfig())
-    text = card.render([], {"commit": 1}, settings, *card.filled(lines))
+    text = card.render([], {"commit": 1}, settings, *card.filled(lines), {"MIT": 1}, [])
     (data / "README.md").write_text(text)
     return data
 
@@ -175,7 +175,7 @@ def test_the_card_lists_only_what_has_rows(missing: str) -> None:
     lines = [{"path": path, "rows": int(name != missing)} for name, path in names.items()]
     splits, tables = card.filled([*lines, {"path": "README.md", "bytes": 3}])
     assert [*splits, *tables] == [name for name in names if name != missing]
-    text = card.render([], {}, as_mapping(MineConfig()), splits, tables)
+    text = card.render([], {}, as_mapping(MineConfig()), splits, tables, {}, [])
     head = text.split("---\n")[1]
     assert [name for name, path in names.items() if path.split("-")[0] in head or name in head] == [
         name for name in names if name != missing
