@@ -10,6 +10,7 @@ training.
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import math
@@ -28,7 +29,7 @@ PACKAGE = "tqdm"
 ROOT = Path(__file__).resolve().parent.parent
 GOOD_SIZE_LINES = 20  # of a patch that is read at a glance and still does something
 SCREEN_LINES = 45
-NEW_TOKENS = 96  # of a proposed patch
+NEW_TOKENS = 64  # of a proposed patch
 DATA, RUN, MODEL = "demo/data", "demo/data/runs/demo", "demo/model"
 
 Run = Callable[[Sequence[str]], int]
@@ -70,7 +71,7 @@ def main(root: Path = ROOT, run: Run | None = None) -> int:
         look(shown, run)
         train(root, run)
         use(root, held_out, run)
-        say("\n8. All of it on one page, with the figures behind it")
+        say("\n8. Put all of it on one page")
         command(run, "report", DATA)
     except StepError as failed:
         return failed.status
@@ -140,8 +141,8 @@ def use(root: Path, held_out: Shown, run: Run) -> None:
     else:
         command(run, "export", RUN, "--to", MODEL)
     if not same_logits(root / RUN, root / MODEL):
-        where = f"{root / MODEL}: not the model in {root / RUN}"
-        print(f"demo: {where}; remove the folder demo and run again", file=sys.stderr)
+        wrong = f"{root / MODEL}: not the model in {root / RUN}; remove it and run again"
+        print(f"demo: {wrong}", file=sys.stderr)
         raise StepError(1)
     say(f"   codeflow.loopcoder.load({MODEL!r}) gives the trained model's logits, bit for bit")
 
@@ -216,17 +217,15 @@ def same_logits(run: Path, exported: Path) -> bool:
 def farewell(triple: str, count: int, elapsed_s: float, program: str) -> str:
     """The last lines: where the results are, and what to type next."""
     return f"""
-{count} exact triples and a model trained on them, in {elapsed_s:.0f} s.
-
-Open this in a browser
+{count} exact triples and a model trained on them, in {elapsed_s:.0f} s. All of it on one page:
   {DATA}/report.html
 
-Walk into the code as it was before that change, and after it
+Walk into the code as it was before the change above, and after it
   {program} checkout {DATA} {triple[:12]} --side old --to demo/old
   {program} checkout {DATA} {triple[:12]} --side new --to demo/new
   git diff --no-index demo/old demo/new
 
-Read all of them from Python
+Read the triples from Python
   import codeflow
   for triple in codeflow.open("{DATA}").triples():
       print(triple.patch)
@@ -259,7 +258,8 @@ def _short(path: Path, root: Path) -> str:
 
 if __name__ == "__main__":
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="replace")  # a terminal that cannot show a bar shows a ?
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that cannot show a bar shows a ?
     try:
         sys.exit(main())
     except KeyboardInterrupt:
