@@ -186,16 +186,22 @@ def choose(shards: Sequence[Path]) -> tuple[Shown | None, int]:
 
 
 def curve(lines: Sequence[str], width: int = 40) -> str:
-    """The training loss of a run, from the lines of its metrics.jsonl, drawn in one line."""
+    """The training loss of a run, from the lines of its metrics.jsonl, drawn in one line.
+
+    One batch is a noisy measure, so it ends with the mean of the last twentieth, as the page does.
+    """
     events = [json.loads(line) for line in lines]
     losses = [float(event["loss"]) for event in events if event["event"] == "step"]
     good = [loss for loss in losses if math.isfinite(loss)]
+    if not good:
+        return "   no step had a finite loss"
     width = min(width, len(good))
-    ends = [len(good) * n // max(width, 1) for n in range(width + 1)]
+    ends = [len(good) * n // width for n in range(width + 1)]
     means = [sum(good[a:b]) / (b - a) for a, b in itertools.pairwise(ends)]
-    low, high = min(means, default=0), max(means, default=0)
+    low, high = min(means), max(means)
     bars = "".join("▁▂▃▄▅▆▇█"[int(7.99 * (mean - low) / (high - low or 1))] for mean in means)
-    return f"   loss {losses[0]:.2f} {bars} {losses[-1]:.2f} over {len(losses)} steps"
+    last = good[-max(1, len(losses) // 20) :]
+    return f"   loss {good[0]:.2f} {bars} {sum(last) / len(last):.2f} over {len(losses)} steps"
 
 
 def same_logits(run: Path, exported: Path) -> bool:

@@ -167,6 +167,8 @@ def test_the_curve_falls_where_the_loss_falls(demo: Any, tmp_path: Path) -> None
 
     assert "8.00 █▇▆▅▄▃▂▁ 1.00 over 80 steps" in drawn([8 - k // 10 for k in range(80)])
     assert "▁▁▁█" in drawn([1.0, 1.0, 1.0, 9.0])
+    assert drawn([4.0] * 38 + [1.0, 3.0]).endswith(" 2.00 over 40 steps")
+    assert "no step" in drawn(["nan"])
     assert "▁▁" in drawn([2.0, 2.0])
     assert "█▁" in drawn([2.0, "nan", 1.0])  # a step that was not finite is passed over
 
