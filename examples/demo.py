@@ -113,8 +113,8 @@ def mine(root: Path, run: Run) -> None:
 
 def look(shown: Shown, run: Run) -> None:
     """One triple as a person reads it, and the proof of all."""
-    steps = "1 commit" if shown.steps == 1 else f"{shown.steps} commits"
-    say(f"\n3. One of the triples: a {shown.kind} over {steps}")
+    over = f" over {shown.steps} commits" if shown.steps > 1 else ""
+    say(f"\n3. One of the triples: a {shown.kind}{over}")
     command(run, "inspect", DATA, shown.id[:12])
     say("\n4. Proof: every triple replayed, every hash checked")
     command(run, "verify", DATA)
