@@ -88,7 +88,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
     "unknown id": (("inspect", "data", "zz"), 1, "no triple whose id starts with 'zz'"),
     "ambiguous id": (("inspect", "data", ""), 1, "data"),
     "unknown side": (("checkout", "data", "0", "--side", "mid", "--to", "new"), 2, "'mid'"),
-    "stage": ((*MINE, "new", "--until", "mix"), 2, "'mix'"),
+    "stage": ((*MINE, "new", "--until", "mixed"), 2, "'mixed'"),
 }
 
 

@@ -116,7 +116,8 @@ def test_the_order_of_sets_leaves_no_trace(
     """Python hashes strings differently in every process, and so do the workers of a run."""
     listing, out = undisturbed
     environment = {**os.environ, "PYTHONHASHSEED": seed}
-    faults.mine(listing, tmp_path / "out", "--window", "0:1", env=environment)
+    words = ("--window", "0:1", "--until", "mine")
+    faults.mine(listing, tmp_path / "out", *words, env=environment)
     assert faults.published(tmp_path / "out") == faults.published(out)
 
 

@@ -351,8 +351,7 @@ def test_the_same_bytes_for_any_order_of_parts_and_units(
     [
         (SplitConfig("family", 0.0001), ["no validation data", "--split-by time"]),
         (SplitConfig("family", 0.9999), ["no train data", "--split-by time"]),
-        (SplitConfig("time", 0.01), ["no validation data", "larger split.validation"]),
-        (SplitConfig("time", 0.9999), ["no train data", "smaller split.validation"]),
+        (SplitConfig("time", 0.9999), ["no train data", "publish DIR --validation 0.05"]),
     ],
 )
 def test_an_empty_split_is_an_error_with_advice(
@@ -364,6 +363,13 @@ def test_an_empty_split_is_an_error_with_advice(
     assert "\n" not in str(raised.value)
     for word in words:
         assert word in str(raised.value)
+
+
+def test_the_last_triple_is_held_out_where_the_share_is_less_than_one(tmp_path: Path) -> None:
+    repos = [history("a", 20, random.Random(0)), history("b", 20, random.Random(0))]
+    decided = split_of(made(tmp_path, repos), SplitConfig("time", 0.01))
+    held = [row for row in decided.values() if row["split"] == "validation"]
+    assert 2 <= len(held) <= 4
 
 
 def test_no_validation_can_be_asked_for(tmp_path: Path) -> None:

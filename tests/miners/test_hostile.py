@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import shutil
 import sys
 from collections import defaultdict
 from pathlib import Path
@@ -49,6 +50,7 @@ def mined(tmp_path_factory: pytest.TempPathFactory) -> Mined:
     listing.write_text("".join(f"{case.line}\n" for case in cases.values()))
     repos = {n: s.repo for n, s in zip(cases, read_list(listing), strict=True)}
     arguments = faults.mine_arguments(listing, out, "--kinds", "commit", "--window", "0:1")
+    arguments += ["--until", "mine"]
     # a process between, whose only child is the run: its peak is that of the run and its gits
     done = faults.run(
         [sys.executable, "-c", MEASURED, *arguments, "--workers", "1"], timeout=LIMIT_S
@@ -69,6 +71,19 @@ def test_the_run_ends_and_says_what_failed(mined: Mined) -> None:
     failed = [n for n, c in mined.cases.items() if "mined" not in c.expect]
     assert f"{len(mined.cases)}/{len(mined.cases)}, {len(failed)} failed" in mined.stderr
     assert not [r for rows in mined.rules.values() for r in rows if r["rule"] == "internal-error"]
+
+
+def test_what_they_hold_comes_through_all_stages(mined: Mined, tmp_path: Path) -> None:
+    """Every filter of the strictest profile and the rest of the stages, on a copy of the folder."""
+    shutil.copytree(mined.out, tmp_path / "out")
+    words = ("filter", str(tmp_path / "out"), "--workers", "1", "--filter", "strict", "optout")
+    done = faults.run([sys.executable, "-m", "codeflow", *words], timeout=LIMIT_S)
+    assert "Traceback" not in done.stderr
+    assert done.returncode == 1, done.stderr  # for the repositories that could not be mined
+    rules = {row["rule"] for row in pq.read_table(tmp_path / "out/ledger").to_pylist()}
+    assert {"message/too-short", "size/too-many-files"} <= rules
+    assert not [rule for rule in rules if rule.endswith("/error")]
+    assert verify(tmp_path / "out").ok
 
 
 def test_there_are_more_than_twenty_kinds_of_each(mined: Mined) -> None:
