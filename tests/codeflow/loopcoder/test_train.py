@@ -143,7 +143,9 @@ def test_finished_run_does_nothing_and_keeps_few_checkpoints(folder: Path, tmp_p
         "step-00000007",
     ]
     before = (out / "metrics.jsonl").read_bytes()
-    assert run(recipe, folder, out) == first
+    said: list[str] = []
+    assert run(recipe, folder, out, progress=said.append) == first
+    assert said == [f"{out}: complete with step-00000007; nothing is left to do"]
     assert (out / "metrics.jsonl").read_bytes() == before
 
 
