@@ -143,6 +143,18 @@ def ipc(path: Path, schema: pa.Schema) -> Iterator[pa.ipc.RecordBatchFileWriter]
         yield writer
 
 
+@contextmanager
+def usual_mode(path: Path) -> Iterator[None]:
+    """Gives a file that the block writes the mode of any new file, as the umask has it.
+
+    For writers that make their file readable by nobody else, as safetensors does.
+    """
+    path.touch()
+    mode = path.stat().st_mode
+    yield
+    path.chmod(mode)
+
+
 def sha256(path: Path) -> str:
     """SHA-256 of a file, in hex."""
     with path.open("rb") as file:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from codeflow.commands import sentence
 from codeflow.commands.export import encoder_of, need_torch
 from codeflow.errors import EXIT_INCOMPLETE, EXIT_OK, DataError, UsageError
+from codeflow.progress import encodable
 
 if TYPE_CHECKING:
     from codeflow.loopcoder.trained import Trained
@@ -113,7 +114,7 @@ def _generate(parsed: argparse.Namespace) -> int:
     model = found.model("cuda" if torch.cuda.is_available() else "cpu")
     (new,) = generate(model, [prompt], most, sampling, stops)
     text = encoder.decode(new)
-    sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
+    sys.stdout.write(encodable(sys.stdout, text if text.endswith("\n") else f"{text}\n"))
     if len(new) == most:
         print(f"stopped after {most} tokens, before its end", file=sys.stderr)
     if triple is not None and parsed.check:

@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from codeflow.errors import CodeflowError, DataError
+from codeflow.files import usual_mode
 from codeflow.loopcoder.optim import Optimizer
 from codeflow.loopcoder.parallel import World, inner, local, shard_range
 
@@ -126,7 +127,8 @@ class Saver:
 
     def _write_mine(self, part: Path, taken: Snapshot) -> None:
         path = part / f"rank-{self.world.rank:05}.safetensors"
-        save_file(dict(taken.tensors), path)
+        with usual_mode(path):
+            save_file(dict(taken.tensors), path)
         with path.open("rb+") as file:
             os.fsync(file.fileno())
         entry = {"bytes": path.stat().st_size, "sha256": _sha256(path)}

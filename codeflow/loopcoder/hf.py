@@ -30,6 +30,7 @@ from torch import Tensor
 
 from codeflow.config import from_mapping
 from codeflow.errors import CodeflowError, DataError, UsageError
+from codeflow.files import usual_mode
 from codeflow.loopcoder.config import Compute, ModelConfig
 from codeflow.loopcoder.model import LoopCoder, build
 
@@ -79,10 +80,12 @@ def export(
         raise UsageError(f"{tokenizer}: no such tokenizer file")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        outer = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     except OSError as error:
         raise CodeflowError(f"{target}: cannot be written: {error}") from None
+    part = outer / "files"  # made by mkdir, so that the umask decides its mode
     try:
+        part.mkdir()
         _write_tensors(model, part, shard_bytes)
         _write_json(part / "config.json", _hf_config(model, eos_token_ids))
         if tokenizer is not None:
@@ -92,12 +95,11 @@ def export(
             )
         if about:
             _write_json(part / ABOUT, about)
-        part.chmod(0o755)  # mkdtemp's 0700 would follow it to the target
         os.replace(part, target)
     except (OSError, SafetensorError) as error:
         raise CodeflowError(f"{target}: export failed, nothing was written: {error}") from None
     finally:
-        shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(outer, ignore_errors=True)
     return target
 
 
@@ -127,7 +129,8 @@ def _write_tensors(model: LoopCoder, folder: Path, shard_bytes: int) -> None:
     for number, names in enumerate(shards, 1):
         file = f"model-{number:05}-of-{len(shards):05}.safetensors"
         content = {name: tensors[name].contiguous().cpu() for name in names}
-        save_file(content, folder / file, metadata={"format": "pt"})
+        with usual_mode(folder / file):
+            save_file(content, folder / file, metadata={"format": "pt"})
         weight_map |= dict.fromkeys(names, file)
     total = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
     _write_json(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": weight_map})

@@ -176,7 +176,12 @@ class Training:
         self.parent = meta["parent"]
         self.bad_steps, self.bad_in_a_row, self.empty_steps = meta["bad_steps"]
         self.outcome = replace(self.outcome, loss=float(meta["loss"]))
-        self._progress(f"going on from {path.name}")
+        done = self.step >= self.recipe.schedule.steps
+        self._progress(
+            f"{self.out}: complete with {path.name}; nothing is left to do"
+            if done
+            else f"going on from {path.name}"
+        )
 
     def _start_from_parent(self) -> dict[str, Any]:
         """Takes a parent's weights; for a fold, the losses before and after."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import re
 import shutil
@@ -129,6 +130,17 @@ def test_a_text_is_continued(
     first = encoder.decode(ids[len(prompt) :][:1])
     assert command("generate", checkpoint, "--prompt", text, "--stop", first) == 0
     assert capsys.readouterr().out == "\n"
+
+
+def test_a_stream_that_cannot_hold_the_text_gets_escapes(
+    made: Path, command: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr("sys.stdout", stream)
+    monkeypatch.setattr(Encoder, "decode", lambda self, ids: "caf\u00e9 \u2014")
+    assert command("generate", made / "runs/one", "--prompt", "x", "--max-tokens", 3) == 0
+    stream.seek(0)
+    assert stream.read() == "caf\\xe9 \\u2014\n"
 
 
 def reply_of(triple: Triple, rendering: str, encoder: Encoder) -> list[int]:

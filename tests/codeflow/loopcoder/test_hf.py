@@ -1,6 +1,7 @@
 """The Hugging Face folder: what is in it, read back to the bit, and damage named in one line."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -103,6 +104,23 @@ def test_an_existing_folder_is_not_overwritten(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no such tokenizer"):
         export(random_model(), tmp_path / "other", tokenizer=tmp_path / "none.json")
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def test_what_is_written_is_readable_as_the_umask_has_it(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_text("{}")
+    before = os.umask(0o026)
+    try:
+        folder = export(random_model(), tmp_path / "out", tokenizer=tmp_path / "tokenizer.json")
+    finally:
+        os.umask(before)
+    assert folder.stat().st_mode & 0o777 == 0o751
+    assert {p.name: p.stat().st_mode & 0o777 for p in folder.iterdir()} == {
+        "config.json": 0o640,
+        "model-00001-of-00001.safetensors": 0o640,
+        "model.safetensors.index.json": 0o640,
+        "tokenizer.json": 0o640,
+        "tokenizer_config.json": 0o640,
+    }
 
 
 def test_a_failed_export_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

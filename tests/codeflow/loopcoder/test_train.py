@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import resource
 import signal
 from pathlib import Path
@@ -142,8 +143,21 @@ def test_finished_run_does_nothing_and_keeps_few_checkpoints(folder: Path, tmp_p
         "step-00000007",
     ]
     before = (out / "metrics.jsonl").read_bytes()
-    assert run(recipe, folder, out) == first
+    said: list[str] = []
+    assert run(recipe, folder, out, progress=said.append) == first
+    assert said == [f"{out}: complete with step-00000007; nothing is left to do"]
     assert (out / "metrics.jsonl").read_bytes() == before
+
+
+def test_a_checkpoint_is_readable_as_the_umask_has_it(folder: Path, tmp_path: Path) -> None:
+    before = os.umask(0o026)
+    try:
+        last = run(small(1), folder, tmp_path / "out").checkpoint
+    finally:
+        os.umask(before)
+    assert last.stat().st_mode & 0o777 == 0o751
+    modes = {p.name: p.stat().st_mode & 0o777 for p in last.iterdir()}
+    assert modes == {"meta.json": 0o640, "rank-00000.safetensors": 0o640}
 
 
 def test_metrics_lines_torn_or_ahead_are_dropped(folder: Path, tmp_path: Path) -> None:
