@@ -125,7 +125,23 @@ def _dedup(parsed: argparse.Namespace) -> int:
             return config
         return replace(config, threshold=parsed.threshold)
 
-    return _again(parsed, "dedup", change)
+    status = _again(parsed, "dedup", change)
+    if not parsed.json:
+        _show_curve(parsed.dir)
+    return status
+
+
+def _show_curve(folder: Path) -> None:
+    """How likely the bands of signatures are to find a pair, by its similarity."""
+    from codeflow.stages.chain import stored
+
+    record = stored(folder, "dedup")
+    curve = record.figures.get("curve") if record is not None else None
+    if curve:
+        print("\nPairs found, by Jaccard similarity")
+        for similarity, found in curve:
+            if round(100 * similarity) % 10 == 0:
+                print(f"  {similarity:.1f}  {found:6.1%}  {'#' * round(40 * found)}")
 
 
 def _mix(parsed: argparse.Namespace) -> int:
