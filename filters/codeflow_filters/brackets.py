@@ -30,6 +30,7 @@ _SILENT: Final = re.compile(
     re.DOTALL,
 )
 _MARK: Final = b"\n\n*/"
+_HASH: Final = re.compile(rb"^[ \t]*#", re.MULTILINE)
 _DIRECTIVE: Final = re.compile(rb"^[ \t]*#(?:[^\n\\]|\\.)*", re.DOTALL | re.MULTILINE)
 _CONDITIONAL: Final = re.compile(
     rb"^[ \t]*#[ \t]*(if|ifdef|ifndef|elif|elifdef|elifndef|else|endif)\b((?:[^\n\\]|\\.)*)",
@@ -84,10 +85,10 @@ def lines_stay_balanced(old: bytes, new: bytes) -> bool:
     lines = [side[start : len(side) - tail] for side in (old, new)]
     if old[start - 2 : start] == b"\\\n" or in_comment(old, start):
         return False
-    if any(mark in side for side in lines for mark in (b"#", b"/*", b"*/", b"\\\n", b'R"')):
+    if any(b"\\\n" in side + b"\n" or b'R"' in side or _HASH.search(side) for side in lines):
         return False
-    before, after = (_count(_SILENT.sub(b" ", side)) for side in lines)
-    return before == after
+    before, after = (_count(_SILENT.sub(b" ", side + _MARK), marks=1) for side in lines)
+    return before == after and before.comments == 0
 
 
 def has_open_macro(text: bytes) -> bool:

@@ -141,8 +141,10 @@ def sections(triple: Triple) -> Iterator[tuple[FileChange, str]]:
 
 
 def _mean(lines: list[str]) -> float:
-    """Characters a line, of lines with their `+`; 0 for a few lines."""
-    return (sum(map(len, lines)) / len(lines)) - 1 if len(lines) >= _MEAN_LINES else 0.0
+    """Characters a line without blanks at its end, of lines with their `+`; 0 for a few lines."""
+    if len(lines) < _MEAN_LINES:
+        return 0.0
+    return sum(len(line.rstrip()) for line in lines) / len(lines) - 1
 
 
 def _runs(data: bytes, table: bytes, least: int) -> Iterator[bytes]:

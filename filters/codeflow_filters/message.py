@@ -38,6 +38,7 @@ _WIP: Final = re.compile(
     r"|do not merge\b|checkpoint\W*\Z)",
     re.IGNORECASE,
 )
+_MERGED: Final = re.compile(r"\(#\d+\)\s*\Z")
 _WIP_LATER: Final = re.compile(r"[\[(]wip[\])]|\bwip\W*\Z", re.IGNORECASE)
 
 _VERSION: Final = (
@@ -50,14 +51,14 @@ _NAMED_VERSION: Final = re.compile(
 )  # 1.2.3, express 4.0, grep-regex-0.1.7
 _ANY_VERSION: Final = re.compile(rf"(?<![\w.]){_VERSION}(?![\w])", re.IGNORECASE)
 _RELEASE_WORDS: Final = frozenset(
-    """a actually advance again and back begin beginning bump bumped bumping bumps candidate change
-    changed changelog changes chore commit cut cutting date dev development entry final finalize
-    for go goes history in increase increment incremented is it iteration its just latest let lib
-    library major mark master minor module new news next now number numbers of one only package
-    patch pom post pre prepare prepared prepares preparing project publish push pushed ready
-    release released releases releasing roll s set setting snapshot stable start started starting
-    starts string tag tagging the this to towards up update updated updates updating upgrade
-    version versions we with""".split()  # noqa: SIM905
+    """a actually add added adds advance again and back begin beginning bump bumped bumping bumps
+    candidate change changed changelog changes chore commit cut cutting date dev development
+    entry final finalize for go goes history in increase increment incremented is it iteration
+    its just latest let lib library major mark master minor module new news next now number
+    numbers of one only package patch pom post pre prepare prepared prepares preparing project
+    publish push pushed ready release released releases releasing roll s set setting snapshot
+    stable start started starting starts string tag tagging the this to towards up update
+    updated updates updating upgrade version versions we with""".split()  # noqa: SIM905
 )
 _OF_RELEASE: Final = frozenset("release released releases releasing version versions".split())  # noqa: SIM905
 
@@ -71,6 +72,11 @@ _ONE_TO: Final = re.compile(
     rf"\W*(?:(?:bump|bumped|upgrade|upgraded|update|updated|pin)s? )?"
     rf"(?:[\w.@/+-]+ (?:dep|dependency|version|module|action|submodule)? ?)?"
     rf"(?:to |-> ?|=> ?|[@=~^><]+ ?)?(?:version )?(?:\S+@)?[~^]?{_VERSION}\W*",
+    re.IGNORECASE,
+)
+_ONE_DEPENDENCY: Final = re.compile(
+    rf"(?:now )?(?:depends? on|requires?) [\w.@/+-]+ *(?:[~^]|[<>=]=?)? *{_VERSION}\W*"
+    r"|(?:bump|update|upgrade)[sd]? [\w.@/+-]+ dep(?:s|endency|endencies)?\W*",
     re.IGNORECASE,
 )
 _DEPENDENCY: Final = re.compile(r"(?:dev)?-?dep(?:s|endenc(?:y|ies))?", re.IGNORECASE)
@@ -141,7 +147,9 @@ class Message:
 
     def _reason(self, text: str) -> str | None:
         line = title(text)
-        if _WIP.match(line) or _WIP_LATER.search(line):
+        first = text.strip().partition("\n")[0]
+        merged = _MERGED.search(first)  # squashed: it was done when it was merged
+        if (_WIP.match(line) or _WIP_LATER.search(line)) and not merged:
             return "wip"
         if is_version_bump(line):
             return "version-bump"
@@ -176,7 +184,11 @@ def _without_prefix(line: str) -> str:
 
 def is_version_bump(line: str) -> bool:
     """Whether a subject tells of a new version number and of nothing else."""
-    line = _without_prefix(line)
+    # both: "chore: 1.2" says what the prefix does not, "Bump version: 1.1 -> 1.2" with it
+    return _tells_of_version(_without_prefix(line)) or _tells_of_version(line)
+
+
+def _tells_of_version(line: str) -> bool:
     if _NAMED_VERSION.fullmatch(line) or "[maven-release-plugin]" in line:
         return True
     rest, versions = _ANY_VERSION.subn(" ", line)
@@ -189,7 +201,7 @@ def is_version_bump(line: str) -> bool:
 def is_dependency_bump(line: str) -> bool:
     """Whether a subject tells of new versions of dependencies and of nothing else."""
     rest = _without_prefix(line)
-    if _FROM_TO.fullmatch(rest) or _ONE_TO.fullmatch(rest):
+    if any(known.fullmatch(rest) for known in (_FROM_TO, _ONE_TO, _ONE_DEPENDENCY)):
         return True
     words = [word.lower() for word in _WORD.findall(line)]
     other = [word for word in words if not _DEPENDENCY.fullmatch(word)]

@@ -15,7 +15,8 @@ from typing import Final
 # Sure forms, for messages of which nothing says that they are a merge's.
 _MERGE: Final = re.compile(
     r"\W*(?:(?:Auto|Rollup) merge of |Merged? (?:pull request|PR|branch|branches|tag|commit|commits"
-    r"|remote|remote-tracking|changes|upstream|master|main|trunk|from|in|with|origin|https?:)\b)"
+    r"|remote|remote-tracking|changes|upstream|master|main|trunk|from|in(?! place\b)|with|origin"
+    r"|https?:)\b)"
     r"|\W*(?:merged?|merging)\W*\Z",
     re.IGNORECASE,
 )

@@ -179,6 +179,7 @@ def rules() -> tuple[Rule, ...]:
 
 
 _KNOWN: dict[str, list[Finding]] = {}
+_EMULATED: Final = b"devstoreaccount1"  # of Azure's emulator, whose one key its manual prints
 _MOST_KNOWN: Final = 1 << 16
 
 
@@ -222,6 +223,8 @@ def _look(rule: Rule, data: bytes, starts: list[int]) -> Iterator[Finding]:
             following = starts[number + 1] if number + 1 < len(starts) else len(data)
             stop, done = min(at + PIECE_BYTES, following), following
         piece = data[start:stop]
+        if _EMULATED in piece:
+            continue
         if rule.several_lines:
             piece = _BETWEEN_LINES.sub(b"\n", piece)
         if any(real(value) for value in _values(rule.detector, piece.decode(errors="replace"))):

@@ -38,6 +38,15 @@ _HASHES: Final = re.compile(rb"#[^\n]*")
 _BOTH: Final = re.compile(rb"#[^\n]*|//[^\n]*|/\*.*?(?:\*/|\Z)", re.DOTALL)
 
 
+_HASH: Final = re.compile(rb"^[ \t]*#", re.MULTILINE)
+# Comments are words, too, and are left out afterwards, so that one that does not end is seen.
+_WORDS: Final = re.compile(
+    rb"//[^\n]*|/\*.*?\*/|/\*.*\Z|\"(?:[^\"\\\n]|\\.)*\"?|'(?:[^'\\\n]|\\.)*'?"
+    rb"|[A-Za-z0-9_$\x80-\xff.]+|(?:(?!/[/*])[^\sA-Za-z0-9_$\x80-\xff.\"'])+",
+    re.DOTALL,
+)
+
+
 @dataclass(frozen=True)
 class Trivial:
     """Drops a triple whose files differ in white space and comments only.
@@ -114,6 +123,28 @@ def looks_trivial(language: str, old: bytes, new: bytes) -> bool:
     return before == after
 
 
+def same_words(old: bytes, new: bytes) -> bool | None:
+    """Whether the changed lines of C or C++ hold the same words, numbers, literals and runs of
+    signs; None where what is before or in them reaches over a line end.
+
+    White space and comments only part words there, but for directives, which end with their line.
+    """
+    start, end = difference(old, new)
+    start = old.rfind(b"\n", 0, start) + 1
+    line_end = old.find(b"\n", len(old) - end)
+    tail = len(old) - line_end if line_end >= 0 else 0
+    if old[start - 2 : start] == b"\\\n" or in_comment(old, start):
+        return None
+    lines = [side[start : len(side) - tail] for side in (old, new)]
+    if any(b"\\\n" in side + b"\n" or b'R"' in side or _HASH.search(side) for side in lines):
+        return None
+    words = [_WORDS.findall(side) for side in lines]
+    if any(word[:2] == b"/*" and word[-2:] != b"*/" for side in words for word in side):
+        return None  # a comment that does not end
+    before, after = ([w for w in side if w[:2] not in (b"//", b"/*")] for side in words)
+    return before == after
+
+
 def is_trivial(language: str, old: bytes, new: bytes, limits: Limits) -> bool:
     """Whether both sides have the same tokens and structure.
 
@@ -121,6 +152,8 @@ def is_trivial(language: str, old: bytes, new: bytes, limits: Limits) -> bool:
     has them at the same places has in common with the rest; else by full parses.
     """
     grammar = GRAMMARS[language]
+    if grammar.macros and (same := same_words(old, new)) is not None:
+        return same
     items = changed_items(old, new) if grammar.anchored else None
     if (
         items is not None

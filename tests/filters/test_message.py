@@ -140,3 +140,23 @@ def test_titles_lose_the_numbers_of_pull_requests() -> None:
 def test_words_outside_the_list_make_it_no_bump(line: str) -> None:
     assert not is_version_bump(line)
     assert not is_dependency_bump(line)
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        # found by hand in real histories, on either side
+        ("Bump version: 4.2.0rc1 → 4.2.0rc2", "version-bump"),
+        ("add 1.1.3 release date to changes", "version-bump"),
+        ("update connect dep", "dependency-bump"),
+        ("Now depends on kombu 3.0.6", "dependency-bump"),
+        ("WIP: Forget parent meta when forgetting a chain (#5095)", None),
+        ("WIP: Forget parent meta when forgetting a chain", "wip"),
+        ("merge in place the apps beat schedule in the default Schedule class", None),
+        ("Merge in changes", "merge"),
+        ("Update connect dependency handling for sessions", None),
+        ("Now depends on the order of the arguments", None),
+    ],
+)
+def test_messages_that_were_misjudged_once(message: str, reason: str | None) -> None:
+    assert Message()(triple(messages=[message])).reason == reason
