@@ -141,6 +141,8 @@ def _text_prompt(parsed: argparse.Namespace, encoder: Encoder) -> list[int]:
             text = parsed.prompt_file.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"{parsed.prompt_file}: cannot be read as text: {error}") from None
+    elif any("\ud800" <= c <= "\udfff" for c in text):  # what Python makes of other bytes
+        raise UsageError("--prompt is not UTF-8; give text that is")
     if not text:
         raise UsageError("the prompt is empty; give at least one character")
     ids: list[int] = encoder.encode([text])[0].tolist()

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -27,9 +28,23 @@ from codeflow.loopcoder import recipe as recipes
 from codeflow.loopcoder.attention import Documents
 from codeflow.loopcoder.loss import next_tokens
 from codeflow.loopcoder.parallel import World
-from codeflow.loopcoder.shards import Row, Source
+from codeflow.loopcoder.shards import Row, Source, check_vocabulary, open_sources
 
+Sources = tuple[Source, ...]
 _AHEAD = 2  # steps read ahead of the one that is computed, beyond one a worker
+
+
+def sources_of(recipe: recipes.Recipe, data_dir: Path) -> tuple[Sources, Sources]:
+    """What a recipe trains on, and what is held out of it (nothing when it validates never).
+
+    Raises UsageError when shards, tokenizer, model and recipe do not belong together.
+    """
+    names, length = tuple(recipe.data.sources), recipe.batch.sequence_tokens
+    train = open_sources(data_dir, names, "train", length, recipe.data.tokenizer)
+    check_vocabulary(train, recipe.model.config.vocab_size)
+    if not recipe.validation.every_steps:
+        return train, ()
+    return train, open_sources(data_dir, names, "validation", length, train[0].tokenizer)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ chunks, which bounds the scores that exist at a time to chunk x context.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -20,6 +21,8 @@ from codeflow.loopcoder.config import ModelConfig
 from codeflow.loopcoder.model import KeyValue, Layer, LoopCoder, mix
 
 CHUNK_TOKENS = 512
+_ROWS = 1 << 20  # seeds of rows lie side by side
+_SEEDS = (1 << 63) // _ROWS
 
 
 class Cache:
@@ -160,14 +163,17 @@ class Sampling:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.temperature < 0:
-            raise UsageError(f"temperature {self.temperature}: must not be negative")
+        if not 0 <= self.temperature < math.inf:
+            raise UsageError(f"temperature {self.temperature}: must be 0 or a positive number")
         if not 0 < self.top_p <= 1:
             raise UsageError(f"top-p {self.top_p}: must be above 0 and at most 1")
+        if abs(self.seed) >= _SEEDS:
+            raise UsageError(f"seed {self.seed}: must be below {_SEEDS:,}")
 
     def distribution(self, logits: Tensor) -> Tensor:
         """(V,) logits to the (V,) probabilities that are drawn from; temperature above 0."""
-        probabilities = (logits.float() / self.temperature).softmax(-1)
+        below = (logits - logits.max()).double()  # so that no temperature overflows the largest
+        probabilities = (below / self.temperature).softmax(-1).float()
         ordered, order = probabilities.sort(descending=True, stable=True)
         dropped = ordered.cumsum(0) - ordered >= self.top_p
         probabilities[order[dropped]] = 0.0
@@ -204,7 +210,7 @@ def generate(
     device = model.lm_head.weight.device
     cache = Cache(model, len(prompts), max(map(len, prompts)) + max_new_tokens)
     generators = [
-        torch.Generator().manual_seed((sampling.seed << 20) + row) for row in range(len(prompts))
+        torch.Generator().manual_seed(sampling.seed * _ROWS + row) for row in range(len(prompts))
     ]
     new: list[list[int]] = [[] for _ in prompts]
     alive = [True] * len(prompts)

@@ -9,6 +9,7 @@ some 10% more; no GPU has confirmed it.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +20,13 @@ from codeflow.loopcoder import metrics
 from codeflow.loopcoder import recipe as recipes
 from codeflow.loopcoder.checkpoint import latest
 from codeflow.loopcoder.config import ModelConfig
+from codeflow.loopcoder.data import sources_of
 from codeflow.loopcoder.model import build
 from codeflow.loopcoder.optim import is_layer_matrix
 from codeflow.loopcoder.shards import missing, open_sources
 
 _FLOAT32 = 4
+_LATER_LAYER = re.compile(r"\.[1-9]\d*\.")  # in the names of what layers and gates have
 _GPU_BYTES = 80e9  # of the GPUs that most clusters have
 
 
@@ -47,7 +50,7 @@ def dry_run(recipe: recipes.Recipe, data: Path, out: Path | None) -> DryRun:
     memory = memory_bytes(recipe)
     per_step = batch.rows_per_step * batch.sequence_tokens
     flops = metrics.step_flops(config, batch.sequence_tokens, recipe.tokens)
-    layers = [f"  {n}  {list(s)}" for n, s in shapes.items() if ".layers." not in n or ".0." in n]
+    layers = [f"  {n}  {list(s)}" for n, s in shapes.items() if not _LATER_LAYER.search(n)]
     hidden = [batch.micro_batch_rows, batch.sequence_tokens, config.hidden_size]
     lines = [
         f"{recipe.name}: {recipe.about}" if recipe.about else recipe.name,
@@ -106,10 +109,15 @@ def _data(recipe: recipes.Recipe, data: Path, problems: list[str]) -> list[str]:
             length, tokenizer = recipe.batch.sequence_tokens, recipe.data.tokenizer
             (source,) = open_sources(data, (name,), "train", length, tokenizer)
             held = len(source) * length
-            lines.append(f"{line}, {tokens / held:.2f} epochs of {held:,}")
+            line = f"{line}, {tokens / held:.2f} epochs of {held:,}"
         except CodeflowError as error:
             problems.append(str(error))
-            lines.append(line)
+        lines.append(line)
+    if not absent and not problems:
+        try:
+            sources_of(recipe, data)
+        except CodeflowError as error:
+            problems.append(str(error))
     return lines
 
 

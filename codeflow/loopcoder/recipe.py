@@ -7,6 +7,7 @@ is refused. How a run is watched, saved and spread over processes (`parallel`, `
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,14 +22,14 @@ RESULT: Final = ("seed", "model", "compute", "data", "batch", "optimizer", "sche
 
 def _positive(table: str, **values: float) -> None:
     for name, value in values.items():
-        if value <= 0:
-            raise UsageError(f"recipe: {table}.{name} = {value}: must be positive")
+        if not 0 < value < math.inf:
+            raise UsageError(f"recipe: {table}.{name} = {value}: must be positive and finite")
 
 
 def _not_negative(table: str, **values: float) -> None:
     for name, value in values.items():
-        if value < 0:
-            raise UsageError(f"recipe: {table}.{name} = {value}: must not be negative")
+        if not 0 <= value < math.inf:
+            raise UsageError(f"recipe: {table}.{name} = {value}: must be 0 or more, and finite")
 
 
 def _one_of(table: str, name: str, value: str, known: tuple[str, ...]) -> None:
@@ -66,8 +67,11 @@ class Data:
         _one_of("data", "order", self.order, ("random", "curriculum"))
         _positive("data", phases=self.phases)
         for name, share in self.sources.items():
-            if isinstance(share, bool) or not isinstance(share, (int, float)) or not share > 0:
-                raise UsageError(f"recipe: data.sources.{name} = {share!r}: must be positive")
+            number = isinstance(share, (int, float)) and not isinstance(share, bool)
+            if not number or not 0 < share < math.inf:
+                raise UsageError(
+                    f"recipe: data.sources.{name} = {share!r}: must be positive and finite"
+                )
 
 
 @dataclass(frozen=True)
@@ -221,6 +225,8 @@ class Recipe:
     guard: Guard = field(default_factory=Guard)
 
     def __post_init__(self) -> None:
+        if not -(1 << 63) <= self.seed < 1 << 63:
+            raise UsageError(f"recipe: seed = {self.seed}: must fit in 64 bits")
         if not self.data.sources:
             raise UsageError("recipe: data.sources is empty: name a folder of DIR/tokens")
         config = self.model.config

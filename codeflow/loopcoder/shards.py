@@ -25,7 +25,7 @@ from codeflow.errors import DataError, UsageError
 
 METADATA: Final = b"codeflow.tokens"
 VERSION: Final = 1
-_KEYS: Final = ("length", "tokenizer", "rendering", "dataset")
+_KEYS: Final = ("length", "tokenizer", "vocab_size", "rendering", "dataset")
 REQUIRED: Final = ("input_ids", "doc_lengths", "run_lengths", "run_weights")
 
 
@@ -188,6 +188,18 @@ def open_sources(
                 f"{source.folder}: made with tokenizer {source.tokenizer}, this run needs {wanted}"
             )
     return sources
+
+
+def check_vocabulary(sources: tuple[Source, ...], vocab_size: int) -> None:
+    """Raises UsageError when a tokenizer has more tokens than the model has."""
+    for source in sources:
+        has = max(file.metadata["vocab_size"] for file in source.files)
+        if has > vocab_size:
+            raise UsageError(
+                f"{source.folder}: its tokenizer has {has:,} tokens, the recipe's model "
+                f"{vocab_size:,}: set model.overrides.vocab_size = {has}, or run codeflow tokenize "
+                "with a smaller tokenizer"
+            )
 
 
 def missing(data: Path, names: tuple[str, ...]) -> list[str]:

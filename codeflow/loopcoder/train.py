@@ -32,7 +32,7 @@ from codeflow.loopcoder import recipe as recipes
 from codeflow.loopcoder.optim import Optimizer, learning_rate
 from codeflow.loopcoder.outcome import Outcome, Result, explained, last_of
 from codeflow.loopcoder.parallel import World, accumulating, inner, joined, local, make_model
-from codeflow.loopcoder.shards import Source, data_hash, open_sources
+from codeflow.loopcoder.shards import data_hash
 from codeflow.loopcoder.trained import keep_tokenizer
 from codeflow.loopcoder.validation import validate
 from codeflow.process import keep_pages
@@ -101,15 +101,10 @@ class Training:
             )
         self.recipe, self.out, self.world = recipe, out, world
         self._progress = progress if world.first else lambda line: None
-        names = tuple(recipe.data.sources)
-        length, tokenizer = batch.sequence_tokens, recipe.data.tokenizer
-        self.sources = open_sources(data_dir, names, "train", length, tokenizer)
+        self.sources, self.held_out = data.sources_of(recipe, data_dir)
         self.tokenizer = self.sources[0].tokenizer
-        self.held_out: tuple[Source, ...] = ()
-        if recipe.validation.every_steps:
-            self.held_out = open_sources(data_dir, names, "validation", length, self.tokenizer)
         self.step = 0
-        self.position = data.Position((0,) * len(names))
+        self.position = data.Position((0,) * len(self.sources))
         self.bad_steps, self.bad_in_a_row, self.empty_steps = 0, 0, 0
         self.outcome = Outcome(math.nan, math.nan, 0.0, 0.0, "good")
         self._rest: verify.Fingerprint | None = None

@@ -1,10 +1,18 @@
-"""What `--until tokens` makes of a dataset: the `[tokens]` table."""
+"""What `--until tokens` makes of a dataset: the `[tokens]` table.
+
+It is checked when it is read, since the stage comes after hours of mining.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from codeflow.errors import UsageError
+from codeflow.tokens.document import SPECIAL
+from codeflow.tokens.render import RENDERINGS
+
+LEAST_LENGTH = 64
+LEAST_VOCABULARY = 256 + len(SPECIAL)
 
 
 @dataclass(frozen=True)
@@ -26,3 +34,12 @@ class TokensConfig:
     def __post_init__(self) -> None:
         if not self.renderings:
             raise UsageError("tokens.renderings: name one or more")
+        for name in self.renderings:
+            if name not in RENDERINGS:
+                raise UsageError(f"tokens.renderings: {name!r}: choose of {', '.join(RENDERINGS)}")
+        if self.length < LEAST_LENGTH:
+            raise UsageError(f"tokens.length = {self.length}: give {LEAST_LENGTH} or more")
+        if self.vocab_size < LEAST_VOCABULARY:
+            raise UsageError(
+                f"tokens.vocab_size = {self.vocab_size}: give {LEAST_VOCABULARY} or more"
+            )

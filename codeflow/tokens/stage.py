@@ -21,6 +21,7 @@ from codeflow import dataset as datasets
 from codeflow import files
 from codeflow.dataset import Dataset
 from codeflow.errors import DataError, UsageError
+from codeflow.tokens.config import LEAST_LENGTH
 from codeflow.tokens.document import END_OF_TEXT, Document
 from codeflow.tokens.fit import Fitter
 from codeflow.tokens.order import OrderedTriples
@@ -34,7 +35,6 @@ from codeflow.triple import Triple
 
 RECORD = "tokens.json"
 TOKENIZER = "tokenizer.json"
-_LEAST_LENGTH = 64
 _CHECKED_TEXTS = 256
 _CHECKED_CHARS = 1 << 12
 
@@ -85,8 +85,8 @@ def tokenize(
     """
     if rendering not in RENDERINGS:
         raise UsageError(f"rendering {rendering!r}: choose one of {', '.join(RENDERINGS)}")
-    if length < _LEAST_LENGTH:
-        raise UsageError(f"length {length}: give {_LEAST_LENGTH} tokens or more")
+    if length < LEAST_LENGTH:
+        raise UsageError(f"length {length}: give {LEAST_LENGTH} tokens or more")
     if long not in ("cut", "drop"):
         raise UsageError(f"long {long!r}: choose cut or drop")
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):

@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from codeflow.errors import UsageError
+from codeflow.tokens.config import LEAST_VOCABULARY
 from codeflow.tokens.document import SPECIAL
 
 Ids = npt.NDArray[np.uint32]
@@ -65,9 +66,8 @@ def train(texts: Iterable[str], vocab_size: int) -> str:
     """
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-    least = 256 + len(SPECIAL)
-    if vocab_size < least:
-        raise UsageError(f"vocabulary of {vocab_size}: give {least} or more")
+    if vocab_size < LEAST_VOCABULARY:
+        raise UsageError(f"vocabulary of {vocab_size}: give {LEAST_VOCABULARY} or more")
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [

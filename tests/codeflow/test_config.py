@@ -126,3 +126,15 @@ def test_the_order_of_kinds_is_no_other_configuration() -> None:
     assert one == other == MineConfig()
     assert stage_hash(as_mapping(one)) == stage_hash(as_mapping(other))
     assert MineConfig(kinds=("commit",)) != one
+
+
+@pytest.mark.parametrize(
+    "line", ['renderings = ["diffs"]', "renderings = []", "length = 63", "vocab_size = 263"]
+)
+def test_a_wrong_table_of_tokens_is_named_before_anything_is_mined(
+    tmp_path: Path, line: str
+) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text(f"[tokens]\n{line}\n")
+    with pytest.raises(UsageError, match=f"tokens.{line.split()[0]}"):
+        read_settings(file)

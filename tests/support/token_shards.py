@@ -15,9 +15,13 @@ Document = tuple[list[int], list[float], str, str]
 
 
 def write_shard(
-    path: Path, rows: Sequence[Sequence[Document]], tokenizer: str = "t0", batch_rows: int = 5
+    path: Path,
+    rows: Sequence[Sequence[Document]],
+    tokenizer: str = "t0",
+    batch_rows: int = 5,
+    vocab_size: int = 32,
 ) -> Path:
-    """One file; a row is the documents that fill it."""
+    """One file; a row is the documents that fill it. `vocab_size` is what it says of itself."""
     tokens = sum(len(document[0]) for document in rows[0])
     schema = pa.schema(
         [
@@ -35,7 +39,7 @@ def write_shard(
                     "version": 1,
                     "length": tokens,
                     "tokenizer": tokenizer,
-                    "vocab_size": 1000,
+                    "vocab_size": vocab_size,
                     "rendering": "made-up",
                     "dataset": "d0",
                 }

@@ -88,6 +88,11 @@ def beyond_the_vocabulary(folder: Path) -> None:
         write_shard(path, random_rows(4, TOKENS, 2 * VOCAB, 0))
 
 
+def larger_tokenizer(folder: Path) -> None:
+    for path in (folder / "tokens/a").glob("train-*"):
+        write_shard(path, random_rows(4, TOKENS, VOCAB, 0), vocab_size=VOCAB + 1)
+
+
 def no_run_folder(folder: Path) -> None:
     (folder.parent / "out").write_text("a file")
 
@@ -100,6 +105,7 @@ def no_run_folder(folder: Path) -> None:
         (truncated, 1, "train-00001-of-00002.arrow: truncated or damaged shard"),
         (no_folder, 2, "no token folders b in"),
         (beyond_the_vocabulary, 1, "the model's vocabulary ends at 32: set model.overrides"),
+        (larger_tokenizer, 2, "a: its tokenizer has 33 tokens, the recipe's model 32: set model"),
         (no_run_folder, 1, "out: cannot be written or read"),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",

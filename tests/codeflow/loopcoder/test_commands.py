@@ -237,6 +237,7 @@ def test_a_prompt_is_a_document_up_to_its_reply(made: Path) -> None:
         (("runs/one", "--triple", "zz", "--data", "."), DataError, "no triple whose id starts"),
         (("runs/one", "--triple", "0", "--data", "runs"), CodeflowError, "runs"),
         (("runs/one", "--prompt", "x", "--stop", "no token"), UsageError, "--stop 'no token': is"),
+        (("runs/one", "--prompt", "caf\udce9"), UsageError, "--prompt is not UTF-8"),
         (("runs/one", "--prompt", "x", "--top-p", "2"), UsageError, "top-p 2.0"),
         (("runs/one", "--prompt", "x", "--max-tokens", "0"), UsageError, "give 1 or more"),
         (("runs/one", "--prompt", "x", "--max-tokens", "999999"), UsageError, "131072 positions"),

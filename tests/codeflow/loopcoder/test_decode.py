@@ -1,5 +1,6 @@
 """Decoding with a cache equals the full forward pass at every position."""
 
+import math
 from itertools import pairwise
 
 import pytest
@@ -153,7 +154,18 @@ def test_a_wrong_prompt_is_named(prompts: list[list[int]], count: int, message: 
 
 
 def test_wrong_sampling_is_named() -> None:
-    with pytest.raises(UsageError, match="temperature"):
-        Sampling(temperature=-1)
+    for temperature in (-1, math.nan, math.inf):
+        with pytest.raises(UsageError, match="temperature"):
+            Sampling(temperature=temperature)
+    for seed in (1 << 43, -(1 << 43)):
+        with pytest.raises(UsageError, match="seed"):
+            Sampling(seed=seed)
     with pytest.raises(UsageError, match="top-p"):
         Sampling(top_p=0)
+
+
+@pytest.mark.parametrize("seed", [(1 << 43) - 1, 1 - (1 << 43)])
+def test_the_lowest_temperature_is_the_likeliest_token(seed: int) -> None:
+    model, prompts = random_model(), [[1, 2, 3], [4, 5]]
+    lowest = Sampling(temperature=5e-324, seed=seed)
+    assert generate(model, prompts, 5, lowest) == generate(model, prompts, 5)

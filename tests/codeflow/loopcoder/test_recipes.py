@@ -5,18 +5,20 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import re
 from pathlib import Path
 
 import pytest
 
-from codeflow.errors import UsageError
+from codeflow.errors import CodeflowError, UsageError
 from codeflow.loopcoder import checkpoint, metrics
 from codeflow.loopcoder import recipe as recipes
 from codeflow.loopcoder.config import ModelConfig
 from codeflow.loopcoder.dry_run import dry_run
-from codeflow.loopcoder.recipe import read_recipe
+from codeflow.loopcoder.model import build
+from codeflow.loopcoder.recipe import Recipe, read_recipe
 from token_shards import random_rows, write_shard
-from training_runs import losses, make_data, run, small
+from training_runs import TOKENS, losses, make_data, run, small
 
 RECIPES = Path(__file__).parents[3] / "examples/recipes"
 CHAIN = ("pretrain", "anneal", "midtrain-32k", "midtrain-128k")
@@ -32,6 +34,11 @@ CHAIN = ("pretrain", "anneal", "midtrain-32k", "midtrain-128k")
         ("[batch]\nrows_per_step = 6\nmicro_batch_rows = 4", "not a multiple"),
         ("[parent]\nfold = true", "need parent.run"),
         ("[data.sources]\na = 0", "must be positive"),
+        ("[data.sources]\na = inf", "data.sources.a = inf: must be positive and finite"),
+        ("[data.sources]\na = true", "data.sources.a = True: must be positive"),
+        ("[optimizer]\nlr = nan", "optimizer.lr = nan: must be positive"),
+        ("[optimizer]\nweight_decay = inf", "optimizer.weight_decay = inf: must be 0 or more"),
+        ("seed = 9223372036854775808", "seed = 9223372036854775808: must fit in 64 bits"),
         ("[data]\nsources = {}", "data.sources is empty"),
         ("[model.overrides]\nhidden = 3", "unknown key 'hidden'"),
     ],
@@ -68,6 +75,59 @@ def test_shipped_recipes_dry_run(path: Path, tmp_path: Path) -> None:
     assert "memory a GPU" in str(report)
     too_long = path.stem in ("midtrain-32k", "midtrain-128k")
     assert ("context parallelism (rows split over GPUs) is not built" in str(report)) == too_long
+
+
+@pytest.mark.parametrize("name", ["pretrain", "midtrain-32k"])
+def test_a_dry_run_shows_one_layer(name: str, tmp_path: Path) -> None:
+    """Every layer has the same names but for its number, gates included."""
+    recipe = read_recipe(RECIPES / f"{name}.toml")
+    shown = [re.sub(r"\.0\.", ".N.", line.split()[0]) for line in shapes(recipe, tmp_path)]
+    every = {re.sub(r"\.\d+\.", ".N.", n) for n, _ in build(recipe.model.config).named_parameters()}
+    assert len(shown) == len(set(shown))
+    assert set(shown) == every
+
+
+def shapes(recipe: Recipe, folder: Path) -> list[str]:
+    lines = dry_run(recipe, folder, folder / "out").lines
+    return [line for line in lines if line.startswith("  ") and "[" in line]
+
+
+def test_a_dry_run_finds_what_would_stop_the_run(tmp_path: Path) -> None:
+    folder = make_data(tmp_path)
+    recipe = small(validation={"every_steps": 2})
+    assert not dry_run(recipe, folder, tmp_path / "out").problems
+
+    def problem() -> str:
+        (found,) = dry_run(recipe, folder, tmp_path / "out").problems
+        with pytest.raises(CodeflowError) as caught:
+            run(recipe, folder, tmp_path / "out")
+        assert str(caught.value) == found
+        return found
+
+    rows = random_rows(4, TOKENS, 8, 0)
+    (held_out,) = (folder / "tokens/b").glob("validation-*")
+    held_out.rename(tmp_path / "away")
+    assert "no validation-*.arrow" in problem()
+    write_shard(held_out, rows, tokenizer="t1")
+    assert "tokenizer t1" in problem()
+    (tmp_path / "away").rename(held_out)
+    for path in (folder / "tokens/b").glob("train-*"):
+        write_shard(path, rows, tokenizer="t1")
+    assert "made with tokenizer t1, this run needs t0" in problem()
+    for path in (folder / "tokens/b").glob("train-*"):
+        write_shard(path, rows, vocab_size=33)
+    assert "its tokenizer has 33 tokens, the recipe's model 32" in problem()
+
+
+def test_the_readme_makes_shards_that_the_tiny_recipe_takes() -> None:
+    """The tokenizer that its command trains, and the folder and length that it writes."""
+    readme = (RECIPES.parents[1] / "README.md").read_text()
+    (command,) = re.findall(r"^codeflow tokenize data (.*)$", readme, flags=re.M)
+    options = dict(re.findall(r"(--\w+) (\S+)", command))
+    recipe = read_recipe(RECIPES / "tiny.toml")
+    assert int(options.get("--vocab", 32768)) <= recipe.model.config.vocab_size
+    assert int(options["--length"]) == recipe.batch.sequence_tokens
+    assert list(recipe.data.sources) == [f"{options['--render']}-{options['--length']}"]
 
 
 def test_chain_hands_on_and_keeps_the_mix() -> None:
