@@ -20,7 +20,7 @@ import re
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from codeflow_filters.syntax_screen import Item, difference, in_comment
+from codeflow_filters.syntax_screen import Item, difference, in_comment, opening_before
 
 # No alternative can fail after a long search: a hostile file would make that quadratic. So that a
 # comment that does not end is seen, a mark is put behind the text, which it swallows.
@@ -83,12 +83,13 @@ def lines_stay_balanced(old: bytes, new: bytes) -> bool:
     line_end = old.find(b"\n", len(old) - end)
     tail = len(old) - line_end if line_end >= 0 else 0
     lines = [side[start : len(side) - tail] for side in (old, new)]
-    if old[start - 2 : start] == b"\\\n" or in_comment(old, start):
+    opening = opening_before(old, start)
+    if opening is None or old[start - 2 : start] == b"\\\n":
         return False
     if any(b"\\\n" in side + b"\n" or b'R"' in side or _HASH.search(side) for side in lines):
         return False
-    before, after = (_count(_SILENT.sub(b" ", side + _MARK), marks=1) for side in lines)
-    return before == after and before.comments == 0
+    before, after = (_count(_SILENT.sub(b" ", opening + side + _MARK), marks=1) for side in lines)
+    return before == after
 
 
 def has_open_macro(text: bytes) -> bool:

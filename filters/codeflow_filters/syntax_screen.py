@@ -103,6 +103,16 @@ def in_comment(side: bytes, stop: int) -> bool:
     return opened >= 0 and side.rfind(b"*/", opened + 2, stop) < 0
 
 
+def opening_before(side: bytes, stop: int) -> bytes | None:
+    """What to put before C that starts at `stop`, a line's start: the mark of a comment that is
+    open there, or nothing; None where it cannot be told, as the mark may be within a literal."""
+    if not in_comment(side, stop):
+        return b""
+    opened = side.rfind(b"/*", 0, stop)
+    line = side[side.rfind(b"\n", 0, opened) + 1 : opened]
+    return None if any(mark in line for mark in (b'"', b"'", b"//")) else b"/*"
+
+
 def _anchor_before(old: bytes, new: bytes, stop: int) -> int:
     """The last anchor before a place up to which both sides are the same; 0 if there is none."""
     while (place := old.rfind(b"\n\n", 0, stop)) >= 0:
