@@ -4,7 +4,7 @@ Round by round, interleaved, medians of the rounds:
 
 1. `git log -p --first-parent -m --no-renames` over the commits of the window.
 2. `codeflow mine --kinds commit` with all stages and the default filters, tree-sitter included, as
-   a whole process; Ray's start, which the run tells, is taken out.
+   a whole process; Ray's start and end, which the run tells, are taken out.
 3. The same `--until mine`.
 4. Processor time of the cheap filters (those that read no contents) over all that was mined,
    reading included, against the processor time of mining with one worker.
@@ -44,20 +44,20 @@ print(time.process_time() - before)
 """
 
 
-def run(repo: Path, out: Path, workers: int, until: str) -> Ran:
+def run(repo: Path, out: Path, workers: int, until: str, sample: bool = False) -> Ran:
     """One run of the command line into a folder that does not exist yet."""
     shutil.rmtree(out, ignore_errors=True)
     listing = out.with_suffix(".txt")
     listing.write_text(f"{repo}\n")
     command = [sys.executable, "-m", "codeflow", "mine", "--repos", str(listing)]
     command += ["--out", str(out), "--kinds", "commit", "--until", until]
-    return measured([*command, "--workers", str(workers)])
+    return measured([*command, "--workers", str(workers)], sample=sample)
 
 
-def without_ray(ran: Ran) -> float:
-    """Seconds of a run, Ray's start taken out."""
-    started = re.search(r"Ray is up after ([\d.]+) s", ran.output)
-    return ran.wall_s - (float(started[1]) if started else 0.0)
+def without_ray(ran: Ran, words: str = "up|down") -> float:
+    """Seconds of a run without Ray's start and end, or without one of them."""
+    told = re.findall(rf"Ray is (?:{words}) after ([\d.]+) s", ran.output)
+    return ran.wall_s - sum(map(float, told))
 
 
 def compare(repo: Path, folder: Path, rounds: int, workers: int) -> dict[str, Any]:
@@ -66,15 +66,17 @@ def compare(repo: Path, folder: Path, rounds: int, workers: int) -> dict[str, An
     by_git = git(repo, "log", "-p", "--first-parent", "-m", "--no-renames")
     by_git.append(f"{span.old}..{span.new}")
     measured(by_git, GIT_ENV)  # what follows reads from memory
-    gits, whole, mining, alone, cheap = [], [], [], [], []
+    gits, whole, with_end, mining, alone, cheap = [], [], [], [], [], []
     for _ in range(rounds):
         gits.append(measured(by_git, GIT_ENV).wall_s)
         ran = run(repo, folder / "whole", workers, "mix")
         whole.append(without_ray(ran))
+        with_end.append(without_ray(ran, "up"))
         mining.append(without_ray(run(repo, folder / "mined", workers, "mine")))
         alone.append(run(repo, folder / "alone", 1, "mine").cpu_s)
         told = measured([sys.executable, "-c", CHEAP, str(folder / "alone")])
         cheap.append(float(told.output))
+    ran = run(repo, folder / "whole", workers, "mix", sample=True)
     return {
         "repo": repo.name,
         "commits": span.commits,
@@ -83,6 +85,7 @@ def compare(repo: Path, folder: Path, rounds: int, workers: int) -> dict[str, An
         "all_stages_s": whole,
         "mining_s": mining,
         "ratio": median(a / b for a, b in zip(whole, gits, strict=True)),
+        "ratio_with_end": median(a / b for a, b in zip(with_end, gits, strict=True)),
         "mining_cpu_s": alone,
         "cheap_filters_cpu_s": cheap,
         "cheap_share": median(a / b for a, b in zip(cheap, alone, strict=True)),
@@ -113,7 +116,8 @@ def main() -> None:
         ("cheap filters, cpu", "cheap_filters_cpu_s"),
     ):
         row(title, f"{median(found[key]):.2f} s", rounds_of(found[key]))
-    row("ratio", f"{found['ratio']:.2f}", "all stages of git log -p, without Ray's start")
+    with_end = f"with Ray's end {found['ratio_with_end']:.2f}"
+    row("ratio", f"{found['ratio']:.2f}", f"all stages, without Ray's start and end; {with_end}")
     row("cheap filters", f"{found['cheap_share']:.2f}", "of mining's processor time")
     row("largest process", mega(found["largest_process_bytes"]), "peak resident set")
 

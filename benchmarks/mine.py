@@ -95,13 +95,18 @@ def window(repo: Path) -> Range:
     return Range(chain[starts[0]][0], steps[-1][0], len(steps), plain)
 
 
-def measured(command: Sequence[str], env: dict[str, str] | None = None) -> Ran:
-    """Runs a command to its end, its output kept or, for git, thrown away."""
+def measured(command: Sequence[str], env: dict[str, str] | None = None, sample: bool = True) -> Ran:
+    """Runs a command to its end, its output kept or, for git, thrown away.
+
+    Args:
+        sample: whether to look at memory meanwhile. With Ray's processes and threads that takes
+            a good part of a core: not while time is measured.
+    """
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     begun = time.perf_counter()
     keep = subprocess.DEVNULL if command[0] == "git" else subprocess.PIPE
     process = subprocess.Popen(command, env=env, text=True, stdout=keep, stderr=subprocess.STDOUT)
-    with sampled(process.pid) as memory:
+    with sampled(process.pid, sample) as memory:
         output, _ = process.communicate()
     wall_s = time.perf_counter() - begun
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -113,7 +118,7 @@ def measured(command: Sequence[str], env: dict[str, str] | None = None) -> Ran:
 
 
 @contextmanager
-def sampled(root: int) -> Iterator[dict[str, int]]:
+def sampled(root: int, wanted: bool) -> Iterator[dict[str, int]]:
     """Peaks of a process and all below it, filled in when the block ends; empty without /proc."""
     peaks: dict[str, int] = {}
     ended = threading.Event()
@@ -128,7 +133,7 @@ def sampled(root: int) -> Iterator[dict[str, int]]:
                 peaks["together"] = max(peaks.get("together", 0), together)
 
     thread = threading.Thread(target=sample, daemon=True)
-    if Path("/proc/self/task").exists():
+    if wanted and Path("/proc/self/task").exists():
         thread.start()
     try:
         yield peaks
@@ -162,14 +167,14 @@ def memory_of(pid: int) -> tuple[int, int]:
     return int(sizes.get("VmHWM", 0)) * 1024, int(sizes.get("VmRSS", 0)) * 1024
 
 
-def mine(repos: Sequence[Path], out: Path, kinds: str, workers: int) -> Ran:
+def mine(repos: Sequence[Path], out: Path, kinds: str, workers: int, sample: bool = True) -> Ran:
     """One run of the command line into a folder that does not exist yet."""
     shutil.rmtree(out, ignore_errors=True)
     list_file = out.with_suffix(".txt")
     list_file.write_text("".join(f"{repo}\n" for repo in repos))
     command = [sys.executable, "-m", "codeflow", "mine", "--repos", str(list_file)]
     command += ["--out", str(out), "--kinds", kinds, "--until", "mine", "--workers", str(workers)]
-    return measured([*command, "--cache", str(out.with_suffix(".cache"))])
+    return measured([*command, "--cache", str(out.with_suffix(".cache"))], sample=sample)
 
 
 def pydriller_rate(repo: Path, commits: Sequence[str]) -> float:
@@ -260,10 +265,11 @@ def many_workers(
     """N workers against one on a list, Ray's start taken out and told."""
     alone, together, ray_s = [], [], []
     for _ in range(rounds):
-        alone.append(mine(repos, folder / "alone", kinds, 1))
-        together.append(mine(repos, folder / "together", kinds, workers))
+        alone.append(mine(repos, folder / "alone", kinds, 1, sample=False))
+        together.append(mine(repos, folder / "together", kinds, workers, sample=False))
         started = re.search(r"Ray is up after ([\d.]+) s", together[-1].output)
         ray_s.append(float(started[1]) if started else 0.0)
+    for_memory = [mine(repos, folder / "alone", kinds, count) for count in (1, workers)]
     return {
         "workers": workers,
         "kinds": kinds,
@@ -277,10 +283,10 @@ def many_workers(
             a.wall_s / b.wall_s for a, b in zip(alone, together, strict=True)
         ),
         "largest_process_bytes": {
-            "one": max(ran.largest_bytes for ran in alone),
-            "workers": max(ran.largest_bytes for ran in together),
+            "one": for_memory[0].largest_bytes,
+            "workers": for_memory[1].largest_bytes,
         },
-        "together_bytes": max((ran.together_bytes or 0) for ran in together),
+        "together_bytes": for_memory[1].together_bytes or 0,
     }
 
 

@@ -126,12 +126,12 @@ def _guarded(
 @contextmanager
 def _job(out: Path, execution: Execution, progress: Progress) -> Iterator[Callable[[], Job]]:
     pools: list[Pool] = []
+    with_ray = execution.workers > 1 or execution.ray_address is not None
     jobs: list[Job] = []
 
     def job() -> Job:
         if not jobs:
             begun = time.monotonic()
-            with_ray = execution.workers > 1 or execution.ray_address is not None
             workers = execution.workers if with_ray else 1
             pools.append(make_pool(out.absolute(), workers, execution.ray_address))
             if with_ray:
@@ -143,7 +143,10 @@ def _job(out: Path, execution: Execution, progress: Progress) -> Iterator[Callab
         yield job
     finally:
         for pool in pools:
+            begun = time.monotonic()
             pool.close()
+            if with_ray:
+                progress.note(f"Ray is down after {time.monotonic() - begun:.1f} s")
 
 
 def _decide_and_publish(job: Job, index: MinedIndex, plan: Plan | None, started: float) -> Summary:
