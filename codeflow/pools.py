@@ -6,6 +6,7 @@ unit run again; one that keeps dying is a failure of the unit.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
@@ -24,6 +25,7 @@ from codeflow.units import Failure, record_failure, run_unit
 WAITING_THREADS = 8
 RETRIES = 3
 _ANSWER_S = 10.0
+_DISCONNECTED_S = 0.4
 
 Done = tuple[Unit, UnitResult | Failure]
 
@@ -123,6 +125,9 @@ class RayPool:
             _start_ray(workers, address)
         resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
         self.workers = workers or max(1, int(resources.get("CPU", 1)))
+        if self._started and address is None:
+            warm = ray.remote(_import_all)
+            ray.get([warm.remote() for _ in range(self.workers)])
         self._run: Any = ray.remote(max_retries=RETRIES, retry_exceptions=False)(run_unit)
         self._pending: dict[Any, Unit] = {}
 
@@ -160,7 +165,45 @@ class RayPool:
         for reference in self._pending:  # of a cluster that lives on
             self._ray.cancel(reference, force=True)
         if self._started:
+            timer = threading.Timer(_DISCONNECTED_S, _kill_local_ray)
+            timer.daemon = True
+            timer.start()
             self._ray.shutdown()
+            timer.cancel()
+
+
+def _import_all() -> None:
+    """Makes a worker ready: it is up when it has imported what units need."""
+    import codeflow.stages.judge  # noqa: F401
+    import codeflow_miners.flow  # noqa: F401
+
+
+def _kill_local_ray() -> None:
+    """Ends the processes of a Ray that was started here, all at once.
+
+    `ray.shutdown` waits for one after the other to end by itself, more than a second in all. By
+    now nothing of ours is in them. Where /proc does not tell our children, it takes its time.
+    """
+    pending = [pid for pid in _children("self") if b"/ray/" in _read(f"/proc/{pid}/cmdline")]
+    found = []
+    while pending:
+        found.append(pending.pop())
+        pending += _children(found[-1])
+    for pid in found:
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _children(pid: int | str) -> list[int]:
+    paths = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for path in paths for child in _read(path).split()]
+
+
+def _read(path: Path | str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError:  # it has ended meanwhile
+        return b""
 
 
 def _start_ray(workers: int | None, address: str | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import os
@@ -107,6 +108,28 @@ def test_two_workers_give_the_same_bytes(undisturbed: tuple[Path, Path], tmp_pat
     reversed_list = varied.varied(listing.parent, reverse=True)
     mine(reversed_list, tmp_path / "reversed", workers=2)
     assert faults.published(tmp_path / "reversed") == faults.published(out)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc")
+def test_ray_ends_with_the_run(tmp_path: Path) -> None:
+    """All of its processes, also those that its own daemons started."""
+
+    def of_ray() -> set[str]:
+        found = set()
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                if b"/ray/" in (words := path.read_bytes()) or words.startswith(b"ray::"):
+                    found.add(path.parent.name)
+        return found
+
+    history(tmp_path / "r")
+    before = of_ray()
+    done = faults.mine(listing_of(tmp_path, "r"), tmp_path / "out", "--until", "mine", workers=2)
+    assert "Ray is down" in done.stderr
+    deadline = time.monotonic() + 5
+    while (left := of_ray() - before) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not left
 
 
 @pytest.mark.parametrize("seed", ["1", "2", "3"])
