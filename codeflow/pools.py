@@ -25,7 +25,7 @@ from codeflow.units import Failure, record_failure, run_unit
 WAITING_THREADS = 8
 RETRIES = 3
 _ANSWER_S = 10.0
-_DISCONNECTED_S = 0.4
+_DISCONNECTED_S = 0.2
 
 Done = tuple[Unit, UnitResult | Failure]
 
