@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
 
 from codeflow.config import MineConfig, from_mapping, read_toml
 from codeflow.errors import UsageError
@@ -45,8 +44,3 @@ def read_settings(path: Path | None) -> Settings:
         if not isinstance(values, Mapping):
             raise UsageError(f"{path}: {name} must be a table")
     return from_mapping(Settings, tables, f"{path}: ") if tables else Settings()
-
-
-def as_table(settings: Any) -> dict[str, Any]:
-    """One stage's settings as the values of its table."""
-    return {f.name: getattr(settings, f.name) for f in fields(settings)}
