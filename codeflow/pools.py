@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 from codeflow.contracts import Unit, UnitResult
 from codeflow.errors import CodeflowError, UsageError
+from codeflow.process import spare_pandas
 from codeflow.units import Failure, record_failure, run_unit
 
 WAITING_THREADS = 8
@@ -128,7 +129,7 @@ class RayPool:
         if self._started and address is None:
             warm = ray.remote(_import_all)
             ray.get([warm.remote() for _ in range(self.workers)])
-        self._run: Any = ray.remote(max_retries=RETRIES, retry_exceptions=False)(run_unit)
+        self._run: Any = ray.remote(max_retries=RETRIES, retry_exceptions=False)(_run_in_worker)
         self._pending: dict[Any, Unit] = {}
 
     @property
@@ -172,8 +173,15 @@ class RayPool:
             timer.cancel()
 
 
+def _run_in_worker(unit: Unit, folder: Path) -> UnitResult | Failure:
+    """`run_unit` in a process that does nothing else."""
+    spare_pandas()
+    return run_unit(unit, folder)
+
+
 def _import_all() -> None:
     """Makes a worker ready: it is up when it has imported what units need."""
+    spare_pandas()
     import codeflow.stages.judge  # noqa: F401
     import codeflow_miners.flow  # noqa: F401
 

@@ -10,10 +10,12 @@ from __future__ import annotations
 import ctypes
 import gc
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from importlib.abc import MetaPathFinder
 
 import pyarrow as pa
 
@@ -29,6 +31,30 @@ def tune() -> None:
     gc.set_threshold(200_000, 20, 100)
     pa.set_memory_pool(pa.system_memory_pool())  # the same allocator, which keeps its pages
     keep_pages(_MAPPED_BYTES, _KEPT_BYTES)
+
+
+@cache
+def spare_pandas() -> None:
+    """Has pyarrow look for pandas now, and not find it; for processes that are ours alone.
+
+    The first list that becomes an array makes pyarrow import pandas where it is installed, only to
+    ask whether the list is a Series: a tenth of the run on a history of 3,600 commits, in every
+    worker. What does need pandas (`to_pandas`) looks again and finds it.
+    """
+    if "pandas" in sys.modules:
+        return
+    finder = _NoPandas()
+    sys.meta_path.insert(0, finder)
+    try:
+        pa.array([0])
+    finally:
+        sys.meta_path.remove(finder)
+
+
+class _NoPandas(MetaPathFinder):
+    def find_spec(self, fullname: str, *_: object) -> None:
+        if fullname == "pandas":
+            raise ImportError("pyarrow has no need of pandas here")
 
 
 def keep_pages(mapped_bytes: int, kept_bytes: int) -> None:

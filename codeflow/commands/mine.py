@@ -142,9 +142,11 @@ def _mine(parsed: argparse.Namespace) -> int:
 
 def carry_out(json: bool, work: Callable[[Progress], Summary]) -> int:
     """Runs something with a display, and says at the end what came of it."""
+    from codeflow.process import spare_pandas
     from codeflow.progress import make_progress
     from codeflow.summary import render_summary
 
+    spare_pandas()
     progress = make_progress(json, sys.stdout if json else sys.stderr)
     try:
         summary = work(progress)
