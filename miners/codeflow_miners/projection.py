@@ -6,31 +6,38 @@ compared as if it ended in a slash; the id is the SHA-1 of the object.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Mapping
 from hashlib import sha1
 from typing import NamedTuple
 
 from codeflow_miners.treediff import Side
 
-Entry = tuple[str, str, str, bytes]
-"""Mode, name and id as published, and the bytes of the entry in the tree object."""
-
 
 class TreeRow(NamedTuple):
-    """One tree object: raw id, entries in Git's order."""
+    """One tree object: its raw id, and its entries in Git's order, each as it stands in it."""
 
     id: bytes
-    entries: Sequence[Entry]
+    entries: tuple[bytes, ...]
+
+
+def entry_fields(entry: bytes) -> tuple[str, str, str]:
+    """(mode, name, hex id) of an entry of a tree object."""
+    mode, _, rest = entry[:-21].partition(b" ")
+    return mode.decode(), rest.decode(), entry[-20:].hex()
 
 
 class _Folder:
-    __slots__ = ("entries", "files", "folders", "id", "keys")
+    """Entries are kept in order and mended where they changed: most folders change by one file."""
+
+    __slots__ = ("changed", "entries", "files", "folders", "id", "keys")
 
     def __init__(self) -> None:
         self.files: dict[bytes, Side] = {}
         self.folders: dict[bytes, _Folder] = {}
-        self.entries: dict[bytes, Entry] = {}  # by sort key; dropped where stale
-        self.keys: list[bytes] | None = None  # sorted; None after a name came or went
+        self.keys: list[bytes] = []  # names to sort by, a folder's with its slash
+        self.entries: list[bytes] = []  # of the same order
+        self.changed: set[bytes] = set()  # keys whose entries are stale, missing or left over
         self.id: bytes | None = None  # None when anything below changed
 
 
@@ -46,38 +53,34 @@ class ProjectedTree:
         *above, name = path.split(b"/")
         folder.id = None
         for part in above:
+            folder.changed.add(part + b"/")
             child = folder.folders.get(part)
             if child is None:
                 child = folder.folders[part] = _Folder()
-                folder.keys = None
             folder = child
             folder.id = None
-        if name not in folder.files:
-            folder.keys = None
         folder.files[name] = side
-        folder.entries.pop(name, None)
+        folder.changed.add(name)
 
     def remove(self, path: bytes) -> None:
         """Takes the file at a path away, and folders that this leaves empty."""
         folders = [self._root]
         *above, name = path.split(b"/")
         for part in above:
+            folders[-1].changed.add(part + b"/")
             folders.append(folders[-1].folders[part])
         for folder in folders:
             folder.id = None
         del folders[-1].files[name]
-        folders[-1].entries.pop(name, None)
-        folders[-1].keys = None
+        folders[-1].changed.add(name)
         while above and not folders[-1].files and not folders[-1].folders:
             folders.pop()
-            part = above.pop()
-            del folders[-1].folders[part]
-            folders[-1].entries.pop(part + b"/", None)
-            folders[-1].keys = None
+            del folders[-1].folders[above.pop()]
 
-    def top_files(self) -> dict[str, Side]:
+    @property
+    def top_files(self) -> Mapping[bytes, Side]:
         """The files of the root folder."""
-        return {name.decode(): side for name, side in self._root.files.items()}
+        return self._root.files
 
     def write(self, emit: Callable[[TreeRow], None]) -> bytes:
         """Id of the root tree; every folder that changed since the last call is emitted."""
@@ -87,24 +90,29 @@ class ProjectedTree:
 def _write(folder: _Folder, emit: Callable[[TreeRow], None]) -> bytes:
     if folder.id is not None:
         return folder.id
-    entries = folder.entries
-    for name, child in folder.folders.items():
-        key = name + b"/"
-        if child.id is None or key not in entries:
-            child_id = _write(child, emit)
-            raw = b"40000 %s\0%s" % (name, child_id)
-            entries[key] = ("40000", name.decode(), child_id.hex(), raw)
-    if folder.keys is None:
-        folder.keys = sorted([*folder.files, *(name + b"/" for name in folder.folders)])
-    ordered = []
-    for key in folder.keys:
-        entry = entries.get(key)
+    keys, entries = folder.keys, folder.entries
+    for key in sorted(folder.changed):
+        entry = _entry(folder, key, emit)
+        at = bisect_left(keys, key)
+        there = at < len(keys) and keys[at] == key
         if entry is None:
-            side = folder.files[key]
-            raw = b"%s %s\0%s" % (side.mode, key, side.blob)
-            entry = entries[key] = (side.mode.decode(), key.decode(), side.blob.hex(), raw)
-        ordered.append(entry)
-    body = b"".join([entry[3] for entry in ordered])
+            if there:
+                del keys[at], entries[at]
+        elif there:
+            entries[at] = entry
+        else:
+            keys.insert(at, key)
+            entries.insert(at, entry)
+    folder.changed.clear()
+    body = b"".join(entries)
     folder.id = sha1(b"tree %d\0%s" % (len(body), body)).digest()
-    emit(TreeRow(folder.id, ordered))
+    emit(TreeRow(folder.id, tuple(entries)))
     return folder.id
+
+
+def _entry(folder: _Folder, key: bytes, emit: Callable[[TreeRow], None]) -> bytes | None:
+    if key.endswith(b"/"):
+        child = folder.folders.get(key[:-1])
+        return None if child is None else b"40000 %s\0%s" % (key[:-1], _write(child, emit))
+    side = folder.files.get(key)
+    return None if side is None else b"%s %s\0%s" % (side.mode, key, side.blob)

@@ -23,7 +23,7 @@ from codeflow_miners import tables
 from codeflow_miners.batches import RowBuffer
 from codeflow_miners.licenses import license_files, license_of_tree
 from codeflow_miners.objects import ObjectReader
-from codeflow_miners.projection import Entry, ProjectedTree, TreeRow
+from codeflow_miners.projection import ProjectedTree, TreeRow, entry_fields
 from codeflow_miners.renames import FileRow
 from codeflow_miners.tables import CHOSEN, SNAPSHOTS, STEPS
 from codeflow_miners.treediff import Side
@@ -197,14 +197,14 @@ def _walk(
     for step, rows in _by_step(arguments.changes):
         while at is not None and at <= step:  # the tree of commit k stands before step k
             roots[at] = _snapshot(tree, trees)
-            spdx[at] = licenses.of(tree.top_files())
+            spdx[at] = licenses.of(tree.top_files)
             at = next(waiting, None)
         if at is None:
             break
         _apply(tree, lives, rows, rules, step + 1)
     while at is not None:
         roots[at] = _snapshot(tree, trees)
-        spdx[at] = licenses.of(tree.top_files())
+        spdx[at] = licenses.of(tree.top_files)
         at = next(waiting, None)
     trees.flush()
     return roots, spdx, lives.unreached(_all_blobs(arguments.changes, rules))
@@ -296,9 +296,15 @@ class LicenseReader:
     def __init__(self, reader: ObjectReader) -> None:
         self._reader = reader
         self._known: dict[tuple[tuple[str, bytes], ...], str | None] = {}
+        self._last: tuple[Mapping[bytes, Side], str | None] = ({}, None)
 
-    def of(self, top: Mapping[str, Side]) -> str | None:
+    def of(self, top: Mapping[bytes, Side]) -> str | None:
         """The licence of a tree with these top-level files (projected, so they are text)."""
+        if top != self._last[0]:
+            self._last = dict(top), self._read({name.decode(): top[name] for name in top})
+        return self._last[1]
+
+    def _read(self, top: Mapping[str, Side]) -> str | None:
         names = license_files(name for name, side in top.items() if side.mode != b"120000")
         key = tuple((name, top[name].blob) for name in names)
         if key not in self._known:
@@ -310,8 +316,8 @@ class LicenseReader:
 class TreeBuffer:
     """Projected trees on their way to disk, each distinct one once.
 
-    Most entries of a tree are those of the version before, so an entry is made into strings once
-    a batch and trees are lists of their numbers.
+    Most entries of a tree are those of the version before, so Arrow numbers the distinct ones of a
+    batch, and only these become strings.
     """
 
     def __init__(self, repo: str, writer: TableWriter) -> None:
@@ -323,8 +329,7 @@ class TreeBuffer:
     def _clear(self) -> None:
         self._ids: list[str] = []
         self._offsets = [0]
-        self._codes: list[int] = []
-        self._numbers: dict[Entry, int] = {}
+        self._entries: list[bytes] = []
 
     def add(self, row: TreeRow) -> None:
         """Takes a tree; one already taken costs a lookup."""
@@ -332,10 +337,9 @@ class TreeBuffer:
             return
         self._seen.add(row.id)
         self._ids.append(row.id.hex())
-        numbers = self._numbers
-        self._codes += [numbers.setdefault(entry, len(numbers)) for entry in row.entries]
-        self._offsets.append(len(self._codes))
-        if len(self._codes) >= _ENTRIES_PER_BATCH:
+        self._entries += row.entries
+        self._offsets.append(len(self._entries))
+        if len(self._entries) >= _ENTRIES_PER_BATCH:
             self.flush()
 
     def flush(self) -> None:
@@ -343,14 +347,14 @@ class TreeBuffer:
         if not self._ids:
             return
         kind = TREES.field("entries").type
-        columns = list(zip(*self._numbers, strict=True))[:3] or [(), (), ()]
-        distinct = pa.StructArray.from_arrays(
+        numbered = pa.array(self._entries, pa.binary()).dictionary_encode()
+        distinct = [entry_fields(entry) for entry in numbered.dictionary.to_pylist()]
+        columns = list(zip(*distinct, strict=True)) or [(), (), ()]
+        fields = pa.StructArray.from_arrays(
             [pa.array(column, pa.string()) for column in columns], fields=list(kind.value_type)
         )
         entries = pa.ListArray.from_arrays(
-            pa.array(self._offsets, pa.int32()),
-            distinct.take(pa.array(self._codes, pa.int32())),
-            type=kind,
+            pa.array(self._offsets, pa.int32()), fields.take(numbered.indices), type=kind
         )
         repo = pa.repeat(pa.scalar(self._repo), len(self._ids))
         self._writer.write(pa.table([repo, pa.array(self._ids), entries], schema=TREES))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from codeflow_miners.projection import ProjectedTree, TreeRow
+from codeflow_miners.projection import ProjectedTree, TreeRow, entry_fields
 from codeflow_miners.treediff import Side
 from edits import NAMES, Files, two_trees
 from gitdag import Repo
@@ -72,10 +72,10 @@ def test_ids_are_those_of_write_tree(repo: Repo, snapshots: list[Files], name: s
         current = files
         root = tree.write(emit).hex()
         assert root == write_tree(repo, files)
-        assert set(tree.top_files()) == {p.decode() for p in files if b"/" not in p}
+        assert set(tree.top_files) == {p for p in files if b"/" not in p}
         for oid, entries in objects_below(repo, root).items():
             row = emitted[oid]
-            ours = (entry[:3] for entry in row.entries)
+            ours = map(entry_fields, row.entries)
             assert [(m, n.encode(), c) for m, n, c in ours] == entries
     emitted.clear()
     assert tree.write(emit).hex() == root
@@ -93,4 +93,7 @@ def test_only_changed_folders_are_emitted() -> None:
     rows.clear()
     tree.set(b"c/z", Side(b"100755", b"\1" * 20))
     tree.write(rows.append)
-    assert [[entry[1] for entry in row.entries] for row in rows] == [["z"], ["a", "c"]]
+    assert [[entry_fields(entry)[1] for entry in row.entries] for row in rows] == [
+        ["z"],
+        ["a", "c"],
+    ]
