@@ -30,10 +30,7 @@ _PROBE_BYTES = 96
 _PROBE_STEPS = (256, 768, 2048, 6144, 16384)
 _PROBE_REACH = 16384
 _RUN_BYTES = 1024
-_FUNCTION_CHUNK_BYTES = 4096
-_DEFINITION_STARTS = frozenset(
-    bytes([c]) for c in b"_$" + bytes(range(65, 91)) + bytes(range(97, 123))
-)
+_DEFINITION_STARTS = frozenset(b"_$" + bytes(range(65, 91)) + bytes(range(97, 123)))
 _FUNCTION_BYTES = 80  # git cuts the function context of a header here
 
 _FLAGS = DiffOption.FORCE_TEXT | DiffOption.INDENT_HEURISTIC
@@ -187,16 +184,12 @@ def _whole_characters(function: bytes) -> bytes:
 
 def _function_line(content: bytes, stop: int) -> bytes:
     """The last line before byte `stop` that starts like a definition to git: [A-Za-z_$]."""
-    while stop > 0:
-        start = max(0, stop - _FUNCTION_CHUNK_BYTES)
-        if start:
-            start = content.find(b"\n", start, stop) + 1
-            if not start or start == stop:  # one line longer than a chunk
-                start = content.rfind(b"\n", 0, stop - 1) + 1
-        for line in reversed(content[start : stop - 1].split(b"\n")):
-            if line[:1] in _DEFINITION_STARTS and line:
-                return line[:_FUNCTION_BYTES]
-        stop = start
+    end = stop - 1
+    while end > 0:
+        start = content.rfind(b"\n", 0, end) + 1
+        if content[start] in _DEFINITION_STARTS:
+            return content[start : min(end, start + _FUNCTION_BYTES)]
+        end = start - 1
     return b""
 
 
@@ -236,21 +229,29 @@ def _segments(old: bytes, new: bytes) -> Iterator[_Segment]:
 def _resync(
     old: bytes, old_at: int, old_end: int, new: bytes, new_at: int, new_end: int
 ) -> tuple[int, int, int] | None:
-    """The next long equal run after a difference: (start in old, start in new, length)."""
-    for step in _PROBE_STEPS:
+    """The next long equal run after a difference: (start in old, start in new, length).
+
+    A short run is no place to cut, but tells how the sides lie, and the search goes on behind it.
+    """
+    steps = iter(_PROBE_STEPS)
+    while (step := next(steps, 0)) > 0:
         probe = old.find(b"\n", old_at + step, old_end) + 1
         if not probe or probe + _PROBE_BYTES > old_end:
             return None
         block = old[probe : probe + _PROBE_BYTES]
-        low = max(new_at, new_at + (probe - old_at) - _PROBE_REACH)
-        found = new.find(block, low, min(new_end, new_at + (probe - old_at) + _PROBE_REACH))
+        expected = new_at + (probe - old_at)
+        low = max(new_at, expected - _PROBE_REACH)
+        found = new.find(block, low, min(new_end, expected + _PROBE_REACH))
         if found < 0:
             continue
         back = _equal_run_back(old, probe, new, found, old_at, new_at)
         start, new_start = probe - back, found - back
         length = _equal_run(old, start, new, new_start)
-        if length >= _RUN_BYTES and start + length < old_end and new_start + length < new_end:
+        length = min(length, old_end - start, new_end - new_start)  # the tail may follow at once
+        if length >= _RUN_BYTES:
             return start, new_start, length
+        old_at, new_at = start + length, new_start + length
+        steps = iter(_PROBE_STEPS)
     return None
 
 

@@ -217,7 +217,6 @@ def small_cuts(monkeypatch: pytest.MonkeyPatch) -> None:
         "_PROBE_STEPS": (1, 4, 16),
         "_PROBE_REACH": 64,
         "_RUN_BYTES": 8,
-        "_FUNCTION_CHUNK_BYTES": 8,
     }.items():
         monkeypatch.setattr(diff, name, value)
 
