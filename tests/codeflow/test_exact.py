@@ -30,16 +30,22 @@ NAMES += ["é".encode()]
 TEXTS = [b"", b"x", b"one\ntwo\n", b"cr\r\nlf\r\n", b"lone\rcr", b"\xc3\xa9\xe6\x97\xa5\n" * 30]
 
 
-def strange_history(folder: Path, seed: int, commits: int = 40) -> Repo:
-    """Edits, moves, swaps, rings, changes of type and mode, folders for files, what is left out."""
+def strange_history(folder: Path, seed: int, commits: int = 52) -> Repo:
+    """Edits, moves, swaps, rings, changes of type and mode, folders for files, what is left out.
+
+    Three steps in thirteen are one piece of work, so that there are spans to find.
+    """
     repo = Repo.create(folder / f"strange-{seed}.git")
     draw = random.Random(seed)
     files: Files = {name: ("100644", draw.choice(TEXTS)) for name in NAMES[:6]}
     files[b"long.c"] = ("100644", b"".join(b"int line_%d;\n" % k for k in range(800)))
     first = commit_files(repo, files)
     for number in range(commits):
-        for _ in range(draw.choice([0, 1, 1, 2, 4])):
-            edit(draw, files, number)
+        if number % 13 in (6, 7, 8):
+            work(files, number // 13, number % 13 - 6)
+        else:
+            for _ in range(draw.choice([0, 1, 1, 2, 4])):
+                edit(draw, files, number)
         for path in sorted(files):
             if any(path.startswith(other + b"/") for other in files):
                 del files[path]
@@ -81,6 +87,16 @@ def edit(draw: random.Random, files: Files, number: int) -> None:
         files[b"long.c"] = ("100644", b"\n".join(lines))
 
 
+def work(files: Files, feature: int, step: int) -> None:
+    """A step of one piece of work: two files, then more of both, then one moves and changes."""
+    name, test = b"f%d/parser\xc3\xa9.py" % feature, b"f%d/test_parser.py" % feature
+    lines = [b"def parse_%d_%d(token_%d): ..." % (feature, k, feature) for k in range(step * 6 + 6)]
+    files[name] = ("100644", b"\n".join(lines) + b"\n")
+    files[test] = ("100644", b"\r\n".join(b"check(%s)" % line for line in lines))
+    if step == 2:
+        files[b"f%d/moved parser.py" % feature] = ("100755", files.pop(name)[1])
+
+
 def write_tree(repo: Repo, files: Mapping[str, tuple[str, bytes]]) -> str:
     """The id that git gives a side when its files are staged one by one."""
     index = repo.git_dir / "staging"
@@ -111,6 +127,7 @@ def test_what_is_published_is_exact(
     triples = list(dataset.triples())
     kinds = {kind: sum(t.kind == kind for t in triples) for kind in ("commit", "span")}
     assert kinds["commit"] > 10
+    assert kinds["span"] > 0
     reached: set[str] = set()
     for triple in triples:
         sides = [
