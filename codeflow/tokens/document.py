@@ -66,8 +66,8 @@ class ContextFile(NamedTuple):
 class Document:
     """One training document before it is encoded.
 
-    `context` is in order of importance. `whole` forbids cutting the body: a fill-in-the-middle
-    document makes no sense in parts.
+    `context` is in order of importance. `whole` forbids cutting the body in parts: a
+    fill-in-the-middle document makes no sense so, and loses what lies far from its hole instead.
     """
 
     triple_id: str

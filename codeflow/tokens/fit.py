@@ -3,94 +3,48 @@
 Bodies are encoded in batches. Context is read and encoded file by file until the budget is full.
 The ids of recent contents are kept (64 MB), because neighbouring triples of a repository show the
 same files: on two repositories that spared 57% of the encoding at T = 4,096, 85% at 32K, 96% at
-128K. The last file is cut to whole lines, so a document with enough context falls a few tokens
-short of the budget, and rows fill up.
+128K. The last file is cut to whole lines, so a document with enough context falls a token or
+so short of the budget, and rows fill up. A fill-in-the-middle document that is too long loses what
+lies farthest from its hole.
 """
 
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from codeflow.tokens.document import FILE_SEP, ContextFile, Document, Piece
+from codeflow.tokens.document import (
+    FILE_SEP,
+    FIM_MIDDLE,
+    FIM_PREFIX,
+    FIM_SUFFIX,
+    ContextFile,
+    Document,
+    Piece,
+)
 from codeflow.tokens.render.parts import file_name
 from codeflow.tokens.tokenizer import Encoder, Ids
+from codeflow.tokens.trim import Context, Encoded, Positions, around, fullest
 
 _BATCH_CHARS = 1 << 20
 _BATCH_DOCUMENTS = 128
 _CACHED_TOKENS = 1 << 24
 _LEAST_ROOM = 16  # tokens; less context than this is not worth a name
+_KEPT = 1 / 3  # of the text on either side of a hole stays when a row is filled
 
-Weights = npt.NDArray[np.float32]
-Positions = npt.NDArray[np.int32]
 _Part = tuple[Ids, float]
-
-
-class Encoded(NamedTuple):
-    """A document of n tokens.
-
-    Attributes:
-        ids: (n,).
-        weights: (n,), of each token as a target; 0 for the first, which never is one.
-        files: (F, 2), where each context file starts and where its content does.
-        body: where the body starts; 0 where there is no context that could be given up.
-        breaks: positions in the context behind a line end.
-    """
-
-    ids: Ids
-    weights: Weights
-    triple_id: str
-    language: str | None
-    kind: str
-    files: Positions = np.empty((0, 2), np.int32)
-    body: int = 0
-    breaks: Positions = np.empty(0, np.int32)
-
-    @property
-    def least(self) -> int:
-        """Tokens that are left without any context."""
-        return len(self.ids) - (self.body - int(self.files[0, 0]) if self.body else 0)
-
-    def trimmed(self, size: int) -> Encoded:
-        """The document with its least important context given up, in at most `size` tokens.
-
-        Whole lines go; the file they are from keeps its name. `size` has to be `least` or more.
-        """
-        if size >= len(self.ids):
-            return self
-        starts, first = self.files[:, 0], int(self.files[0, 0])
-        wanted = self.body - (size - self.least)  # context before this has to go
-        at = int(np.searchsorted(starts, wanted, side="right")) - 1
-        start, content = (int(place) for place in self.files[at])
-        following = int(starts[at + 1]) if at + 1 < len(starts) else self.body
-        place = int(np.searchsorted(self.breaks, max(wanted, start) + content - start))
-        kept = int(self.breaks[place]) if place < len(self.breaks) else following
-        slices = [slice(0, first)]
-        if wanted == start:
-            slices.append(slice(start, None))
-        elif kept < following:
-            slices += [slice(start, content), slice(kept, None)]
-        else:
-            slices.append(slice(following, None))
-        return Encoded(
-            np.concatenate([self.ids[part] for part in slices]),
-            np.concatenate([self.weights[part] for part in slices]),
-            self.triple_id,
-            self.language,
-            self.kind,
-        )
 
 
 class Fitter:
     """Encodes documents to at most `length` tokens each.
 
     Attributes:
-        counts: documents by what happened to them: `whole`, `cut`, or why they were dropped:
-            `too-long`, `no-target` (nothing in it would be learnt).
+        counts: documents by what happened to them: `whole`, `cut`, `trimmed` (lost what lies
+            farthest from its hole), or why they were dropped: `too-long`, `no-target` (nothing in
+            it would be learnt).
         chars: of the text that was encoded or taken from the cache, specials not counted.
     """
 
@@ -102,6 +56,8 @@ class Fitter:
         self._encoder = encoder
         self._length = length
         self._cut = cut
+        special = encoder.special
+        self._marks = special[FIM_PREFIX], special[FIM_SUFFIX], special[FIM_MIDDLE]
         self._cache: OrderedDict[str, Ids] = OrderedDict()
         self._cached_tokens = 0
         self.counts: Counter[str] = Counter()
@@ -139,26 +95,41 @@ class Fitter:
         room = self._length - taken
         context = self._context(document, room) if room >= _LEAST_ROOM else []
         parts = [*head, *context, *body]
-        ids = np.concatenate([ids for ids, _ in parts])
-        weights = np.repeat(
-            np.array([weight for _, weight in parts], np.float32), [len(ids) for ids, _ in parts]
+        made = Encoded(
+            np.concatenate([ids for ids, _ in parts]),
+            np.repeat(
+                np.array([weight for _, weight in parts], np.float32),
+                [len(ids) for ids, _ in parts],
+            ),
+            document.triple_id,
+            document.language,
+            document.kind,
         )
-        if len(ids) > self._length and (document.whole or not self._cut):
-            self.counts["too-long"] += 1
-            return
-        self.counts["cut" if len(ids) > self._length else "whole"] += 1
+        outcome = "whole"
+        hole = any(piece.special and piece.text == FIM_MIDDLE for piece in document.body)
+        if hole and len(made.ids) > self._length:
+            made, outcome = self._around_hole(made), "trimmed"
+        if len(made.ids) > self._length:
+            if document.whole or not self._cut:
+                self.counts["too-long"] += 1
+                return
+            outcome = "cut"
+        self.counts[outcome] += 1
         start = 0
-        for stop in self._ends(ids):
-            some = weights[start:stop].copy()
-            some[0] = 0
-            if some.any():
-                made = Encoded(
-                    ids[start:stop], some, document.triple_id, document.language, document.kind
-                )
-                yield self._with_layout(made, head, context) if context else made
-            else:
-                self.counts["no-target"] += 1
+        for stop in self._ends(made.ids):
+            weights = made.weights[start:stop].copy()
+            weights[0] = 0
+            part = made._replace(ids=made.ids[start:stop], weights=weights)
             start = stop
+            if not weights.any():
+                self.counts["no-target"] += 1
+            elif context:
+                yield self._with_layout(part, head, context)
+            elif hole:
+                breaks = _behind(self._encoder.ends_line[part.ids])
+                yield part._replace(spare=around(part.ids, self._marks, breaks, _KEPT))
+            else:
+                yield part
 
     def _with_layout(
         self, made: Encoded, head: Sequence[_Part], context: Sequence[_Part]
@@ -168,12 +139,25 @@ class Fitter:
         ends = first + np.cumsum([len(part) for part, _ in context])
         starts = np.concatenate([[first], ends[2:-1:3]])
         body = int(ends[-1])
-        breaks = first + 1 + np.flatnonzero(self._encoder.ends_line[made.ids[first:body]])
-        return made._replace(
-            files=np.stack([starts, ends[1::3]], axis=1).astype(np.int32),
-            body=body,
-            breaks=breaks.astype(np.int32),
-        )
+        breaks = np.int32(first) + _behind(self._encoder.ends_line[made.ids[first:body]])
+        files = np.stack([starts, ends[1::3]], axis=1).astype(np.int32)
+        return made._replace(spare=Context(len(made.ids), files, body, breaks))
+
+    def _around_hole(self, made: Encoded) -> Encoded:
+        """A fill-in-the-middle document without what is too far from its hole to fit.
+
+        Cut at line ends, or between any two characters where lines are so long that half of the
+        row would stay empty. Unchanged where the middle is too long.
+        """
+        at_lines = _behind(self._encoder.ends_line[made.ids])
+        anywhere = np.flatnonzero(self._encoder.starts_text[made.ids]).astype(np.int32)
+        for breaks in (at_lines, anywhere):
+            spare = around(made.ids, self._marks, breaks, 0)
+            if spare.least <= self._length:
+                small = made._replace(spare=spare).trimmed(self._length)
+                if breaks is anywhere or len(small.ids) > self._length // 2:
+                    return small
+        return made
 
     def _ends(self, ids: Ids) -> Iterator[int]:
         """Where to cut: behind the last line end that fits, if it leaves more than half a row.
@@ -210,18 +194,15 @@ class Fitter:
         """At most `room` tokens of a content, whole lines around `line`; the start for line 0."""
         if room <= 0:
             return content[:0]
-        ends = self._encoder.ends_line
-        start = 0
+        stops = _behind(self._encoder.ends_line[content])
+        starts = np.append(np.int32(0), stops)
+        wanted = 0
         if line:
-            lines = np.cumsum(self._encoder.newlines[content])
-            middle = int(np.searchsorted(lines, line))
-            start = max(0, min(middle - room // 2, len(content) - room))
-            if start:
-                below = np.flatnonzero(ends[content[start - 1 : start + room // 2]])
-                start += int(below[0]) if len(below) else 0
-        part = content[start : start + room]
-        last = np.flatnonzero(ends[part])
-        return part[: int(last[-1]) + 1] if len(last) else part[:0]
+            middle = int(np.searchsorted(np.cumsum(self._encoder.newlines[content]), line)) + 1
+            wanted = max(0, min(middle - room // 2, len(content) - room))
+            starts, stops = starts[starts <= middle], stops[stops > middle]
+        start, stop = fullest(starts, stops, wanted, room)
+        return content[start:stop]
 
     def _content(self, file: ContextFile) -> Ids:
         return self._cached(file.blob, file.read)
@@ -243,6 +224,11 @@ class Fitter:
             _, dropped = self._cache.popitem(last=False)
             self._cached_tokens -= len(dropped)
         return ids
+
+
+def _behind(ends: npt.NDArray[np.bool_]) -> Positions:
+    """The places behind the marked tokens."""
+    return np.flatnonzero(ends).astype(np.int32) + np.int32(1)
 
 
 def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:

@@ -2,9 +2,10 @@
 
 The longest document of the window goes first, each into the row where it leaves the least room
 (best fit decreasing). Rows that are full to 1/256 are done; the documents of the others wait for
-the next window, where shorter ones may fill them up. What still leaves room gets a document of an
-emptier row, with so much of its context given up that it fits: small repositories make documents
-of 0.6 to 0.9 T in numbers, no two of which share a row. Nothing but context is ever given up.
+the next window, where shorter ones may fill them up. What still leaves room gets a document of
+another row, of which so much is given up that it fits: small repositories make documents of 0.6 to
+0.9 T in numbers, no two of which share a row. Only context is ever given up, or what lies far from
+the hole of a fill-in-the-middle document; at most two tokens for each that is filled.
 
 Memory is one window and what waits, at most half a window more; time is a binary search a
 document. The order of rows depends on the documents alone.
@@ -14,17 +15,16 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator
-from itertools import islice
 
 import numpy as np
 
-from codeflow.tokens.fit import Encoded
 from codeflow.tokens.shards import PADDING, Row
+from codeflow.tokens.trim import Encoded
 
 _WINDOW_TOKENS = 1 << 22
 _WINDOW_ROWS = 48
 _SLACK = 256
-_GIVERS = 64  # emptiest rows to search for a document that fits
+_MOST_GIVEN = 2  # tokens given up for each that is filled
 
 
 def pack(
@@ -72,33 +72,34 @@ def _best_fit(documents: list[Encoded], length: int) -> list[list[int]]:
 
 
 def _fill(rows: list[list[int]], documents: list[Encoded], length: int) -> list[list[int]]:
-    """Moves documents from the emptiest rows to fuller ones, trimmed to the room there.
+    """Moves documents to rows with room, trimmed to it: the one that fits best, least trimmed.
 
-    A trimmed document takes the place of the whole one in `documents`.
+    A trimmed document takes the place of the whole one in `documents`. Rows are filled once each,
+    in order: those with the least room first, full ones last, as they only give.
     """
-    rooms = [length - sum(len(documents[k].ids) for k in row) for row in rows]
-    order = sorted(range(len(rows)), key=lambda n: (rooms[n], n))
-    for place, row in enumerate(order):
-        while rooms[row] > length // _SLACK:
-            found = next(
-                (
-                    (giver, number)
-                    for giver in islice(reversed(order[place + 1 :]), _GIVERS)
-                    for number in rows[giver]
-                    if documents[number].least <= rooms[row]
-                ),
-                None,
-            )
-            if found is None:
+    sizes = np.array([len(document.ids) for document in documents])
+    least = np.array([document.least for document in documents])
+    rooms = [length - int(sizes[row].sum()) for row in rows]
+    order = sorted(range(len(rows)), key=lambda n: (rooms[n] <= length // _SLACK, rooms[n], n))
+    row_of = np.zeros(len(documents), np.int64)
+    for row in order:
+        row_of[rows[row]] = row
+    open_ = np.ones(len(documents), np.bool_)  # in rows that are still to come
+    for row in order:
+        open_[rows[row]] = False
+        while rows[row] and rooms[row] > length // _SLACK:
+            most = (1 + _MOST_GIVEN) * rooms[row]
+            fits = np.flatnonzero(open_ & (least <= rooms[row]) & (sizes <= most))
+            if not len(fits):
                 break
-            giver, number = found
+            number = int(fits[np.argmin(np.abs(sizes[fits] - rooms[row]))])
+            giver = int(row_of[number])
             rows[giver].remove(number)
-            rooms[giver] += len(documents[number].ids)
+            rooms[giver] += int(sizes[number])
             documents[number] = documents[number].trimmed(rooms[row])
             rows[row].append(number)
             rooms[row] -= len(documents[number].ids)
-            if not rows[giver]:
-                order.remove(giver)
+            open_[number] = False
     return [sorted(row) for row in rows if row]
 
 

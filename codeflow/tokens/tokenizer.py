@@ -96,6 +96,7 @@ class Encoder:
         special: id by special token.
         newlines: (vocab_size,) line ends in each token.
         ends_line: (vocab_size,) whether each token ends with one.
+        starts_text: (vocab_size,) whether each token starts with the first byte of a character.
         slow_because: why gigatoken is not used; None when it is.
     """
 
@@ -130,10 +131,12 @@ class Encoder:
         self.vocab_size = max(vocab.values()) + 1
         self.newlines: npt.NDArray[np.int32] = np.zeros(self.vocab_size, np.int32)
         self.ends_line: npt.NDArray[np.bool_] = np.zeros(self.vocab_size, np.bool_)
+        self.starts_text: npt.NDArray[np.bool_] = np.zeros(self.vocab_size, np.bool_)
         for token in vocab.values():
             decoded = self.decode([token])
             self.newlines[token] = decoded.count("\n")
             self.ends_line[token] = decoded.endswith("\n")
+            self.starts_text[token] = not decoded.startswith("\ufffd")
         self._plain_text = _without_special(values)
         self._plain = Tokenizer.from_str(self._plain_text)
         self._quick: Any = None

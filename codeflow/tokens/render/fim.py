@@ -2,8 +2,9 @@
 
 The stretch is cut at two random characters, at two random line starts, or is one syntax node (an
 expression, a statement or a function, `render.nodes`), each as likely as the others; where the
-language has no grammar or no node is found, at line starts. A file too long for a row is first
-reduced to a random stretch of whole lines. Which file, which cut: by key.
+language has no grammar or no node is found, at line starts. Of a file too long for a row the middle
+is from a random stretch of whole lines that surely fits; the lines around it, more than fit, fill
+the row (`fim-file`), or give way to other files (`fim-repo`). Which file, which cut: by key.
 """
 
 from __future__ import annotations
@@ -26,14 +27,16 @@ from codeflow.tokens.render.options import Options
 from codeflow.tokens.render.privacy import scrub
 from codeflow.triple import Triple
 
-_CHARS_PER_TOKEN = 2  # few texts have less, so few documents turn out too long
+_CHARS_PER_TOKEN = 2  # few texts have less, so few middles turn out too long
+_MOST_CHARS_PER_TOKEN = 5  # few texts have more, so few documents of long files leave room
 
 
 def render_file(triple: Triple, options: Options, key: str) -> Iterator[Document]:
     """One document with one changed file and nothing else."""
     chosen = _choose(triple, key)
     if chosen is not None:
-        body = _pieces(*chosen[1:], options, random.Random(f"{key}:cut"))
+        shown = options.length * _MOST_CHARS_PER_TOKEN
+        body = _pieces(*chosen[1:], options, shown, random.Random(f"{key}:cut"))
         yield Document(
             triple.id, triple.language, triple.kind, (), iter(()), options.rest, body, whole=True
         )
@@ -46,10 +49,11 @@ def render_repository(triple: Triple, options: Options, key: str) -> Iterator[Do
         return
     path, text, language = chosen
     rest = options.rest
+    shown = options.length * _CHARS_PER_TOKEN  # other files are to have half of the row
     body = (
         Piece(FILE_SEP, rest, special=True),
         Piece(f"{parts.file_name(path)}\n", rest),
-        *_pieces(text, language, options, random.Random(f"{key}:cut")),
+        *_pieces(text, language, options, shown, random.Random(f"{key}:cut")),
     )
     others = [path, *(other for other in changed_new(triple) if other != path)]
     context = around(triple.new_repo, triple.new_tree, others, shown=frozenset({path}), clean=scrub)
@@ -71,16 +75,21 @@ def _choose(triple: Triple, key: str) -> tuple[str, str, str | None] | None:
 
 
 def _pieces(
-    text: str, language: str | None, options: Options, chance: random.Random
+    text: str, language: str | None, options: Options, shown: int, chance: random.Random
 ) -> tuple[Piece, ...]:
-    text = _shortened(text, options.length * _CHARS_PER_TOKEN, chance)
-    start, stop = _cut(text, language, chance)
+    """The body; the middle is from a stretch that is sure to fit, in `shown` characters of text.
+
+    The text around is more than a row holds: the fitter trims it, by tokens, from the far ends.
+    """
+    near, far = _stretch(text, 0, len(text), shown, chance)
+    first, last = _stretch(text, near, far, options.length * _CHARS_PER_TOKEN, chance)
+    start, stop = (first + place for place in _cut(text[first:last], language, chance))
     rest = options.rest
     return (
         Piece(FIM_PREFIX, rest, special=True),
-        Piece(text[:start], rest),
+        Piece(text[near:start], rest),
         Piece(FIM_SUFFIX, rest, special=True),
-        Piece(text[stop:], rest),
+        Piece(text[stop:far], rest),
         Piece(FIM_MIDDLE, rest, special=True),
         Piece(text[start:stop], 1.0),
         Piece(IM_END, 1.0, special=True),
@@ -104,12 +113,19 @@ def _cut(text: str, language: str | None, chance: random.Random) -> tuple[int, i
     return start, stop
 
 
-def _shortened(text: str, limit_chars: int, chance: random.Random) -> str:
-    """The text, or a random stretch of it that starts and ends with lines where it has any."""
-    if len(text) <= limit_chars:
-        return text
-    first = chance.randrange(len(text) - limit_chars + 1)
-    part = text[first : first + limit_chars]
-    if first and text[first - 1] != "\n":
-        part = part.partition("\n")[2] or part
-    return part[: part.rfind("\n") + 1] or part
+def _stretch(
+    text: str, first: int, last: int, limit_chars: int, chance: random.Random
+) -> tuple[int, int]:
+    """A random stretch of text[first:last] that starts and ends with lines where it has any.
+
+    All of it, if that is not more than `limit_chars`.
+    """
+    if last - first <= limit_chars:
+        return first, last
+    start = first + chance.randrange(last - first - limit_chars + 1)
+    stop = start + limit_chars
+    if start > first and text[start - 1] != "\n":
+        line = text.find("\n", start, stop - 1)
+        start = line + 1 if line >= 0 else start
+    end = text.rfind("\n", start, stop)
+    return start, end + 1 if end >= 0 else stop

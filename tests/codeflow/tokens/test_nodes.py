@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from codeflow.errors import UsageError
-from codeflow.tokens.render import fim, nodes
+from codeflow.tokens.render import context, fim, nodes
 from codeflow.tokens.render.options import Options
 
-SOURCE = Path(fim.__file__).read_text(encoding="utf-8")
+SOURCE = Path(context.__file__).read_text(encoding="utf-8")
 SAMPLES = {
     "C": "int f(int a) {\n    if (a > 1) { return a * (2 + g(a)); }\n    return h[a];\n}\n",
     "C#": "class A {\n    int F(int a) {\n        if (a > 1) { return a * G(a); }\n"
@@ -127,7 +127,8 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_third_of_the_middles_are_nodes() -> None:
     whole = Counter()
     for number in range(300):
-        pieces = fim._pieces(SOURCE, "Python", Options(1 << 20, 0.0), random.Random(number))
+        chance = random.Random(number)
+        pieces = fim._pieces(SOURCE, "Python", Options(1 << 20, 0.0), 1 << 21, chance)
         assert pieces[1].text + pieces[5].text + pieces[3].text == SOURCE
         node = nodes.stretch(SOURCE, "Python", _after_choice(number))
         whole[node == (len(pieces[1].text), len(pieces[1].text + pieces[5].text))] += 1

@@ -124,6 +124,10 @@ FILES = {
 }
 
 
+def whole_lines(part: str, text: str) -> bool:
+    return part.endswith("\n") and f"\n{part}" in f"\n{text}"
+
+
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(length=st.integers(64, 1500))
 def test_context_fills_the_budget_by_importance(encoder: Encoder, length: int) -> None:
@@ -140,8 +144,7 @@ def test_context_fills_the_budget_by_importance(encoder: Encoder, length: int) -
         if place < len(parts) - 1:
             assert content == FILES[name]
         else:
-            assert FILES[name].startswith(content)
-            assert content.endswith("\n")
+            assert whole_lines(content, FILES[name])
     assert len(made.ids) <= length
     if len(names) < len(FILES):
         assert length - len(made.ids) <= 16 + 20  # the least room, or one line
@@ -162,12 +165,13 @@ def test_trimming_gives_up_the_least_important_lines(encoder: Encoder, data: st.
     text, whole = encoder.decode(small.ids), encoder.decode(made.ids)
     assert text.startswith("<|repo_name|>r\n")
     rest = text.removeprefix("<|repo_name|>r\n")
-    name, _, kept = rest.partition("\n") if rest.startswith("<|file_sep|>") else ("", "", rest)
-    assert whole.endswith(kept)
+    first, mark, others = rest.partition("<|file_sep|>")[2].partition("<|file_sep|>")
+    name, _, kept = first.partition("<|im_start|>")[0].partition("\n")
     if name:
-        assert f"{name}\n" in whole
-        assert whole.removesuffix(kept).endswith("\n")
-        assert whole.removesuffix(kept).rpartition("<|file_sep|>")[2].startswith(name[12:])
+        assert whole_lines(kept, FILES[name])
+        assert whole.endswith(f"{mark}{others}")
+    else:
+        assert whole.endswith(rest)
     assert size - len(small.ids) <= 30
     tail = len(small.ids) - 40
     if tail > 0:

@@ -184,19 +184,25 @@ def test_the_parts_of_a_middle_join_to_the_file(
     assert len(cuts) > 30
 
 
-def test_a_long_file_is_reduced_before_it_is_cut(
+def test_a_middle_of_a_long_file_is_from_a_stretch_that_fits(
     made: tuple[list[Triple], dict[str, Git]],
 ) -> None:
     triple = next(t for t in made[0] if any(f.new_path == "pkg/a.py" for f in t.files))
     text = triple.new_repo["pkg/a.py"].decode()
-    for key in map(str, range(20)):
+    shares = []
+    for key in map(str, range(60)):
         for document in RENDERINGS["fim-file"].render(triple, Options(100, 1.0), key):
             _, before, _, after, _, middle, _ = document.body
             part = before.text + middle.text + after.text
-            assert len(part) <= 200
+            assert len(middle.text) <= 2 * 100
+            assert len(part) <= 5 * 100
             if part in text and part != text:
+                assert len(part) > 4 * 100
                 start = text.index(part)
                 assert start == 0 or text[start - 1] == "\n"
+                shares.append(len(before.text) / len(part))
+    assert min(shares) < 0.2, "the middle is not always in the middle"
+    assert max(shares) > 0.6
 
 
 def test_a_snapshot_shows_the_new_files(made: tuple[list[Triple], dict[str, Git]]) -> None:
