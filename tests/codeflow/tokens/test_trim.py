@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import codeflow
 from codeflow.tokens.document import FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX, IM_END, Document, Piece
 from codeflow.tokens.fit import Fitter
 from codeflow.tokens.pack import pack
@@ -18,7 +19,7 @@ from codeflow.tokens.shards import Row, TokenShards
 from codeflow.tokens.stage import tokenize
 from codeflow.tokens.tokenizer import Encoder
 from codeflow.tokens.trim import Around, Encoded, fullest
-from tiny_dataset import Files, Git, build, history
+from gitdag import Content, Path_, Repo
 from token_samples import encoder_for, make
 
 FORM = re.compile(r"<\|fim_prefix\|>(.*)<\|fim_suffix\|>(.*)<\|fim_middle\|>(.*)<\|im_end\|>", re.S)
@@ -204,19 +205,20 @@ def test_the_fullest_stretch_is_the_one_found_by_trying_all(
 def test_rows_of_a_mined_history_are_full(tmp_path: Path) -> None:
     """Files from a few lines to several rows long."""
     chance = np.random.default_rng(5)
-    snapshots: list[Files] = []
+    repo = Repo.create(tmp_path / "r.git")
     sizes = (chance.pareto(0.9, 12) * 40 + 3).clip(3, 300).astype(int)
     texts = {
         f"p{k % 7}/f{k}.py": [f"value_{n} = g(x, {n * (k + 3) % 997})\n" for n in range(size)]
         for k, size in enumerate(sizes)
     }
-    for number in range(130):
+    for number in range(240):
         path = list(texts)[number % len(texts)]
         at = int(chance.integers(len(texts[path])))
         texts[path][at] = f"changed_{number} = h({at}, y)\n"
-        snapshots.append({p: ("100644", "".join(t).encode()) for p, t in texts.items()})
-    git = Git(tmp_path / "r.git")
-    folder = build(tmp_path / "data", {"r": (git, history(git, snapshots))})
+        files: dict[Path_, Content | None] = {p: "".join(text) for p, text in texts.items()}
+        repo.commit(files, message=f"Make change {number}")
+    folder = tmp_path / "data"
+    codeflow.mine([repo.path], folder, kinds=["commit"], window=(0, 1), until="mine")
     made = tokenize(folder, "fim", "fim-file", 1024, vocab_size=600)
     assert made.documents["trimmed"] > 5
     assert made.documents["whole"] > 5
