@@ -55,6 +55,7 @@ class LoadedFilter:
 
     Attributes:
         name: what its drops are counted under.
+        reasons: a line for people by reason, in place of `why`; of some reasons or of none.
         identity: what decides its verdicts, as JSON values: where it is from and its parameters.
     """
 
@@ -64,6 +65,7 @@ class LoadedFilter:
     cost: Cost
     reads: frozenset[str]
     identity: Mapping[str, Any] = field(default_factory=dict)
+    reasons: Mapping[str, str] = field(default_factory=dict)
 
     def __getstate__(self) -> dict[str, Any]:
         _send_along(self.filter)
@@ -165,14 +167,20 @@ def _own(
 
 def _loaded(name: str, made: Any, identity: Mapping[str, Any]) -> LoadedFilter:
     lines = (inspect.getdoc(made) or "").strip().splitlines()
+    why = getattr(made, "why", lines[0] if lines else f"dropped by {name}")
+    reasons = getattr(made, "reasons", {})
     reads = getattr(made, "reads", None)
+    texts = [why, *reasons, *reasons.values()] if isinstance(reasons, Mapping) else [None]
+    if not all(isinstance(text, str) for text in texts):
+        raise UsageError(f"filter {name}: `why` is a line of text, `reasons` a dict of such lines")
     return LoadedFilter(
         name,
         made,
-        getattr(made, "why", lines[0] if lines else f"dropped by {name}"),
+        why,
         getattr(made, "cost", "patch"),
         frozenset(TRIPLES.names) if reads is None else frozenset(reads),
         dict(identity),
+        dict(reasons),
     )
 
 

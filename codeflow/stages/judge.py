@@ -198,7 +198,7 @@ def _judge_one(triple: Triple, decision: _Decision, filters: Iterable[LoadedFilt
             return
         if not verdict.kept:
             decision.rule = f"{loaded.name}/{verdict.reason}"
-            decision.reason = loaded.why
+            decision.reason = loaded.reasons.get(verdict.reason or "", loaded.why)
             decision.detail = verdict.detail
             return
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
@@ -73,6 +73,15 @@ class Content:
     min_bytes: int = 1024
 
     why: ClassVar[str] = "added text that is minified, encoded, binary-like or a conflict's"
+    reasons: ClassVar[Mapping[str, str]] = {
+        "minified": "too much of the added text is minified",
+        "long-line": "too much of the added text is in overlong lines",
+        "long-lines": "the added lines are too long on average",
+        "encoded": "adds encoded data: base64, hex or tables of codes",
+        "binary-like": "too many control characters in the added text",
+        "low-alphanumeric": "too few letters and digits in the added text",
+        "conflict-markers": "adds the marks of a merge conflict",
+    }
     cost: ClassVar[Cost] = "patch"
     reads: ClassVar[frozenset[str]] = frozenset({"files", "patch"})
 

@@ -9,7 +9,7 @@ permissions. The licence is the repository's at the start commit; where none was
 from __future__ import annotations
 
 import re
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
@@ -33,6 +33,10 @@ class License:
     keep_unknown: bool = False
 
     why: ClassVar[str] = "licences that are not on the list of allowed SPDX ids"
+    reasons: ClassVar[Mapping[str, str]] = {
+        "no-license": "no licence was recognised at its start commit",
+        "not-allowed": "its licence is not on the list of allowed ones",
+    }
     cost: ClassVar[Cost] = "columns"
     reads: ClassVar[frozenset[str]] = frozenset({"license"})
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
@@ -125,6 +125,16 @@ class Message:
     min_share: float = 0.33
 
     why: ClassVar[str] = "messages that say nothing: too short, wip, version bumps, automatic ones"
+    reasons: ClassVar[Mapping[str, str]] = {
+        "too-short": "the message is too short to say what was done",
+        "too-long": "the subject is so long that it is no subject",
+        "no-message": "there is no message",
+        "merge": "a merge that says nothing of what it brings in",
+        "wip": "unfinished by its own words: wip, fixup, a checkpoint",
+        "version-bump": "a new version number and nothing else",
+        "dependency-bump": "new versions of dependencies and nothing else",
+        "auto-generated": "the message was written by a program or left as it was proposed",
+    }
     cost: ClassVar[Cost] = "columns"
     reads: ClassVar[frozenset[str]] = frozenset({"messages"})
 

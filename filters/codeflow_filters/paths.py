@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar, Final
@@ -75,6 +76,13 @@ class Paths:
     min_vendored_lines: int = 100
 
     why: ClassVar[str] = "changes mostly in vendored, generated, lock or built files, or data only"
+    reasons: ClassVar[Mapping[str, str]] = {
+        "vendored": "mostly changes of other projects' code that was copied in",
+        "generated": "mostly changes of generated files",
+        "build-output": "mostly changes of what a build wrote",
+        "lock-file": "a lock file with little beside it",
+        "data-only": "nothing but data: tables, fixtures, translations, lists of names",
+    }
     cost: ClassVar[Cost] = "columns"
     reads: ClassVar[frozenset[str]] = frozenset({"files"})
 

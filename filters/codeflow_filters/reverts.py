@@ -63,6 +63,10 @@ class Reverts:
     max_share: float = 0.5
 
     why: ClassVar[str] = "reverts, and the changes that a later revert takes back"
+    reasons: ClassVar[Mapping[str, str]] = {
+        "revert": "takes back an earlier change",
+        "reverted": "a later revert takes it back",
+    }
     cost: ClassVar[Cost] = "columns"
     reads: ClassVar[frozenset[str]] = frozenset({"commits", "messages", "old_commit"})
 

@@ -14,6 +14,7 @@ Cost: 15 µs a triple; `file-size` that of reading.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -33,6 +34,13 @@ class Size:
     bytes_per_token: float = 3.0
 
     why: ClassVar[str] = "changes too large to learn from, and those without a changed line"
+    reasons: ClassVar[Mapping[str, str]] = {
+        "no-lines": "no line was changed: a rename, a change of mode, or empty files",
+        "too-many-files": "more changed files than one can learn from at once",
+        "too-many-lines": "more changed lines than one can learn from at once",
+        "patch-too-long": "the patch has more bytes than one can learn from at once",
+        "too-many-tokens": "the patch fits no context, by an estimate of its tokens",
+    }
     cost: ClassVar[Cost] = "columns"
     reads: ClassVar[frozenset[str]] = frozenset(
         {"additions", "commits", "deletions", "files", "patch"}
@@ -67,6 +75,10 @@ class FileSize:
     max_lines: int = 1_000
 
     why: ClassVar[str] = "changes to files that are too long to show whole"
+    reasons: ClassVar[Mapping[str, str]] = {
+        "file-too-large": "a changed file has too many bytes to be shown whole",
+        "file-too-long": "a changed file has too many lines to be shown whole",
+    }
     cost: ClassVar[Cost] = "contents"
     reads: ClassVar[frozenset[str]] = frozenset({"files", CONTENTS})
 

@@ -120,6 +120,34 @@ def test_only_what_published_triples_reach_is_published(
 
 
 @dataclass(frozen=True)
+class Halves:
+    """A filter whose two reasons are not equally well explained."""
+
+    why: ClassVar[str] = "one of two halves"
+    reasons: ClassVar[dict[str, str]] = {"lower": "its id begins low"}
+
+    def __call__(self, triple: Triple) -> Verdict:
+        return drop("lower" if triple.id < "8" else "upper")
+
+
+def test_each_reason_is_told_in_its_own_words(listing: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    summary = codeflow.mine(listing, out, until="filter", filters=[Halves()], config=WHOLE)
+    told = {"Halves/lower": "its id begins low", "Halves/upper": "one of two halves"}
+    assert {row["rule"]: row["reason"] for row in ledger(out, "filter")} == told
+    assert {row.rule: row.reason for row in summary.left_out if row.stage == "filter"} == told
+
+
+@pytest.mark.parametrize("wrong", [{"why": None}, {"reasons": "lower"}, {"reasons": {"lower": 1}}])
+def test_what_is_said_of_a_filter_is_text(
+    listing: Path, tmp_path: Path, wrong: dict[str, object]
+) -> None:
+    made = type("Silent", (Halves,), wrong)()
+    with pytest.raises(UsageError, match=r"filter Silent: `why` is a line of text"):
+        codeflow.mine(listing, tmp_path / "out", filters=[made], config=WHOLE)
+
+
+@dataclass(frozen=True)
 class Watched:
     """Notes what it is given; `reads` and `cost` say what that may be."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar
@@ -30,6 +30,14 @@ class Decontaminate:
     ngram: int = 13
 
     why: ClassVar[str] = Decontaminator.why
+    reasons: ClassVar[Mapping[str, str]] = {
+        "base-commit": "its new side holds or follows the commit that an instance starts from",
+        "after-instance": "later than an instance of its repository",
+        "undated-instance": "its repository has an instance that cannot be placed in its history",
+        "gold-patch": "makes the change that solves or tests an instance",
+        "gold-lines": "adds all lines that the patch of an instance adds",
+        "ngram": "has text of an instance in its messages or its patch",
+    }
     cost: ClassVar[Cost] = Decontaminator.cost
     reads: ClassVar[frozenset[str]] = Decontaminator.reads
 
