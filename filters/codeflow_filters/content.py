@@ -183,5 +183,6 @@ def _encoded_chars(run: bytes) -> int:
 def _hex_chars(run: bytes) -> int:
     """How many characters a run has, blanks apart, if most are hex codes."""
     text = run.translate(None, _BLANKS + b"+")
-    codes = sum(map(len, _HEX_CODE.findall(text)))
+    # letters alone are a word or a filler, as in "aaaa..."
+    codes = sum(len(code) for code in _HEX_CODE.findall(text) if not code.isalpha())
     return len(text) if codes > 0.5 * len(text) else 0
