@@ -105,6 +105,8 @@ def load_filters(
     for name in parameters:
         if name not in found:  # it does not run, but what is said of it must be right
             _known(name, {**factories, **found}, "filter")
+            if isinstance(factories[name], Profile):
+                raise UsageError(f"filter.rules.{name}: it is a profile; name the filters in it")
             _check_keys(factories[name], parameters[name], f"filter.rules.{name}")
     for name, loaded in found.items():
         unknown = loaded.reads - {*TRIPLES.names, CONTENTS}

@@ -18,12 +18,14 @@ are found with `bytes.find`, and patterns are tried only on what these turned up
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
+from codeflow.config import require_within
 from codeflow.contracts import Cost, Verdict, drop, keep
 from codeflow.records import FileChange
 from codeflow.triple import Triple
@@ -84,6 +86,19 @@ class Content:
     }
     cost: ClassVar[Cost] = "patch"
     reads: ClassVar[frozenset[str]] = frozenset({"files", "patch"})
+
+    def __post_init__(self) -> None:
+        require_within(
+            self,
+            max_line_chars=(1, math.inf),
+            max_prose_line_chars=(1, math.inf),
+            max_mean_chars=(1, math.inf),
+            min_alphanumeric=(0, 1),
+            max_run_chars=(1, math.inf),
+            max_control_share=(0, 1),
+            max_share=(0, 1),
+            min_bytes=(0, math.inf),
+        )
 
     def __call__(self, triple: Triple) -> Verdict:
         noise: Counter[str] = Counter()

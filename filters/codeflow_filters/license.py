@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from codeflow.contracts import Cost, Verdict, drop, keep
+from codeflow.errors import UsageError
 from codeflow.triple import Triple
 
 PERMISSIVE: Final = (
@@ -39,6 +40,11 @@ class License:
     }
     cost: ClassVar[Cost] = "columns"
     reads: ClassVar[frozenset[str]] = frozenset({"license"})
+
+    def __post_init__(self) -> None:
+        for id in self.allow:
+            if not isinstance(id, str):
+                raise UsageError(f"allow: {id!r} is no SPDX id; write it as 'MIT'")
 
     def __call__(self, triple: Triple) -> Verdict:
         if triple.license is None:

@@ -14,12 +14,14 @@ Cost: 30 µs a commit.
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
+from codeflow.config import require_within
 from codeflow.contracts import Cost, Verdict, drop, keep
 from codeflow.triple import Triple
 from codeflow_filters.messages import is_merge, subject, texts, title
@@ -137,6 +139,15 @@ class Message:
     }
     cost: ClassVar[Cost] = "columns"
     reads: ClassVar[frozenset[str]] = frozenset({"messages"})
+
+    def __post_init__(self) -> None:
+        require_within(
+            self,
+            min_chars=(0, math.inf),
+            max_subject_chars=(1, math.inf),
+            min_words=(0, math.inf),
+            min_share=(0, 1),
+        )
 
     def __call__(self, triple: Triple) -> Verdict:
         found = [self._judge(message) for message in triple.messages]

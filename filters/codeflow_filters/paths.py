@@ -17,6 +17,7 @@ Cost: 3 µs a changed file; names are remembered.
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -24,6 +25,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar, Final
 
+from codeflow.config import require_within
 from codeflow.contracts import Cost, Verdict, drop, keep
 from codeflow.triple import Triple
 
@@ -85,6 +87,11 @@ class Paths:
     }
     cost: ClassVar[Cost] = "columns"
     reads: ClassVar[frozenset[str]] = frozenset({"files"})
+
+    def __post_init__(self) -> None:
+        require_within(
+            self, max_share=(0, 1), min_own_lines=(0, math.inf), min_vendored_lines=(0, math.inf)
+        )
 
     def __call__(self, triple: Triple) -> Verdict:
         lines: Counter[str | None] = Counter()

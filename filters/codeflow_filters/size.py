@@ -14,10 +14,12 @@ Cost: 15 µs a triple; `file-size` that of reading.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+from codeflow.config import require_within
 from codeflow.contracts import CONTENTS, Cost, Verdict, drop, keep
 from codeflow.triple import Triple
 
@@ -45,6 +47,17 @@ class Size:
     reads: ClassVar[frozenset[str]] = frozenset(
         {"additions", "commits", "deletions", "files", "patch"}
     )
+
+    def __post_init__(self) -> None:
+        require_within(
+            self,
+            max_files=(1, math.inf),
+            max_lines=(1, math.inf),
+            several_factor=(1, math.inf),
+            max_patch_bytes=(1, math.inf),
+            max_tokens=(1, math.inf),
+            bytes_per_token=(0.1, math.inf),
+        )
 
     def __call__(self, triple: Triple) -> Verdict:
         factor = self.several_factor if len(triple.commits) > 1 else 1.0
@@ -81,6 +94,9 @@ class FileSize:
     }
     cost: ClassVar[Cost] = "contents"
     reads: ClassVar[frozenset[str]] = frozenset({"files", CONTENTS})
+
+    def __post_init__(self) -> None:
+        require_within(self, max_bytes=(1, math.inf), max_lines=(1, math.inf))
 
     def __call__(self, triple: Triple) -> Verdict:
         for change in triple.files:

@@ -42,6 +42,9 @@ class Decontaminate:
     reads: ClassVar[frozenset[str]] = Decontaminator.reads
 
     def __post_init__(self) -> None:
+        for file in self.files:
+            if not isinstance(file, str):
+                raise UsageError(f"files: {file!r} is no path; write it as 'instances.jsonl'")
         if self.files:
             _alone(self.files, self.ngram)  # what is wrong with them is said at once
 
