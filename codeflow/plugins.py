@@ -67,6 +67,11 @@ class LoadedFilter:
     identity: Mapping[str, Any] = field(default_factory=dict)
     reasons: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether it comes with codeflow."""
+        return str(self.identity.get("from", "")).startswith("codeflow_filters.")
+
     def __getstate__(self) -> dict[str, Any]:
         _send_along(self.filter)
         return dict(self.__dict__)

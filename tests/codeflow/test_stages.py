@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -212,6 +216,30 @@ def test_a_filter_that_fails_quarantines_and_drops_nothing_silently(
     assert "oh no" in rows[0]["detail"]
     assert "line" in rows[0]["detail"]
     assert not set(unlucky) & by_id(out).keys()
+
+
+def test_a_filter_that_hangs_is_ended_and_the_run_goes_on(
+    listing: Path, everything: Path, tmp_path: Path
+) -> None:
+    stuck, *others = sorted(by_id(everything))
+
+    def slow(triple: Triple) -> Verdict:
+        while triple.id == stuck:
+            with contextlib.suppress(Exception):
+                re.fullmatch("(a|a)*b", "a" * 24)
+        return keep()
+
+    config = replace(WHOLE, filter=FilterConfig(max_seconds=0.3), split=SplitConfig(validation=0.0))
+    out = tmp_path / "out"
+    before = signal.getsignal(signal.SIGALRM)
+    summary = codeflow.mine(listing, out, until="filter", filters=[slow], config=config)
+    [row] = ledger(out, "filter")
+    assert (row["rule"], row["detail"]) == ("slow/time", "more than 0.3 s")
+    assert by_id(out).keys() == set(others)
+    assert not summary.deterministic
+    assert json.loads((out / "manifest.json").read_bytes())["deterministic"] is False
+    assert signal.getsignal(signal.SIGALRM) is before
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
 
 
 @pytest.mark.parametrize(
