@@ -437,6 +437,20 @@ def test_the_same_again_does_nothing(finished: Path) -> None:
     assert {Path(path).name for path in changed} <= {"lock"}
 
 
+def test_a_rerun_shows_the_repositories_there_are(finished: Path) -> None:
+    counts: Counter[str] = Counter()
+
+    class Counting(Quiet):
+        def add(self, **added: int) -> None:
+            counts.update(added)
+
+    plan = plan_again(finished, "mix", MixConfig(budget_tokens=5_000))
+    summary = run_again(finished, Execution(), Counting(), plan)
+    assert counts["repositories"] == summary.repositories > 0
+    assert counts["repositories_done"] == summary.mined
+    assert counts["repositories_failed"] == len(summary.failed)
+
+
 def test_without_what_was_mined_a_stage_says_so(finished: Path) -> None:
     shutil.rmtree(finished / "mined")
     with pytest.raises(CodeflowError, match="mine first"):
