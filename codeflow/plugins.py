@@ -20,7 +20,7 @@ from typing import Any, cast
 from codeflow.config import from_mapping
 from codeflow.contracts import CONTENTS, COSTS, Cost, Miner, Profile, RepositoryFilter
 from codeflow.errors import UsageError
-from codeflow.fingerprint import fingerprint
+from codeflow.fingerprint import fingerprint, source_digest
 from codeflow.records import TRIPLES
 
 MINERS_GROUP = "codeflow.miners"
@@ -217,7 +217,7 @@ def _module(place: str, spec: str) -> tuple[ModuleType, str]:
             module = importlib.import_module(place)
         except Exception as error:  # somebody else's code: anything may come
             raise UsageError(f"filter {spec}: {_first_line(error)}") from error
-        return module, _digest(getattr(module, "__file__", None))
+        return module, source_digest(module)
     path = Path(place).expanduser().resolve()
     digest = _digest(path)
     name = f"codeflow_filter_{path.stem}_{digest[:8]}"
@@ -231,7 +231,7 @@ def _module(place: str, spec: str) -> tuple[ModuleType, str]:
         except Exception as error:
             del sys.modules[name]
             raise UsageError(f"filter {spec}: {_first_line(error)}") from error
-    return sys.modules[name], digest
+    return sys.modules[name], source_digest(sys.modules[name])
 
 
 def _digest(path: Path | str | None) -> str:
