@@ -82,7 +82,7 @@ def test_auc_counts_pairs(pairs: list[tuple[bool, float]]) -> None:
 
 def test_what_a_threshold_would_drop_is_what_scores_below_it() -> None:
     good = np.array([True, False, True, False])
-    found = dict((at, counts) for at, *counts in cuts(good, np.array([0.3, 0.05, 0.9, 0.65])))
+    found = {at: counts for at, *counts in cuts(good, np.array([0.3, 0.05, 0.9, 0.65]))}
     assert found == {
         0.1: [0, 1],
         0.2: [0, 1],
