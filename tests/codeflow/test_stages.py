@@ -29,6 +29,7 @@ from codeflow.errors import CodeflowError, UsageError
 from codeflow.mix.config import MixConfig
 from codeflow.run import Execution, run_again
 from codeflow.settings import Settings
+from codeflow.stages.chain import chain_of
 from codeflow.stages.filter import FilterConfig
 from codeflow.stages.split import SplitConfig
 from codeflow.verify import verify
@@ -142,12 +143,23 @@ def test_each_reason_is_told_in_its_own_words(listing: Path, tmp_path: Path) -> 
     assert {row.rule: row.reason for row in summary.left_out if row.stage == "filter"} == told
 
 
-@pytest.mark.parametrize("wrong", [{"why": None}, {"reasons": "lower"}, {"reasons": {"lower": 1}}])
-def test_what_is_said_of_a_filter_is_text(
-    listing: Path, tmp_path: Path, wrong: dict[str, object]
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"why": None}, "`why` is a line of text"),
+        ({"reasons": "lower"}, "`why` is a line of text"),
+        ({"reasons": {"lower": 1}}, "`why` is a line of text"),
+        ({"reads": 5}, "`reads` is 5; give a set"),
+        ({"reads": "patch"}, "`reads` is 'patch'; give a set"),
+        ({"reads": {"pach"}}, "reads .*pach.* is none"),
+        ({"cost": "free"}, "cost 'free' is none"),
+    ],
+)
+def test_what_is_said_of_a_filter_is_checked(
+    listing: Path, tmp_path: Path, wrong: dict[str, object], says: str
 ) -> None:
     made = type("Silent", (Halves,), wrong)()
-    with pytest.raises(UsageError, match=r"filter Silent: `why` is a line of text"):
+    with pytest.raises(UsageError, match=f"filter Silent: {says}"):
         codeflow.mine(listing, tmp_path / "out", filters=[made], config=WHOLE)
 
 
@@ -465,6 +477,16 @@ def test_without_decisions_a_later_stage_does_not_take_all(finished: Path) -> No
     assert verify(finished).ok
 
 
+def test_a_stage_that_was_refused_is_not_asked_for(listing: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    codeflow.mine(listing, out, until="filter", filters=[even], config=WHOLE)
+    shutil.rmtree(out / "decisions" / "filter")  # as a run does that is killed in the next one
+    before = chain_of(out)
+    with pytest.raises(UsageError, match="run `codeflow filter` first"):
+        again(out, "mix", MixConfig())
+    assert chain_of(out) == before == {"filter", "split"}
+
+
 def test_a_stage_that_the_last_run_left_out_stays_out(finished: Path, listing: Path) -> None:
     with_all = len(codeflow.open(finished))
     again(finished, "mix", MixConfig(budget_tokens=5_000))
@@ -521,6 +543,13 @@ def test_a_filter_that_fails_on_everything_ends_the_run(tmp_path: Path) -> None:
     repo = small_history(tmp_path / "small.git")
     with pytest.raises(UsageError, match="never failed on"):
         codeflow.mine([repo.path], tmp_path / "out", filters=[never])
+
+
+def test_parameters_of_a_profile_are_refused(listing: Path, tmp_path: Path) -> None:
+    file = tmp_path / "codeflow.toml"
+    file.write_text('[filter]\nfilters = ["none"]\n[filter.rules.strict]\nmax_files = 3\n')
+    with pytest.raises(UsageError, match="strict: it is a profile; name the filters in it"):
+        codeflow.mine(listing, tmp_path / "out", config=file)
 
 
 def test_keys_of_a_filter_that_does_not_run_are_checked(listing: Path, tmp_path: Path) -> None:
