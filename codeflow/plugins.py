@@ -10,7 +10,7 @@ import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -180,12 +180,16 @@ def _loaded(name: str, made: Any, identity: Mapping[str, Any]) -> LoadedFilter:
     texts = [why, *reasons, *reasons.values()] if isinstance(reasons, Mapping) else [None]
     if not all(isinstance(text, str) for text in texts):
         raise UsageError(f"filter {name}: `why` is a line of text, `reasons` a dict of such lines")
+    if reads is None:
+        reads = TRIPLES.names
+    elif isinstance(reads, str) or not isinstance(reads, Collection):
+        raise UsageError(f"filter {name}: `reads` is {reads!r}; give a set of names of columns")
     return LoadedFilter(
         name,
         made,
         why,
         getattr(made, "cost", "patch"),
-        frozenset(TRIPLES.names) if reads is None else frozenset(reads),
+        frozenset(reads),
         dict(identity),
         dict(reasons),
     )

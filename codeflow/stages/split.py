@@ -190,7 +190,8 @@ def _require_both(config: SplitConfig, totals: Mapping[str, int], families: int)
     for name, other in (("validation", "train"), ("train", "validation")):
         if totals[name] or (name == "validation" and not config.validation):
             continue
-        count = f"{totals[other]:,} triples of {families:,} families are all in {other}"
+        of = f"{families:,} {'family' if families == 1 else 'families'}"
+        count = f"{totals[other]:,} triples of {of} are all in {other}"
         if config.by == "family":
             advice = "with few families use --split-by time"
         else:
