@@ -102,9 +102,14 @@ def summarise(
         disk_bytes=sum(line["bytes"] for line in lines),
         elapsed_s=elapsed_s,
         out=shown,
-        deterministic=index.deterministic,
+        deterministic=deterministic(index, records),
         next_command=f"codeflow {'report' if records else 'inspect'} {shlex.quote(shown)}",
     )
+
+
+def deterministic(index: MinedIndex, records: Sequence[Record]) -> bool:
+    """Whether no limit on time or memory decided anything."""
+    return index.deterministic and not any(r.figures.get("timed_out") for r in records)
 
 
 def stored_summary(values: Mapping[str, Any], out: Path) -> Summary:

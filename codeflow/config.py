@@ -10,6 +10,7 @@ import dataclasses
 import difflib
 import hashlib
 import json
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -148,6 +149,22 @@ def _coerce(value: Any, default: Any, where: str) -> Any:
         expected = type(default).__name__
         raise UsageError(f"{where}: expected {expected}, got {value!r}")
     return value
+
+
+def require_within(config: object, **bounds: tuple[float, float]) -> None:
+    """Checks numbers of a configuration, for its `__post_init__`.
+
+    Args:
+        bounds: by name of field, the least and the largest value that makes sense.
+
+    Raises:
+        UsageError: names the field, what it is and what it may be; NaN is never within.
+    """
+    for name, (least, most) in bounds.items():
+        value = getattr(config, name)
+        if not least <= value <= most:
+            what = f"{least:g} or more" if most == math.inf else f"{least:g} to {most:g}"
+            raise UsageError(f"{name} = {value}: give {what}")
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -157,7 +157,8 @@ class Filter(Protocol):
     """Looks at one triple. Must be deterministic, and must not change what it is given.
 
     A built-in filter is a frozen dataclass whose fields are its parameters, with `why`, `cost` and
-    `reads` as class attributes; its factory in the dict of the entry point is the class. A plain
+    `reads` as class attributes; its factory in the dict of the entry point is the class. Where
+    `why` is not clear enough for each of its reasons, `reasons` maps them to a line each. A plain
     function `Triple -> Verdict` is a filter, too: cost `patch`, and it may read everything.
     """
 

@@ -107,6 +107,7 @@ def filter_stage(config: FilterConfig, filters: Sequence[LoadedFilter]) -> Stage
 
     settings = {
         "max_error_share": config.max_error_share,
+        "max_seconds": config.max_seconds,
         "filters": [[loaded.name, _plain(loaded.identity)] for loaded in filters],
     }
     return Stage(

@@ -4,17 +4,22 @@ A filter that is given as a Python object has no name and version to go by. Its 
 its source, from the values it was made with (an object's attributes, defaults, closed-over values,
 the arguments of a partial), and from what it names in its own module: constants and other
 functions. All of that goes into one hash. What it imports from elsewhere counts by its name alone.
+A filter that is named by its module or file counts with all of that file (`source_digest`).
 """
 
 from __future__ import annotations
 
+import ast
 import functools
 import hashlib
+import importlib.util
 import inspect
 import pickle
 import re
+import sys
 import types
 from collections.abc import Iterator, Mapping, Set
+from pathlib import Path
 from typing import Any
 
 from codeflow.errors import UsageError
@@ -40,6 +45,68 @@ def fingerprint(given: Any) -> str:
         ) from None
     text = "\0".join(_described(given, set()))
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def source_digest(module: types.ModuleType) -> str:
+    """16 hex digits for a module's source and that of all of one's own modules that it imports.
+
+    One's own are those outside of `site-packages` and of Python; they count by their content, so
+    that it is the same wherever they lie. What is imported by a computed name is not seen.
+    """
+    sources: dict[str, bytes] = {}
+    pending = [(module.__name__, getattr(module, "__file__", None))]
+    while pending:
+        name, path = pending.pop()
+        if name in sources or path is None or not path.endswith(".py"):
+            continue
+        try:
+            sources[name] = Path(path).read_bytes()
+            tree = ast.parse(sources[name])
+        except (OSError, SyntaxError):
+            continue
+        package = getattr(sys.modules.get(name), "__package__", None) or ""
+        for imported in sorted(_imported(tree, package)):
+            found = _origin(imported)
+            if found is not None and _is_own(imported, found):
+                pending.append((imported, found))
+    digests = sorted(hashlib.sha256(source).hexdigest() for source in sources.values())
+    return hashlib.sha256("".join(digests).encode()).hexdigest()[:16]
+
+
+def _imported(tree: ast.AST, package: str) -> Iterator[str]:
+    """Names of the modules that a module imports; of some that are none, too."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parts = package.split(".")
+                parts = parts[: len(parts) - node.level + 1]
+                base = ".".join(filter(None, (*parts, base)))
+            names = [base, *(f"{base}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        for name in names:
+            parts = name.split(".")
+            yield from (".".join(parts[: k + 1]) for k in range(len(parts)))
+
+
+def _origin(name: str) -> str | None:
+    """The file of a module, imported or not."""
+    if name in sys.modules:
+        return getattr(sys.modules[name], "__file__", None)
+    try:
+        spec = importlib.util.find_spec(name)
+    except (ImportError, AttributeError, ValueError):
+        return None
+    return None if spec is None else spec.origin
+
+
+def _is_own(name: str, path: str) -> bool:
+    top = name.partition(".")[0]
+    ours = top in ("codeflow", "codeflow_filters", "codeflow_miners")
+    return not (ours or top in sys.stdlib_module_names or "site-packages" in Path(path).parts)
 
 
 def _described(value: Any, seen: set[int]) -> Iterator[str]:

@@ -10,7 +10,7 @@ import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import Any, cast
 from codeflow.config import from_mapping
 from codeflow.contracts import CONTENTS, COSTS, Cost, Miner, Profile, RepositoryFilter
 from codeflow.errors import UsageError
-from codeflow.fingerprint import fingerprint
+from codeflow.fingerprint import fingerprint, source_digest
 from codeflow.records import TRIPLES
 
 MINERS_GROUP = "codeflow.miners"
@@ -55,6 +55,7 @@ class LoadedFilter:
 
     Attributes:
         name: what its drops are counted under.
+        reasons: a line for people by reason, in place of `why`; of some reasons or of none.
         identity: what decides its verdicts, as JSON values: where it is from and its parameters.
     """
 
@@ -64,6 +65,12 @@ class LoadedFilter:
     cost: Cost
     reads: frozenset[str]
     identity: Mapping[str, Any] = field(default_factory=dict)
+    reasons: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it comes with codeflow."""
+        return str(self.identity.get("from", "")).startswith("codeflow_filters.")
 
     def __getstate__(self) -> dict[str, Any]:
         _send_along(self.filter)
@@ -103,6 +110,8 @@ def load_filters(
     for name in parameters:
         if name not in found:  # it does not run, but what is said of it must be right
             _known(name, {**factories, **found}, "filter")
+            if isinstance(factories[name], Profile):
+                raise UsageError(f"filter.rules.{name}: it is a profile; name the filters in it")
             _check_keys(factories[name], parameters[name], f"filter.rules.{name}")
     for name, loaded in found.items():
         unknown = loaded.reads - {*TRIPLES.names, CONTENTS}
@@ -165,14 +174,24 @@ def _own(
 
 def _loaded(name: str, made: Any, identity: Mapping[str, Any]) -> LoadedFilter:
     lines = (inspect.getdoc(made) or "").strip().splitlines()
+    why = getattr(made, "why", lines[0] if lines else f"dropped by {name}")
+    reasons = getattr(made, "reasons", {})
     reads = getattr(made, "reads", None)
+    texts = [why, *reasons, *reasons.values()] if isinstance(reasons, Mapping) else [None]
+    if not all(isinstance(text, str) for text in texts):
+        raise UsageError(f"filter {name}: `why` is a line of text, `reasons` a dict of such lines")
+    if reads is None:
+        reads = TRIPLES.names
+    elif isinstance(reads, str) or not isinstance(reads, Collection):
+        raise UsageError(f"filter {name}: `reads` is {reads!r}; give a set of names of columns")
     return LoadedFilter(
         name,
         made,
-        getattr(made, "why", lines[0] if lines else f"dropped by {name}"),
+        why,
         getattr(made, "cost", "patch"),
-        frozenset(TRIPLES.names) if reads is None else frozenset(reads),
+        frozenset(reads),
         dict(identity),
+        dict(reasons),
     )
 
 
@@ -202,7 +221,7 @@ def _module(place: str, spec: str) -> tuple[ModuleType, str]:
             module = importlib.import_module(place)
         except Exception as error:  # somebody else's code: anything may come
             raise UsageError(f"filter {spec}: {_first_line(error)}") from error
-        return module, _digest(getattr(module, "__file__", None))
+        return module, source_digest(module)
     path = Path(place).expanduser().resolve()
     digest = _digest(path)
     name = f"codeflow_filter_{path.stem}_{digest[:8]}"
@@ -216,7 +235,7 @@ def _module(place: str, spec: str) -> tuple[ModuleType, str]:
         except Exception as error:
             del sys.modules[name]
             raise UsageError(f"filter {spec}: {_first_line(error)}") from error
-    return sys.modules[name], digest
+    return sys.modules[name], source_digest(sys.modules[name])
 
 
 def _digest(path: Path | str | None) -> str:

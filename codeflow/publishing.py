@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from codeflow import __version__, card, files, manifest, workdir
-from codeflow.account import summarise
+from codeflow.account import deterministic, summarise
 from codeflow.config import stage_hash
 from codeflow.contracts import Flow, Unit
 from codeflow.errors import CodeflowError
@@ -228,7 +228,7 @@ class Publishing:
             "config_hash": stage_hash(self._index.config),
             "publish_hash": self.stamp,
             "projection": self._index.projection,
-            "deterministic": self._index.deterministic,
+            "deterministic": deterministic(self._index, self._records),
             "stages": [
                 {"stage": r.name, "hash": r.stamp, "settings": r.settings, "figures": r.figures}
                 for r in self._records

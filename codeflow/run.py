@@ -100,6 +100,10 @@ def run_again(out: Path, execution: Execution, progress: Progress, plan: Plan) -
         if summary:
             return summary
         workdir.remove_leftovers(out)
+        good, total = len(index.good), len(index.repositories)
+        job().progress.add(
+            repositories=total, repositories_done=good, repositories_failed=total - good
+        )
         return _decide_and_publish(job(), index, plan, started)
 
     if not out.is_dir():

@@ -12,10 +12,19 @@ from codeflow.errors import EXIT_OK
 _EPILOG = """\
 A label is a JSON line, {"id": "id of a triple", "label": 0 to 1}, from a person or a model; a label
 from 0.5 up is good. `codeflow inspect DIR ID` shows a triple. The held-out AUC is how often a good
-triple scores above a poor one, among triples that the weights were not fitted to.
+triple scores above a poor one, among triples that the weights were not fitted to: 0.5 is chance.
 
   codeflow quality train data --labels labels.jsonl --out model.json
-  codeflow filter data --config codeflow.toml     with [filter.rules.quality] model = "model.json"
+  codeflow filter data --config codeflow.toml
+
+where codeflow.toml has
+
+  [filter]
+  filters = ["default", "quality"]
+
+  [filter.rules.quality]
+  model = "model.json"
+  threshold = 0.3
 """
 
 
@@ -47,5 +56,8 @@ def _train(parsed: argparse.Namespace) -> int:
     print(f"held-out AUC {done.auc:.3f} (by fold {folds}; each {done.folds_by} in one fold)")
     strongest = sorted(done.model.features.items(), key=lambda item: -abs(item[1].weight))[:5]
     print("strongest: " + ", ".join(f"{name} {f.weight:+.2f}" for name, f in strongest))
-    print(f"in {parsed.out}")
+    print("what a threshold would drop, by held-out scores")
+    for threshold, good, poor in done.cuts:
+        print(f"  {threshold:.1f}  {poor:,} of {done.poor:,} poor, {good:,} of {done.good:,} good")
+    print(f"in {parsed.out}; `codeflow quality train --help` says how the filter takes it")
     return EXIT_OK

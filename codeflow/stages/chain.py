@@ -94,6 +94,7 @@ def run_stages(
     Raises:
         UsageError: a stage that was to be there already is not, or is of other parents.
     """
+    _require_done(job.folder, stamp, stages)
     files.write_json(job.folder / _CHAIN, [stage.name for stage in stages])
     records: list[Record] = []
     for stage in stages:
@@ -102,6 +103,18 @@ def run_stages(
         records.append(record)
         stamp = record.stamp
     return records
+
+
+def _require_done(folder: Path, parent: str, stages: Sequence[Stage]) -> None:
+    """Refuses stages before the one to run that are not done, before anything is written."""
+    for stage in stages:
+        if stage.flow is not None:
+            return
+        known = stored(folder, stage.name)
+        if known is None or not known.complete or known.parent != parent:
+            name = stage.name
+            raise UsageError(f"{folder}: stage {name} is not done; run `codeflow {name}` first")
+        parent = known.stamp
 
 
 def last_stamp(folder: Path, stamp: str, stages: Sequence[Stage]) -> str | None:
@@ -126,8 +139,7 @@ def _run(
     folder, name = job.folder, stage.name
     known = stored(folder, name)
     if stage.flow is None:
-        if known is None or not known.complete or known.parent != parent:
-            raise UsageError(f"{folder}: stage {name} is not done; run `codeflow {name}` first")
+        assert known is not None, "the run has begun with a look at it"
         return known
     stamp = _stamp(stage, parent)
     before = None if known is None else known.last_asked

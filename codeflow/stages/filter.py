@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from codeflow.config import require_within
 from codeflow.contracts import Flow
 from codeflow.errors import UsageError
 from codeflow.plugins import LoadedFilter
@@ -22,15 +23,18 @@ class FilterConfig:
         filters: names of filters and profiles, `module:attr` or `file.py:attr`.
         rules: parameters by name of filter, as in `[filter.rules.message]`.
         max_error_share: of a part's triples that a filter may fail on before the run stops.
+        max_seconds: how long a filter of one's own may take over one triple.
     """
 
     filters: tuple[str, ...] = ("default",)
     rules: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     max_error_share: float = 0.01
+    max_seconds: float = 60.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.max_error_share <= 1:
             raise UsageError(f"max_error_share = {self.max_error_share}: give a share from 0 to 1")
+        require_within(self, max_seconds=(0.001, 1e6))
         for name, values in self.rules.items():
             if not isinstance(values, Mapping):
                 raise UsageError(f"filter.rules.{name}: expected a table, got {values!r}")
@@ -48,7 +52,13 @@ def flow(context: StageContext, filters: Sequence[LoadedFilter], config: FilterC
         context.unit(
             part.name,
             judge,
-            JudgeArguments(str(context.folder), part, tuple(filters), config.max_error_share),
+            JudgeArguments(
+                str(context.folder),
+                part,
+                tuple(filters),
+                config.max_error_share,
+                config.max_seconds,
+            ),
         )
         for part in context.parts
     ]
@@ -62,4 +72,5 @@ def flow(context: StageContext, filters: Sequence[LoadedFilter], config: FilterC
                 f"filter {name} failed on {count} of {total} triples; mend it, or raise "
                 "filter.max_error_share and read in the ledger how it failed"
             )
-    return {}
+    timed_out = sum(result.value["timed_out"] for result in judged)
+    return {"timed_out": timed_out} if timed_out else {}

@@ -87,8 +87,48 @@ def last_part(
     position = float(np.sort(positions)[number])
     if least and position == positions.min():
         return None
+    return _cut(positions, firsts, position)
+
+
+def _cut(positions: npt.NDArray[np.float64], firsts: Sequence[str], position: float) -> Cut:
     here = np.flatnonzero(positions == position).tolist()
     return Cut(position, tuple(sorted({firsts[k] for k in here})))
+
+
+def last_part_of_family(
+    folder: Path,
+    members: Sequence[Member],
+    starts: Mapping[str, tuple[npt.NDArray[np.float64], Sequence[str]]],
+    share: float,
+    least: int = 0,
+) -> dict[str, Cut]:
+    """The cuts that hold out the last `share` of the triples of a family of forks, all together.
+
+    Last is what begins at the highest index of its chain: chains of forks have their indices in
+    common up to where they part. A share of each instead would hold out far more: of a fork that is
+    ahead, all that lies behind the cut of one that stayed behind.
+
+    Args:
+        starts: positions and first commits, as for `last_part`, of the members that have triples.
+
+    Raises:
+        DataError: a repository was mined without its commits.
+    """
+    files = {member.repo: member.contained for member in members}
+    indices = {
+        repo: _Commits(_read_contained(folder, repo, files[repo])).indices(firsts)
+        for repo, (_, firsts) in starts.items()
+    }
+    pooled = np.concatenate(list(indices.values()))
+    found = last_part(pooled, [""] * len(pooled), share, least)
+    cuts: dict[str, Cut] = {}
+    if found is None:
+        return cuts
+    for repo, (positions, firsts) in starts.items():
+        behind = positions[indices[repo] >= found.position]
+        if len(behind):
+            cuts[repo] = _cut(positions, firsts, float(behind.min()))
+    return cuts
 
 
 def with_forks(
@@ -137,6 +177,13 @@ class _Commits:
         value = pa.scalar(bytes.fromhex(commit), pa.binary(20))
         row = pc.index(self._contained.column("id"), value).as_py()
         return None if row < 0 else int(self._contained.column("index")[row].as_py())
+
+    def indices(self, commits: Sequence[str]) -> npt.NDArray[np.float64]:
+        """Indices of commits of the chain on it."""
+        ids = pa.array([bytes.fromhex(commit) for commit in commits], pa.binary(20))
+        rows = pc.index_in(ids, value_set=self._chain.column("id").combine_chunks())
+        found: npt.NDArray[np.float64] = self._chain.column("index").take(rows).to_numpy()
+        return found.astype(np.float64)
 
     def cut_at(self, place: int) -> Cut:
         """Holds out what begins at a commit of the chain or at the same position.

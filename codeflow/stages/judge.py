@@ -2,7 +2,8 @@
 
 A triple meets filters in the order of their cost and leaves at the first drop. Contents are read
 only for what the cheap ones kept. An exception in a filter quarantines the triple: it is dropped
-by the rule FILTER/error with the traceback, and too many of them end the run.
+by the rule FILTER/error with the traceback, and too many of them end the run. So does a filter that
+takes too long over one, by the rule FILTER/time; ours have limits of their own.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import traceback
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import chain, groupby
 from pathlib import Path
@@ -23,6 +25,7 @@ from codeflow.errors import CodeflowError, UsageError
 from codeflow.plugins import LoadedFilter
 from codeflow.records import TRIPLES
 from codeflow.stages import decisions, parts
+from codeflow.stages.alarm import Alarm, TimeIsUpError
 from codeflow.stages.parts import Part, Piece
 from codeflow.stages.reading import MinedReader, MinedRepositoryView
 from codeflow.triple import Triple
@@ -41,7 +44,7 @@ ALWAYS = (
 _ROWS_AT_ONCE = 256
 _HELD_BYTES = 64 << 20  # of patches that wait for contents
 _TRACEBACK_CHARACTERS = 4000
-_ERROR = "error"
+_ERROR, _TIME = "error", "time"
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ class JudgeArguments:
     part: Part
     filters: tuple[LoadedFilter, ...]
     max_error_share: float
+    max_seconds: float
 
 
 class _Decision:
@@ -70,8 +74,13 @@ class _Decision:
 def judge(arguments: JudgeArguments, sink: Sink) -> dict[str, Any]:
     """Writes the decisions of a part.
 
-    Returns: `judged` triples, and `failed`: on how many by filter.
+    Returns: `judged` triples, `failed`: on how many by filter, and `timed_out`: how many of these.
     """
+    with Alarm(arguments.max_seconds) as alarm:
+        return _judge(arguments, alarm)
+
+
+def _judge(arguments: JudgeArguments, alarm: Alarm) -> dict[str, Any]:
     folder, part = Path(arguments.folder), arguments.part
     ids: list[str] = []
     made: list[_Decision] = []
@@ -80,10 +89,10 @@ def judge(arguments: JudgeArguments, sink: Sink) -> dict[str, Any]:
         first = next(tables)[1]
         view = MinedRepositoryView(folder, piece, reader, first.column("repo_url")[0].as_py())
         filters = tuple(_within(loaded, view) for loaded in arguments.filters)
-        survivors = _Survivors(reader, [f for f in filters if CONTENTS in f.reads])
+        survivors = _Survivors(reader, [f for f in filters if CONTENTS in f.reads], alarm)
         for table in chain([first], (table for _, table in tables)):
             judged = [_Decision() for _ in range(len(table))]
-            _judge_cheaply(table, judged, filters, survivors)
+            _judge_cheaply(table, judged, filters, survivors, alarm)
             ids += table.column("id").to_pylist()
             made += judged
         survivors.judge()
@@ -102,7 +111,12 @@ def judge(arguments: JudgeArguments, sink: Sink) -> dict[str, Any]:
         },
     )
     failed = Counter((d.rule or "").rpartition("/")[0] for d in made if d.failed)
-    return {"judged": len(made), "failed": dict(sorted(failed.items()))}
+    timed_out = sum(d.failed and (d.rule or "").endswith(f"/{_TIME}") for d in made)
+    return {
+        "judged": len(made),
+        "failed": dict(sorted(failed.items())),
+        "timed_out": timed_out,
+    }
 
 
 def _columns(filters: Iterable[LoadedFilter]) -> list[str]:
@@ -139,9 +153,10 @@ def _piece(row: tuple[Piece, pa.Table]) -> Piece:
 class _Survivors:
     """What the cheap filters kept of one repository, on its way to those that read contents."""
 
-    def __init__(self, reader: MinedReader, filters: Sequence[LoadedFilter]) -> None:
+    def __init__(self, reader: MinedReader, filters: Sequence[LoadedFilter], alarm: Alarm) -> None:
         self.reader = reader
         self._filters = filters
+        self._alarm = alarm
         self._waiting: list[tuple[Triple, _Decision]] = []
         self._bytes = 0
 
@@ -161,7 +176,7 @@ class _Survivors:
             for triple in chunk:
                 same, decision = next(waiting)
                 assert same is triple
-                _judge_one(triple, decision, self._filters)
+                _judge_one(triple, decision, self._filters, self._alarm)
         self._waiting, self._bytes = [], 0
 
 
@@ -170,24 +185,34 @@ def _judge_cheaply(
     judged: Sequence[_Decision],
     filters: Sequence[LoadedFilter],
     survivors: _Survivors,
+    alarm: Alarm,
 ) -> None:
     cheap = [f for f in filters if CONTENTS not in f.reads]
     for first in range(0, len(table), _ROWS_AT_ONCE):
         rows = table.slice(first, _ROWS_AT_ONCE).to_pylist()
         for row, decision in zip(rows, judged[first : first + _ROWS_AT_ONCE], strict=True):
             triple = Triple.from_row(row, survivors.reader)
-            _judge_one(triple, decision, cheap)
+            _judge_one(triple, decision, cheap, alarm)
             if decision.rule is None:
                 survivors.add(triple, decision)
 
 
-def _judge_one(triple: Triple, decision: _Decision, filters: Iterable[LoadedFilter]) -> None:
+def _judge_one(
+    triple: Triple, decision: _Decision, filters: Iterable[LoadedFilter], alarm: Alarm
+) -> None:
     for loaded in filters:
         try:
             assert callable(loaded.filter)
-            verdict = loaded.filter(triple)
+            with nullcontext() if loaded.is_ours else alarm.bounded():
+                verdict = loaded.filter(triple)
             _require_storable(loaded.name, verdict)
             decision.scores.update({name: float(v) for name, v in verdict.scores.items()})
+        except TimeIsUpError:
+            decision.failed = True
+            decision.rule = f"{loaded.name}/{_TIME}"
+            decision.reason = "the filter took too long"
+            decision.detail = f"more than {alarm.seconds:g} s"
+            return
         except (Exception, SystemExit) as error:  # somebody else's code: anything may come
             decision.failed = True
             decision.rule = f"{loaded.name}/{_ERROR}"
@@ -198,7 +223,7 @@ def _judge_one(triple: Triple, decision: _Decision, filters: Iterable[LoadedFilt
             return
         if not verdict.kept:
             decision.rule = f"{loaded.name}/{verdict.reason}"
-            decision.reason = loaded.why
+            decision.reason = loaded.reasons.get(verdict.reason or "", loaded.why)
             decision.detail = verdict.detail
             return
 

@@ -6,10 +6,10 @@
 
 By family, repositories that share a root commit are held out together, by a hash of their key: the
 split of one never depends on what else is in the list. By time, the last part of every repository
-is held out, and what begins before it and ends within it (`straddles`) is in neither split. In
-both cases a near-duplicate cluster that touches what is held out leaves train (`near-validation`):
-all members count, those that dedup dropped and those that straddle included. Costs one reading of
-small columns; the driver holds a line a repository.
+is held out, of a family of forks that of all together, and what begins before it and ends within it
+(`straddles`) is in neither split. In both cases a near-duplicate cluster that touches what is held
+out leaves train (`near-validation`): all members count, those that dedup dropped and those that
+straddle included. Costs one reading of small columns; the driver holds a line a repository.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from codeflow.stages.held_out import (
     Member,
     by_repository,
     last_part,
+    last_part_of_family,
     places,
     with_forks,
 )
@@ -190,7 +191,8 @@ def _require_both(config: SplitConfig, totals: Mapping[str, int], families: int)
     for name, other in (("validation", "train"), ("train", "validation")):
         if totals[name] or (name == "validation" and not config.validation):
             continue
-        count = f"{totals[other]:,} triples of {families:,} families are all in {other}"
+        of = f"{families:,} {'family' if families == 1 else 'families'}"
+        count = f"{totals[other]:,} triples of {of} are all in {other}"
         if config.by == "family":
             advice = "with few families use --split-by time"
         else:
@@ -221,20 +223,31 @@ def starts(arguments: PartArguments, sink: Sink) -> dict[str, Any]:
 
 
 def find_cuts(arguments: CutsArguments, sink: Sink) -> dict[str, Any]:
-    """Returns `cuts`, (position, entered) by repository; holds the starts of one at a time.
+    """Returns `cuts`, (position, entered) by repository; holds the starts of one at a time, and
+    those of forks.
 
-    Where the share is less than one triple in every repository, the last one of each is held out.
+    Where the share is less than one triple in every repository, the last one of each is held out,
+    of forks the last of all.
     """
+    folder, share = arguments.folder, arguments.share
+    family = {m.repo: number for number, all_ in enumerate(arguments.families) for m in all_}
     cuts: dict[str, Cut] = {}
     for least in (0, 1):
         tables = (_read(path) for path in arguments.starts)
+        forks: dict[int, dict[str, tuple[Any, list[str]]]] = {}
         for repo, positions, firsts in by_repository(tables):
-            cut = last_part(positions, firsts, arguments.share, least)
+            if repo in family:
+                forks.setdefault(family[repo], {})[repo] = positions, firsts
+                continue
+            cut = last_part(positions, firsts, share, least)
             if cut is not None:
                 cuts[repo] = cut
+        for number, found in forks.items():
+            members = arguments.families[number]
+            cuts |= last_part_of_family(folder, members, found, share, least)
         if cuts:
             break
-    return {"cuts": with_forks(arguments.folder, cuts, arguments.families)}
+    return {"cuts": with_forks(folder, cuts, arguments.families)}
 
 
 def held(arguments: PartArguments, sink: Sink) -> dict[str, Any]:

@@ -18,12 +18,14 @@ are found with `bytes.find`, and patterns are tried only on what these turned up
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
+from codeflow.config import require_within
 from codeflow.contracts import Cost, Verdict, drop, keep
 from codeflow.records import FileChange
 from codeflow.triple import Triple
@@ -73,8 +75,30 @@ class Content:
     min_bytes: int = 1024
 
     why: ClassVar[str] = "added text that is minified, encoded, binary-like or a conflict's"
+    reasons: ClassVar[Mapping[str, str]] = {
+        "minified": "too much of the added text is minified",
+        "long-line": "too much of the added text is in overlong lines",
+        "long-lines": "the added lines are too long on average",
+        "encoded": "adds encoded data: base64, hex or tables of codes",
+        "binary-like": "too many control characters in the added text",
+        "low-alphanumeric": "too few letters and digits in the added text",
+        "conflict-markers": "adds the marks of a merge conflict",
+    }
     cost: ClassVar[Cost] = "patch"
     reads: ClassVar[frozenset[str]] = frozenset({"files", "patch"})
+
+    def __post_init__(self) -> None:
+        require_within(
+            self,
+            max_line_chars=(1, math.inf),
+            max_prose_line_chars=(1, math.inf),
+            max_mean_chars=(1, math.inf),
+            min_alphanumeric=(0, 1),
+            max_run_chars=(1, math.inf),
+            max_control_share=(0, 1),
+            max_share=(0, 1),
+            min_bytes=(0, math.inf),
+        )
 
     def __call__(self, triple: Triple) -> Verdict:
         noise: Counter[str] = Counter()
@@ -174,5 +198,6 @@ def _encoded_chars(run: bytes) -> int:
 def _hex_chars(run: bytes) -> int:
     """How many characters a run has, blanks apart, if most are hex codes."""
     text = run.translate(None, _BLANKS + b"+")
-    codes = sum(map(len, _HEX_CODE.findall(text)))
+    # letters alone are a word or a filler, as in "aaaa..."
+    codes = sum(len(code) for code in _HEX_CODE.findall(text) if not code.isalpha())
     return len(text) if codes > 0.5 * len(text) else 0

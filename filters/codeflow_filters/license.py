@@ -9,11 +9,12 @@ permissions. The licence is the repository's at the start commit; where none was
 from __future__ import annotations
 
 import re
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from codeflow.contracts import Cost, Verdict, drop, keep
+from codeflow.errors import UsageError
 from codeflow.triple import Triple
 
 PERMISSIVE: Final = (
@@ -33,8 +34,17 @@ class License:
     keep_unknown: bool = False
 
     why: ClassVar[str] = "licences that are not on the list of allowed SPDX ids"
+    reasons: ClassVar[Mapping[str, str]] = {
+        "no-license": "no licence was recognised at its start commit",
+        "not-allowed": "its licence is not on the list of allowed ones",
+    }
     cost: ClassVar[Cost] = "columns"
     reads: ClassVar[frozenset[str]] = frozenset({"license"})
+
+    def __post_init__(self) -> None:
+        for id in self.allow:
+            if not isinstance(id, str):
+                raise UsageError(f"allow: {id!r} is no SPDX id; write it as 'MIT'")
 
     def __call__(self, triple: Triple) -> Verdict:
         if triple.license is None:

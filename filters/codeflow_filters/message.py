@@ -14,12 +14,14 @@ Cost: 30 µs a commit.
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
+from codeflow.config import require_within
 from codeflow.contracts import Cost, Verdict, drop, keep
 from codeflow.triple import Triple
 from codeflow_filters.messages import is_merge, subject, texts, title
@@ -125,8 +127,27 @@ class Message:
     min_share: float = 0.33
 
     why: ClassVar[str] = "messages that say nothing: too short, wip, version bumps, automatic ones"
+    reasons: ClassVar[Mapping[str, str]] = {
+        "too-short": "the message is too short to say what was done",
+        "too-long": "the subject is so long that it is no subject",
+        "no-message": "there is no message",
+        "merge": "a merge that says nothing of what it brings in",
+        "wip": "unfinished by its own words: wip, fixup, a checkpoint",
+        "version-bump": "a new version number and nothing else",
+        "dependency-bump": "new versions of dependencies and nothing else",
+        "auto-generated": "the message was written by a program or left as it was proposed",
+    }
     cost: ClassVar[Cost] = "columns"
     reads: ClassVar[frozenset[str]] = frozenset({"messages"})
+
+    def __post_init__(self) -> None:
+        require_within(
+            self,
+            min_chars=(0, math.inf),
+            max_subject_chars=(1, math.inf),
+            min_words=(0, math.inf),
+            min_share=(0, 1),
+        )
 
     def __call__(self, triple: Triple) -> Verdict:
         found = [self._judge(message) for message in triple.messages]

@@ -43,8 +43,9 @@ UNPARSED_ROOT: Final = 1_000_000
 _LITERAL = re.compile("string|heredoc|template|regex|char|text|literal|raw|quoted")
 # Comments that a tool obeys; a change to one is a change of code.
 _DIRECTIVE = re.compile(
-    rb"#!|//go:|//\s*\+build|//(?:export|line|extern) |/[/*]\s*#cgo|//\s*@ts-|///\s*<"
-    rb"|#\s*(?:type:|frozen_string_literal|.*coding[:=])|//!|///|/\*\*!"
+    rb"#!|//go:|//\s*\+build|//(?:export|line|extern) |/[/*]\s*#cgo|///\s*<|//!|///|/\*\*!"
+    rb"|//\s*(?:@ts-|nolint|eslint-|prettier-ignore|istanbul )|/\*\s*(?:eslint|istanbul )"
+    rb"|#\s*(?:type:|frozen_string_literal|.*coding[:=]|noqa|pragma:|pylint:|rubocop:|shellcheck )"
 )
 
 

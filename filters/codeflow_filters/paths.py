@@ -17,12 +17,15 @@ Cost: 3 µs a changed file; names are remembered.
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar, Final
 
+from codeflow.config import require_within
 from codeflow.contracts import Cost, Verdict, drop, keep
 from codeflow.triple import Triple
 
@@ -75,8 +78,20 @@ class Paths:
     min_vendored_lines: int = 100
 
     why: ClassVar[str] = "changes mostly in vendored, generated, lock or built files, or data only"
+    reasons: ClassVar[Mapping[str, str]] = {
+        "vendored": "mostly changes of other projects' code that was copied in",
+        "generated": "mostly changes of generated files",
+        "build-output": "mostly changes of what a build wrote",
+        "lock-file": "a lock file with little beside it",
+        "data-only": "nothing but data: tables, fixtures, translations, lists of names",
+    }
     cost: ClassVar[Cost] = "columns"
     reads: ClassVar[frozenset[str]] = frozenset({"files"})
+
+    def __post_init__(self) -> None:
+        require_within(
+            self, max_share=(0, 1), min_own_lines=(0, math.inf), min_vendored_lines=(0, math.inf)
+        )
 
     def __call__(self, triple: Triple) -> Verdict:
         lines: Counter[str | None] = Counter()

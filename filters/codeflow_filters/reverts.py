@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar, Final, NamedTuple
 
+from codeflow.config import require_within
 from codeflow.contracts import Cost, RepositoryView, Verdict, drop, keep
 from codeflow.triple import Triple
 from codeflow_filters.messages import own_text, title
@@ -63,8 +64,15 @@ class Reverts:
     max_share: float = 0.5
 
     why: ClassVar[str] = "reverts, and the changes that a later revert takes back"
+    reasons: ClassVar[Mapping[str, str]] = {
+        "revert": "takes back an earlier change",
+        "reverted": "a later revert takes it back",
+    }
     cost: ClassVar[Cost] = "columns"
     reads: ClassVar[frozenset[str]] = frozenset({"commits", "messages", "old_commit"})
+
+    def __post_init__(self) -> None:
+        require_within(self, max_share=(0, 1))
 
     def within(self, repository: RepositoryView) -> Callable[[Triple], Verdict]:
         """This filter, knowing all triples of one repository and with them who reverts whom."""

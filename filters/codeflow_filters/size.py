@@ -14,9 +14,12 @@ Cost: 15 µs a triple; `file-size` that of reading.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+from codeflow.config import require_within
 from codeflow.contracts import CONTENTS, Cost, Verdict, drop, keep
 from codeflow.triple import Triple
 
@@ -33,10 +36,28 @@ class Size:
     bytes_per_token: float = 3.0
 
     why: ClassVar[str] = "changes too large to learn from, and those without a changed line"
+    reasons: ClassVar[Mapping[str, str]] = {
+        "no-lines": "no line was changed: a rename, a change of mode, or empty files",
+        "too-many-files": "more changed files than one can learn from at once",
+        "too-many-lines": "more changed lines than one can learn from at once",
+        "patch-too-long": "the patch has more bytes than one can learn from at once",
+        "too-many-tokens": "the patch fits no context, by an estimate of its tokens",
+    }
     cost: ClassVar[Cost] = "columns"
     reads: ClassVar[frozenset[str]] = frozenset(
         {"additions", "commits", "deletions", "files", "patch"}
     )
+
+    def __post_init__(self) -> None:
+        require_within(
+            self,
+            max_files=(1, math.inf),
+            max_lines=(1, math.inf),
+            several_factor=(1, math.inf),
+            max_patch_bytes=(1, math.inf),
+            max_tokens=(1, math.inf),
+            bytes_per_token=(0.1, math.inf),
+        )
 
     def __call__(self, triple: Triple) -> Verdict:
         factor = self.several_factor if len(triple.commits) > 1 else 1.0
@@ -67,8 +88,15 @@ class FileSize:
     max_lines: int = 1_000
 
     why: ClassVar[str] = "changes to files that are too long to show whole"
+    reasons: ClassVar[Mapping[str, str]] = {
+        "file-too-large": "a changed file has too many bytes to be shown whole",
+        "file-too-long": "a changed file has too many lines to be shown whole",
+    }
     cost: ClassVar[Cost] = "contents"
     reads: ClassVar[frozenset[str]] = frozenset({"files", CONTENTS})
+
+    def __post_init__(self) -> None:
+        require_within(self, max_bytes=(1, math.inf), max_lines=(1, math.inf))
 
     def __call__(self, triple: Triple) -> Verdict:
         for change in triple.files:

@@ -3,8 +3,8 @@
 Such a change teaches no code. Both sides of each file are parsed, and their trees compared without
 comments: kinds of nodes, how they nest, and the text of every token. So an indentation that counts
 in Python counts here, a line end that ends a statement too, and white space within a literal is no
-white space. Comments that a tool obeys (`#!`, `//go:build`, `# type:`, Rust's and others' marks of
-documentation that is compiled) are code; so is a Python docstring, which is a string.
+white space. Comments that a tool obeys (`#!`, `//go:build`, `# type:`, `# noqa`, Rust's and others'
+marks of documentation that is compiled) are code; so is a Python docstring, which is a string.
 
 C and C++ are compared word by word where the changed lines allow it, because their grammars take
 macros for errors; `gcc`'s own preprocessor agreed on every such drop in a large C history.
@@ -20,7 +20,7 @@ some 100 MB/s over those lines alone. What gets past that (a few per cent) is pa
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
@@ -67,6 +67,10 @@ class Trivial:
     max_seconds: float = 5.0
 
     why: ClassVar[str] = "changes only white space or comments, which teaches no code"
+    reasons: ClassVar[Mapping[str, str]] = {
+        "whitespace-only": "changes only white space, by syntax tree",
+        "comment-only": "changes only comments and white space, by syntax tree",
+    }
     cost: ClassVar[Cost] = "contents"
     reads: ClassVar[frozenset[str]] = frozenset({"files", CONTENTS})
 

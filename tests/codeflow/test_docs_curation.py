@@ -89,7 +89,11 @@ def test_every_filter_is_documented_with_its_cost_profiles_and_reasons() -> None
         factory: Any = OURS[name]
         given = {reason for node in code_of(factory) for reason in reasons_of(node)}
         assert (cost, profiles) == (factory.cost, profiles_of(name)), name
-        assert set(re.findall(r"`(.+?)`", reasons)) == set(filter(RULE.fullmatch, given)), name
+        named = set(re.findall(r"`(.+?)`", reasons))
+        assert named == set(filter(RULE.fullmatch, given)), name
+        lines = getattr(factory, "reasons", {})
+        assert set(lines) == (named if len(named) > 1 else set()), name
+        assert len(set(lines.values())) == len(lines), name
         assert source
 
 

@@ -166,6 +166,43 @@ def test_a_recursive_function_comes_to_an_end() -> None:
     assert len(fingerprint(down)) == 16
 
 
+def test_of_a_file_its_own_imports_count_and_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Directly, through a package, relatively, and within a function; wherever all of it lies."""
+    sources = {
+        "mine.py": "import json\nimport pyarrow\nfrom helpers import words\n"
+        "def known(triple):\n    import late\n    return words.WORDS, late.X\n",
+        "helpers/__init__.py": "",
+        "helpers/words.py": "from . import more\nfrom .numbers import ONE\nWORDS = {'wip'}\n",
+        "helpers/more.py": "X = 1\n",
+        "helpers/numbers.py": "ONE = 1\n",
+        "helpers/unused.py": "X = 1\n",
+        "late.py": "X = 1\n",
+    }
+    code = (
+        "from codeflow.plugins import load_filters\n"
+        "[found] = load_filters(['mine.py:known'], {})\n"
+        "print(found.identity['source'])"
+    )
+
+    def digest(folder: str, **changed: str) -> str:
+        place = tmp_path / folder
+        for name, text in {**sources, **changed}.items():
+            (place / name).parent.mkdir(parents=True, exist_ok=True)
+            (place / name).write_text(text)
+        env = {"PYTHONPATH": ":".join([str(place), *sys.path])}
+        words = [sys.executable, "-c", code]
+        done = subprocess.run(words, cwd=place, env=env, capture_output=True, text=True, check=True)
+        return done.stdout
+
+    plain = digest("plain")
+    assert digest("elsewhere/deep") == plain
+    assert digest("unused", **{"helpers/unused.py": "X = 2\n"}) == plain
+    for name in sources.keys() - {"helpers/unused.py"}:
+        assert digest(name.replace("/", "-"), **{name: sources[name] + "# edited\n"}) != plain
+
+
 def test_without_its_source_it_is_refused() -> None:
     made: dict[str, Any] = {}
     exec("def made(triple): return None", made)

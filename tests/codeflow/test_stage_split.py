@@ -179,12 +179,38 @@ def test_a_fork_that_merged_the_held_out_part_is_held_out_from_there(tmp_path: P
 
 def test_a_fork_of_the_held_out_part_is_held_out(tmp_path: Path) -> None:
     mined = forked(tmp_path)
-    decided = split_of(mined, TIME, dict.fromkeys(("trunk", "late", "early"), "one"))
+    families = dict.fromkeys(("trunk", "late", "early"), "one")
+    decided = split_of(mined, SplitConfig(by="time", validation=0.5), families)
     by_repo: dict[str, set[Any]] = {}
     for repo, _, key in all_triples(mined):
         by_repo.setdefault(repo.name, set()).add(decided[key]["split"])
     assert by_repo["late"] == {"validation"}
     assert by_repo["early"] >= {"train", "validation"}
+    assert leaks(mined, decided) == []
+
+
+def held_share(decided: Mapping[str, Mapping[str, Any]]) -> float:
+    return sum(row["split"] == "validation" for row in decided.values()) / len(decided)
+
+
+def test_a_fork_that_is_ahead_is_not_held_out_as_a_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A share of each, as of strangers, would hold out all that lies behind the trunk's cut."""
+    draw = random.Random(3)
+    repos = [history("trunk", 100, draw), history("ahead", 500, draw, ("trunk", 95))]
+    mined = made(tmp_path / "together", repos)
+    families = dict.fromkeys(("trunk", "ahead"), "one")
+    decided = split_of(mined, TIME, families)
+    assert leaks(mined, decided) == []
+    assert 0.18 < held_share(decided) < 0.22
+
+    def of_each(folder: Path, members: Any, starts: Any, share: float, least: int) -> Any:
+        cuts = {repo: held_out.last_part(*own, share, least) for repo, own in starts.items()}
+        return {repo: cut for repo, cut in cuts.items() if cut is not None}
+
+    monkeypatch.setattr(split, "last_part_of_family", of_each)
+    assert held_share(split_of(made(tmp_path / "each", repos), TIME, families)) > 0.8
 
 
 def test_forks_taken_for_strangers_would_be_caught(tmp_path: Path) -> None:

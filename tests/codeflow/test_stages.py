@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -25,6 +29,7 @@ from codeflow.errors import CodeflowError, UsageError
 from codeflow.mix.config import MixConfig
 from codeflow.run import Execution, run_again
 from codeflow.settings import Settings
+from codeflow.stages.chain import chain_of
 from codeflow.stages.filter import FilterConfig
 from codeflow.stages.split import SplitConfig
 from codeflow.verify import verify
@@ -120,6 +125,45 @@ def test_only_what_published_triples_reach_is_published(
 
 
 @dataclass(frozen=True)
+class Halves:
+    """A filter whose two reasons are not equally well explained."""
+
+    why: ClassVar[str] = "one of two halves"
+    reasons: ClassVar[dict[str, str]] = {"lower": "its id begins low"}
+
+    def __call__(self, triple: Triple) -> Verdict:
+        return drop("lower" if triple.id < "8" else "upper")
+
+
+def test_each_reason_is_told_in_its_own_words(listing: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    summary = codeflow.mine(listing, out, until="filter", filters=[Halves()], config=WHOLE)
+    told = {"Halves/lower": "its id begins low", "Halves/upper": "one of two halves"}
+    assert {row["rule"]: row["reason"] for row in ledger(out, "filter")} == told
+    assert {row.rule: row.reason for row in summary.left_out if row.stage == "filter"} == told
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"why": None}, "`why` is a line of text"),
+        ({"reasons": "lower"}, "`why` is a line of text"),
+        ({"reasons": {"lower": 1}}, "`why` is a line of text"),
+        ({"reads": 5}, "`reads` is 5; give a set"),
+        ({"reads": "patch"}, "`reads` is 'patch'; give a set"),
+        ({"reads": {"pach"}}, "reads .*pach.* is none"),
+        ({"cost": "free"}, "cost 'free' is none"),
+    ],
+)
+def test_what_is_said_of_a_filter_is_checked(
+    listing: Path, tmp_path: Path, wrong: dict[str, object], says: str
+) -> None:
+    made = type("Silent", (Halves,), wrong)()
+    with pytest.raises(UsageError, match=f"filter Silent: {says}"):
+        codeflow.mine(listing, tmp_path / "out", filters=[made], config=WHOLE)
+
+
+@dataclass(frozen=True)
 class Watched:
     """Notes what it is given; `reads` and `cost` say what that may be."""
 
@@ -184,6 +228,31 @@ def test_a_filter_that_fails_quarantines_and_drops_nothing_silently(
     assert "oh no" in rows[0]["detail"]
     assert "line" in rows[0]["detail"]
     assert not set(unlucky) & by_id(out).keys()
+
+
+def test_a_filter_that_hangs_is_ended_and_the_run_goes_on(
+    listing: Path, everything: Path, tmp_path: Path
+) -> None:
+    stuck, *others = sorted(by_id(everything))
+
+    def slow(triple: Triple) -> Verdict:
+        while triple.id == stuck:
+            with contextlib.suppress(Exception):
+                re.fullmatch("(a|a)*b", "a" * 24)
+        return keep()
+
+    config = replace(WHOLE, filter=FilterConfig(max_seconds=0.3), split=SplitConfig(validation=0.0))
+    out = tmp_path / "out"
+    before, timed = signal.getsignal(signal.SIGALRM), signal.getitimer(signal.ITIMER_REAL)
+    summary = codeflow.mine(listing, out, until="filter", filters=[slow], config=config)
+    [row] = ledger(out, "filter")
+    assert (row["rule"], row["detail"]) == ("slow/time", "more than 0.3 s")
+    assert by_id(out).keys() == set(others)
+    assert not summary.deterministic
+    assert json.loads((out / "manifest.json").read_bytes())["deterministic"] is False
+    assert signal.getsignal(signal.SIGALRM) is before
+    after = signal.getitimer(signal.ITIMER_REAL)
+    assert (after[0] > 0, after[1]) == (timed[0] > 0, timed[1])  # pytest's own, if it has one
 
 
 @pytest.mark.parametrize(
@@ -380,6 +449,20 @@ def test_the_same_again_does_nothing(finished: Path) -> None:
     assert {Path(path).name for path in changed} <= {"lock"}
 
 
+def test_a_rerun_shows_the_repositories_there_are(finished: Path) -> None:
+    counts: Counter[str] = Counter()
+
+    class Counting(Quiet):
+        def add(self, **added: int) -> None:
+            counts.update(added)
+
+    plan = plan_again(finished, "mix", MixConfig(budget_tokens=5_000))
+    summary = run_again(finished, Execution(), Counting(), plan)
+    assert counts["repositories"] == summary.repositories > 0
+    assert counts["repositories_done"] == summary.mined
+    assert counts["repositories_failed"] == len(summary.failed)
+
+
 def test_without_what_was_mined_a_stage_says_so(finished: Path) -> None:
     shutil.rmtree(finished / "mined")
     with pytest.raises(CodeflowError, match="mine first"):
@@ -392,6 +475,16 @@ def test_without_decisions_a_later_stage_does_not_take_all(finished: Path) -> No
     with pytest.raises(UsageError, match="run `codeflow filter` first"):
         again(finished, "mix", MixConfig(sampler="uniform"))
     assert verify(finished).ok
+
+
+def test_a_stage_that_was_refused_is_not_asked_for(listing: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    codeflow.mine(listing, out, until="filter", filters=[even], config=WHOLE)
+    shutil.rmtree(out / "decisions" / "filter")  # as a run does that is killed in the next one
+    before = chain_of(out)
+    with pytest.raises(UsageError, match="run `codeflow filter` first"):
+        again(out, "mix", MixConfig())
+    assert chain_of(out) == before == {"filter", "split"}
 
 
 def test_a_stage_that_the_last_run_left_out_stays_out(finished: Path, listing: Path) -> None:
@@ -450,6 +543,13 @@ def test_a_filter_that_fails_on_everything_ends_the_run(tmp_path: Path) -> None:
     repo = small_history(tmp_path / "small.git")
     with pytest.raises(UsageError, match="never failed on"):
         codeflow.mine([repo.path], tmp_path / "out", filters=[never])
+
+
+def test_parameters_of_a_profile_are_refused(listing: Path, tmp_path: Path) -> None:
+    file = tmp_path / "codeflow.toml"
+    file.write_text('[filter]\nfilters = ["none"]\n[filter.rules.strict]\nmax_files = 3\n')
+    with pytest.raises(UsageError, match="strict: it is a profile; name the filters in it"):
+        codeflow.mine(listing, tmp_path / "out", config=file)
 
 
 def test_keys_of_a_filter_that_does_not_run_are_checked(listing: Path, tmp_path: Path) -> None:

@@ -52,6 +52,8 @@ def added(text: str, path: str = "a.py", language: str | None = "Python") -> Tri
         ("\n".join(f"word{k}" for k in range(2000)) + "\n", "Text", None),  # a list of words
         ("".join(f"{' ' * 60}return {k};\n" for k in range(100)), "C", None),  # deep, not encoded
         ("ll, " * 500 + "ff\n", "Text", None),  # letters that a table of hex codes may hold
+        (f'fill = "{"a" * 2000}"\n', "Text", None),  # hex digits, and yet a filler
+        (r"\xff\xab\xcd\xee" * 300 + "\n", "Text", "encoded"),
         ("/" * 80 + "\n" + CODE, "C", None),
         ("sha256: " + "0123456789abcdef" * 4 + "\n", "Text", None),
     ],

@@ -328,6 +328,7 @@ def test_boilerplate_and_numbers_say_nothing(tmp_path: Path) -> None:
         ('{"created_at": "yesterday", "text": "x"}', "not a time"),
         ('{"created_at": [2], "text": "x"}', "not a time"),
         ('{"task_id": "x"}', "nothing to look for"),
+        ('{"task_id": "x", "patch": "", "tests": [" ", {"a": "\\n"}]}', "nothing to look for"),
         ("\udcff", "not JSON"),
     ],
 )

@@ -12,6 +12,7 @@ import pytest
 
 from codeflow.config import from_mapping
 from codeflow.contracts import CONTENTS, COSTS, Filter, Profile
+from codeflow.errors import UsageError
 from codeflow.records import TRIPLES
 from codeflow_filters.registry import FILTERS
 from small_history import environment
@@ -61,6 +62,33 @@ def test_a_filter_looks_at_nothing_but_what_it_says(name: str) -> None:
             columns = {"author_kind": author, "license": license}
             whole = made(triple(files, messages, **columns))
             assert made(triple(files, messages, only=needed, **columns)) == whole
+
+
+NUMBERS = [
+    (name, field.name)
+    for name, factory in CLASSES.items()
+    for field in dataclasses.fields(factory)  # type: ignore[arg-type]
+    if type(field.default) in (int, float)
+]
+
+
+@pytest.mark.parametrize(("name", "parameter"), NUMBERS)
+def test_a_number_that_makes_no_sense_is_an_error(name: str, parameter: str) -> None:
+    bad = [-1, float("nan")]
+    if "share" in parameter or parameter == "min_alphanumeric":
+        bad.append(1.5)
+        CLASSES[name](**{parameter: 1.0})
+        CLASSES[name](**{parameter: 0.0})
+    for value in bad:
+        with pytest.raises(UsageError, match=f"{parameter} = {value}: give"):
+            CLASSES[name](**{parameter: value})
+
+
+def test_names_of_licences_and_files_are_text() -> None:
+    with pytest.raises(UsageError, match="allow: 5 is no SPDX id"):
+        CLASSES["license"](allow=("MIT", 5))
+    with pytest.raises(UsageError, match="files: 5 is no path"):
+        FILTERS["decontaminate"](files=(5,))  # type: ignore[operator]
 
 
 def test_every_filter_can_drop_and_says_why() -> None:

@@ -21,7 +21,7 @@ from codeflow.errors import UsageError
 from codeflow.triple import Triple
 from codeflow_filters.quality import Quality, train
 from codeflow_filters.quality.features import COLUMNS, features, names
-from codeflow_filters.quality.train import FOLDS, PENALTY, _Fit, _folds, auc, read_labels
+from codeflow_filters.quality.train import FOLDS, PENALTY, _Fit, _folds, auc, cuts, read_labels
 from planted_triple import plant
 from small_history import small_history
 
@@ -78,6 +78,20 @@ def test_auc_counts_pairs(pairs: list[tuple[bool, float]]) -> None:
     expected = slow_auc(good, scores)
     assert (found is None) == (expected is None)
     assert found is None or found == pytest.approx(expected)
+
+
+def test_what_a_threshold_would_drop_is_what_scores_below_it() -> None:
+    good = np.array([True, False, True, False])
+    found = {at: counts for at, *counts in cuts(good, np.array([0.3, 0.05, 0.9, 0.65]))}
+    assert found == {
+        0.1: [0, 1],
+        0.2: [0, 1],
+        0.3: [0, 1],  # one that scores just that stays, as with the filter
+        0.4: [1, 1],
+        0.5: [1, 1],
+        0.6: [1, 1],
+        0.7: [1, 2],
+    }
 
 
 def test_the_fit_is_that_of_scikit_learn() -> None:
@@ -324,4 +338,5 @@ def test_the_command_trains_on_a_dataset_folder(tmp_path: Path, capsys: Any) -> 
     assert f"{len(ids)} labelled triples" in said
     assert "1 labels are of triples that are not in this dataset" in said
     assert "held-out AUC 0." in said
+    assert said.count(" poor, ") == 7, "a line a threshold"
     Quality(str(model))

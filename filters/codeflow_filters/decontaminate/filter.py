@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar
@@ -30,10 +30,21 @@ class Decontaminate:
     ngram: int = 13
 
     why: ClassVar[str] = Decontaminator.why
+    reasons: ClassVar[Mapping[str, str]] = {
+        "base-commit": "its new side holds or follows the commit that an instance starts from",
+        "after-instance": "later than an instance of its repository",
+        "undated-instance": "its repository has an instance that cannot be placed in its history",
+        "gold-patch": "makes the change that solves or tests an instance",
+        "gold-lines": "adds all lines that the patch of an instance adds",
+        "ngram": "has text of an instance in its messages or its patch",
+    }
     cost: ClassVar[Cost] = Decontaminator.cost
     reads: ClassVar[frozenset[str]] = Decontaminator.reads
 
     def __post_init__(self) -> None:
+        for file in self.files:
+            if not isinstance(file, str):
+                raise UsageError(f"files: {file!r} is no path; write it as 'instances.jsonl'")
         if self.files:
             _alone(self.files, self.ngram)  # what is wrong with them is said at once
 

@@ -108,7 +108,7 @@ def _instance(line: bytes, path: Path, number: int) -> Instance:
     patches: list[tuple[str, str]] = []
     for name, value in row.items():
         if name not in NOT_TEXT:
-            for text in _strings(value):
+            for text in filter(str.strip, _strings(value)):
                 (patches if _DIFF.search(text) else texts).append((name, text))
     where = f"{path.name}:{number}"
     names = (row[name] for name in ID_FIELDS if isinstance(row.get(name), str | int))

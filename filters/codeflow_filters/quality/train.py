@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 FOLDS: Final = 5
 PENALTY: Final = 1.0
+THRESHOLDS: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 _STEPS: Final = 50
 
 Floats = npt.NDArray[np.float64]
@@ -43,6 +44,7 @@ class Trained(NamedTuple):
     Attributes:
         auc: of all held-out scores together; 0.5 is chance.
         auc_by_fold: None for a fold that has only good or only poor ones.
+        cuts: (threshold, good, poor) that would go: those whose held-out score is below it.
         missing: labels whose triple is not in the dataset.
         folds_by: `repository` or `triple`, what folds keep together.
     """
@@ -52,6 +54,7 @@ class Trained(NamedTuple):
     auc_by_fold: tuple[float | None, ...]
     good: int
     poor: int
+    cuts: tuple[tuple[float, int, int], ...]
     missing: int
     folds_by: str
 
@@ -98,6 +101,7 @@ def train(labels: Path, triples: Iterable[Triple]) -> Trained:
         tuple(by_fold),
         good,
         poor,
+        cuts(y >= 0.5, _sigmoid(held_out)),
         len(wanted) - len(ids),
         "repository" if by_repository else "triple",
     )
@@ -151,6 +155,16 @@ def auc(good: npt.NDArray[np.bool_], scores: Floats) -> float | None:
     ranks = (np.cumsum(counts) - (counts - 1) / 2)[place]
     wins = float(ranks[good].sum()) - positives * (positives + 1) / 2
     return wins / (positives * negatives)
+
+
+def cuts(good: npt.NDArray[np.bool_], scores: Floats) -> tuple[tuple[float, int, int], ...]:
+    """For each threshold, how many good and how many poor ones score less.
+
+    Args:
+        good, scores: (N,).
+    """
+    below = [(threshold, scores < threshold) for threshold in THRESHOLDS]
+    return tuple((at, int((good & less).sum()), int((~good & less).sum())) for at, less in below)
 
 
 def _folds(groups: Sequence[str]) -> npt.NDArray[np.int64]:
