@@ -65,7 +65,7 @@ def train(
         DataError: damaged shards or checkpoints.
         CodeflowError: too many bad steps in a row, a full disk, a missing rank, a silent error.
     """
-    with joined(recipe.parallel.mode, recipe.parallel.timeout_s) as world:
+    with joined(recipe.parallel) as world:
         if world.device == "cpu":  # all that is used here is deterministic as it is
             keep_pages(TENSOR_BYTES, TENSOR_BYTES)
         else:
@@ -93,12 +93,9 @@ class Training:
         world: World,
         progress: Callable[[str], None],
     ) -> None:
-        batch = recipe.batch
-        if batch.rows_per_step % (world.size * batch.micro_batch_rows):
-            raise UsageError(
-                f"recipe: batch.rows_per_step = {batch.rows_per_step} is not a multiple of "
-                f"{world.size} ranks x micro_batch_rows = {batch.micro_batch_rows}"
-            )
+        problem = recipe.uneven(world.readers, world.size // world.readers)
+        if problem:
+            raise UsageError(f"recipe: {problem}")
         self.recipe, self.out, self.world = recipe, out, world
         self._progress = progress if world.first else lambda line: None
         self.sources, self.held_out = data.sources_of(recipe, data_dir)
