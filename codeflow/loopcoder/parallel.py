@@ -165,6 +165,7 @@ def make_model(config: ModelConfig, compute: Compute, world: World, seed: int) -
         for layer in model.model.layers:
             fully_shard(layer, mesh=mesh)
         fully_shard(model, mesh=mesh)
+        model.model.gradients_by_pass = True
     model.to_empty(device=world.device)
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in model.named_parameters():
