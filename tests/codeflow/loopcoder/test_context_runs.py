@@ -109,7 +109,7 @@ def one_process(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
         ("ddp", 2, "adamw", False),
         ("fsdp2", 2, "muon", True),
         ("fsdp2", 4, "adamw", True),
-        ("ddp", 4, "muon", True),
+        pytest.param("ddp", 4, "muon", True, marks=pytest.mark.faults),
     ],
 )
 def test_a_split_run_equals_one_process(
@@ -129,7 +129,7 @@ def test_a_split_run_equals_one_process(
     assert together(recipe, folder, tmp_path / "out", ranks, patch=random_gates) == []
     compare(one_process[kind], tmp_path / "out")
     found = lines(tmp_path / "out", "diagnostics")[0]
-    assert 0 < found["pass1_grad_norm"]
+    assert found["pass1_grad_norm"] > 0
     assert found["gate"]["layer1"]["std"] > 0.01
 
 
@@ -142,12 +142,17 @@ def test_targets_of_the_chunk_are_seen(
         compare(one_process["adamw"], tmp_path / "out")
 
 
-def killed(folder: Path, tmp_path: Path, mode: str, kills: list[int], ranks: int) -> None:
+def killed(
+    folder: Path, tmp_path: Path, mode: str, kills: list[int], ranks: int, steps: int
+) -> None:
     recipe = recipe_of(
         recipes.Parallel(mode, ranks, 60, context=2), "muon", activation_checkpointing=True
     )
     recipe = dataclasses.replace(
-        recipe, run=dataclasses.replace(recipe.run, checkpoint_every_steps=3)
+        recipe,
+        run=dataclasses.replace(recipe.run, checkpoint_every_steps=3),
+        schedule=recipes.Schedule("wsd", steps, 2, 2),
+        validation=recipes.Validation(0),
     )
     if ranks == 4:
         recipe = dataclasses.replace(recipe, batch=recipes.Batch(TOKENS, 4, 1))
@@ -162,7 +167,7 @@ def killed(folder: Path, tmp_path: Path, mode: str, kills: list[int], ranks: int
 
 
 def test_kill_9_changes_no_bit(folder: Path, tmp_path: Path) -> None:
-    killed(folder, tmp_path, "fsdp2", [7, 17], 2)
+    killed(folder, tmp_path, "fsdp2", [5], 2, steps=8)
 
 
 @pytest.mark.faults
@@ -170,7 +175,7 @@ def test_kill_9_changes_no_bit(folder: Path, tmp_path: Path) -> None:
 def test_kill_9_many_times_changes_no_bit(
     folder: Path, tmp_path: Path, mode: str, ranks: int
 ) -> None:
-    killed(folder, tmp_path, mode, [4, 5, 8, 10, 11, 13, 15, 18, 20, 22], ranks)
+    killed(folder, tmp_path, mode, [4, 5, 8, 10, 11, 13, 15, 18, 20, 22], ranks, STEPS)
 
 
 def test_a_checkpoint_of_a_split_run_goes_on_in_one_process(
