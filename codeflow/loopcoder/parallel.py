@@ -9,7 +9,8 @@ groups read different ones. Weights are spread or replicated over all ranks as w
 every rank computes the loss of its own tokens, whether these are other rows or other parts of them.
 
 Under FSDP2 every layer is one unit and the rest (embedding, head, norm, gates) the root's. A layer
-runs twice in a step and its gradient is reduced once per backward pass.
+runs twice in a step. Its gradient is reduced once per backward pass; with activation checkpointing
+twice, after each pass's part (`gradients_by_pass`), as it would wait whole on every rank otherwise.
 """
 
 from __future__ import annotations
