@@ -19,6 +19,8 @@ from codeflow.loopcoder.config import Compute, ModelConfig, preset
 
 RESULT: Final = ("seed", "model", "compute", "data", "batch", "optimizer", "schedule", "parent")
 
+_LARGEST: Final = 1e18  # also the product of two of them is a float32
+
 
 def _positive(table: str, **values: float) -> None:
     for name, value in values.items():
@@ -103,6 +105,12 @@ class Optimizer:
         _one_of("optimizer", "name", self.name, ("adamw", "muon"))
         _positive("optimizer", lr=self.lr, eps=self.eps, clip_norm=self.clip_norm)
         _not_negative("optimizer", weight_decay=self.weight_decay)
+        for name in ("lr", "eps", "clip_norm", "weight_decay"):
+            if getattr(self, name) > _LARGEST:
+                raise UsageError(
+                    f"recipe: optimizer.{name} = {getattr(self, name)}: at most {_LARGEST:g}, "
+                    "since weights are float32"
+                )
         for name in ("beta1", "beta2", "momentum"):
             if not 0 <= getattr(self, name) < 1:
                 raise UsageError(f"recipe: optimizer.{name} = {getattr(self, name)}: in [0, 1)")

@@ -30,7 +30,7 @@ from codeflow.files import read_json, write_json
 from codeflow.loopcoder import checkpoint, data, metrics, verify
 from codeflow.loopcoder import recipe as recipes
 from codeflow.loopcoder.optim import Optimizer, learning_rate
-from codeflow.loopcoder.outcome import Outcome, Result, explained, last_of
+from codeflow.loopcoder.outcome import Outcome, Result, alone, explained, last_of
 from codeflow.loopcoder.parallel import World, accumulating, inner, joined, local, make_model
 from codeflow.loopcoder.shards import data_hash
 from codeflow.loopcoder.trained import keep_tokenizer
@@ -61,7 +61,7 @@ def train(
         progress: takes lines for people, on the first rank.
 
     Raises:
-        UsageError: recipe, data and folder do not belong together.
+        UsageError: recipe, data and folder do not belong together, or another run is in it.
         DataError: damaged shards or checkpoints.
         CodeflowError: too many bad steps in a row, a full disk, a missing rank, a silent error.
     """
@@ -73,6 +73,7 @@ def train(
             torch.use_deterministic_algorithms(True, warn_only=True)
         with (
             explained(out, world),
+            alone(out, world),
             contextlib.closing(
                 Training(recipe, data_dir, out, world, progress or (lambda line: None))
             ) as training,

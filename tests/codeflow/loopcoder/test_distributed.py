@@ -17,6 +17,7 @@ from codeflow.loopcoder import recipe as recipes
 from codeflow.loopcoder.config import Compute
 from codeflow.loopcoder.model import build
 from codeflow.loopcoder.parallel import World, inner, make_model
+from codeflow.loopcoder.train import Training
 from live_bytes import LiveBytes
 from loopcoder_models import SMALL, random_ids
 from ranks import on_ranks
@@ -176,6 +177,24 @@ def test_replicas_that_differ_are_caught(folder: Path, tmp_path: Path, name: str
         assert f"step 2: silent error: {name}" in error
         assert "differs between replicas" in error
     assert checkpoint.latest(tmp_path / "out/checkpoints") is None  # nothing bad was saved
+
+
+def test_a_second_trainer_in_the_folder_is_one_line(folder: Path, tmp_path: Path) -> None:
+    """Two ranks beside one process; the first run goes on as if nothing had happened."""
+    out, recipe = tmp_path / "out", small(4)
+    errors: list[str] = []
+
+    def second(training: Training) -> None:
+        if training.step == 2:
+            errors.extend(together(parallel(recipe, "ddp"), folder, out, 2))
+
+    run(recipe, folder, out, observe=second)
+    assert len(errors) == 2
+    for error in errors:
+        assert error.startswith(f"{out}: another training run is at work in this folder")
+    run(recipe, folder, tmp_path / "alone")
+    assert losses(out) == losses(tmp_path / "alone")
+    run(recipe, folder, out)  # and its end lets go
 
 
 def test_missing_rank_is_one_line(folder: Path, tmp_path: Path) -> None:

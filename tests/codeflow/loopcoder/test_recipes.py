@@ -41,6 +41,7 @@ CHAIN = ("pretrain", "anneal", "midtrain-32k", "midtrain-128k")
         ("[data.sources]\na = 0", "must be positive"),
         ("[data.sources]\na = inf", "data.sources.a = inf: must be positive and finite"),
         ("[data.sources]\na = true", "data.sources.a = True: must be positive"),
+        ("[optimizer]\nlr = 1e300", "optimizer.lr = 1e+300: at most 1e+18"),
         ("[optimizer]\nlr = nan", "optimizer.lr = nan: must be positive"),
         ("[optimizer]\nweight_decay = inf", "optimizer.weight_decay = inf: must be 0 or more"),
         ("seed = 9223372036854775808", "seed = 9223372036854775808: must fit in 64 bits"),
