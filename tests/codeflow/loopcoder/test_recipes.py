@@ -19,7 +19,7 @@ from codeflow.loopcoder.memory import memory_bytes
 from codeflow.loopcoder.model import build
 from codeflow.loopcoder.recipe import Recipe, read_recipe
 from token_shards import random_rows, write_shard
-from training_runs import TOKENS, losses, make_data, run, small
+from training_runs import TOKENS, losses, make_data, run, small, together
 
 RECIPES = Path(__file__).parents[3] / "examples/recipes"
 CHAIN = ("pretrain", "anneal", "midtrain-32k", "midtrain-128k")
@@ -198,6 +198,28 @@ def test_twin_chain_runs(tmp_path: Path) -> None:
     assert ancestors == ["tiny-midtrain-32k", "tiny-anneal", "tiny-pretrain"]
     first = json.loads((tmp_path / "runs/tiny-midtrain-32k/metrics.jsonl").open().readline())
     assert first["event"] == "fold"
+
+
+@pytest.mark.parametrize("name", ["tiny-midtrain-32k", "tiny-midtrain-128k"])
+def test_long_twins_run_with_their_rows_split(name: str, tmp_path: Path) -> None:
+    """On as many ranks as they plan for, from nothing, two steps; one process gives the same."""
+    recipe = read_recipe(RECIPES / f"{name}.toml")
+    assert recipe.parallel.context == recipe.parallel.ranks > 1
+    for source in recipe.data.sources:
+        rows = random_rows(6, recipe.batch.sequence_tokens, 64, seed=len(source))
+        write_shard(tmp_path / "tokens" / source / "train-00000.arrow", rows)
+    head = {**recipe.model.overrides, "vocab_size": 64}
+    short = dataclasses.replace(
+        recipe,
+        model=dataclasses.replace(recipe.model, overrides=head),
+        batch=dataclasses.replace(recipe.batch, rows_per_step=2, micro_batch_rows=1),
+        schedule=recipes.Schedule("wsd", 2, 0, 0),
+        parent=recipes.Parent(),
+        validation=recipes.Validation(0),
+    )
+    assert together(short, tmp_path, tmp_path / "split", recipe.parallel.ranks) == []
+    run(short, tmp_path, tmp_path / "one")
+    assert losses(tmp_path / "split") == pytest.approx(losses(tmp_path / "one"), rel=1e-4)
 
 
 @pytest.mark.parametrize("loops", [1, 2])
