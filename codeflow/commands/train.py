@@ -50,6 +50,8 @@ def _verify_resume(parsed: argparse.Namespace) -> int:
 
     from codeflow.loopcoder.verify import verify_resume
 
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # each would wait in a folder of its own
+        raise UsageError("verify-resume runs in one process: start it without torchrun")
     with tempfile.TemporaryDirectory(prefix="codeflow-resume-") as work:
         proof = verify_resume(parsed.recipe, parsed.data, Path(work), parsed.steps, parsed.at)
     print(proof)

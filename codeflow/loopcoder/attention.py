@@ -13,19 +13,25 @@ implementations, chosen by device:
 
 Positions of two documents never meet: a score between them is not computed or is -inf, so weights
 and gradients across are exact zeros, and one document's content cannot change another's bits.
+
+Under context parallelism a rank holds chunks of the rows. `SplitAttention` brings it the keys and
+values it needs, and either implementation computes with the chunks' queries.
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
+
+from codeflow.loopcoder.context import Part
 
 
 @dataclass(frozen=True)
@@ -33,9 +39,12 @@ class Documents:
     """Layout of a batch: for each of B rows the lengths of its documents, which sum to T.
 
     Padding at the end of a row is a document like any other; its tokens carry no loss.
+    With `part`, tensors hold this rank's chunks of the rows, t = T/N tokens of each; the lengths
+    are those of whole rows. Without it t = T.
     """
 
     lengths: tuple[tuple[int, ...], ...]
+    part: Part | None = None
 
     def __post_init__(self) -> None:
         totals = {sum(row) for row in self.lengths}
@@ -64,21 +73,50 @@ class Documents:
         return all(len(row) == 1 for row in self.lengths)
 
     def positions(self, device: torch.device) -> Tensor:
-        """(B, T) int64: positions within the document, from 0 in each."""
+        """(B, t) int64: positions within the document, from 0 in each."""
         rows = [torch.cat([torch.arange(length) for length in row]) for row in self.lengths]
-        return torch.stack(rows).to(device)
+        return self._here(torch.stack(rows)).to(device)
 
     def ids(self, device: torch.device) -> Tensor:
         """(B, T) int64: which document of its row a token belongs to."""
         rows = [torch.arange(len(row)).repeat_interleave(torch.tensor(row)) for row in self.lengths]
         return torch.stack(rows).to(device)
 
+    def places(self, device: torch.device) -> Tensor:
+        """(t,) int64: where in the row the tokens here stand."""
+        return self._here(torch.arange(self.tokens)[None])[0].to(device)
+
+    def window_ids(self, lead: int, device: torch.device) -> Tensor:
+        """(R, lead + L) int64: `ids` of what a window runs over, `lead` tokens before included.
+
+        Whole rows (R = B, L = T), or every chunk as a row of its own (R = 2B, L = T/2N). Before a
+        row's start stands -1, which is no document's.
+        """
+        ids = F.pad(self.ids(device), (lead, 0), value=-1)
+        if self.part is None:
+            return ids
+        length = lead + self.part.length(self.tokens)
+        chunks = [ids[:, start : start + length] for start in self.part.starts(self.tokens)]
+        return torch.stack(chunks, dim=1).flatten(0, 1)
+
+    def _here(self, rows: Tensor) -> Tensor:
+        return rows if self.part is None else self.part.take(rows)
+
+
+class Piece(NamedTuple):
+    """Queries of a chunk that lie in one document: how many, and the keys `start:stop` of the row
+    from the document's first token to the last query's own."""
+
+    queries: int
+    start: int
+    stop: int
+
 
 class Attention(Protocol):
     """Grouped-query attention with scale head_dim^-1/2, within the documents of one batch.
 
-    Both methods take q (B, H, T, D) and k, v (B, G, T, D) with H a multiple of G, and give
-    (B, H, T, D). A query sees itself and what comes before it in its document.
+    Both methods take q (B, H, t, D) and k, v (B, G, t, D) with H a multiple of G, and give
+    (B, H, t, D). A query sees itself and what comes before it in its document.
     """
 
     def causal(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -94,6 +132,8 @@ class BlockAttention:
     """CPU: a causal call per document, and blocks of `window` queries for the window.
 
     Stays out of `torch.compile`, which would compile the loop over documents for every layout.
+    When the documents are in parts, `causal` takes the part's q and whole rows of k, v, with a mask
+    where a chunk cuts a document; `sliding` takes what `Part.with_halo` gives, a halo of `window`.
     """
 
     def __init__(self, documents: Documents, window: int, device: torch.device) -> None:
@@ -103,25 +143,24 @@ class BlockAttention:
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def causal(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        if self.documents.unpacked:
+        documents = self.documents
+        if documents.unpacked and documents.part is None:
             return _sdpa(q, k, v, is_causal=True)
-        rows = [
-            _causal_row(q_row, k_row, v_row, lengths)
-            for q_row, k_row, v_row, lengths in zip(
-                torch.split(q, 1),
-                torch.split(k, 1),
-                torch.split(v, 1),
-                self.documents.lengths,
-                strict=True,
+        rows = zip(torch.split(q, 1), torch.split(k, 1), torch.split(v, 1), strict=True)
+        if documents.part is None:
+            return torch.cat(
+                [_causal_row(*row, each) for row, each in zip(rows, documents.lengths, strict=True)]
             )
-        ]
-        return torch.cat(rows)
+        return torch.cat(
+            [_causal_part(*row, each) for row, each in zip(rows, self._pieces, strict=True)]
+        )
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def sliding(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         batch, heads, tokens, size = q.shape
-        queries = self._blocks(q)[:, :, 1:]  # (B, H, N, W, D)
-        k_blocks, v_blocks = self._blocks(k), self._blocks(v)  # (B, G, N + 1, W, D)
+        queries = self._blocks(q, self.window)[:, :, 1:]  # (B, H, N, W, D)
+        missing = self.window - (k.shape[2] - tokens)  # of the block before the first
+        k_blocks, v_blocks = self._blocks(k, missing), self._blocks(v, missing)
         keys = torch.cat((k_blocks[:, :, :-1], k_blocks[:, :, 1:]), dim=3)  # (B, G, N, 2W, D)
         values = torch.cat((v_blocks[:, :, :-1], v_blocks[:, :, 1:]), dim=3)
         out = _sdpa(
@@ -133,24 +172,47 @@ class BlockAttention:
         out = out.view(batch, -1, heads, self.window, size).transpose(1, 2)  # (B, H, N, W, D)
         return out.flatten(2, 3)[:, :, :tokens]
 
-    def _blocks(self, x: Tensor) -> Tensor:
-        """(B, H, T, D) -> (B, H, N + 1, W, D): an empty block, then T cut into N, zero-padded."""
-        end = -x.shape[2] % self.window
-        padded = F.pad(x, (0, 0, self.window, end))
+    def _blocks(self, x: Tensor, lead: int) -> Tensor:
+        """(B, H, T, D) -> (B, H, N + 1, W, D): `lead` zeros, then T, zero-padded, cut into W."""
+        end = -(x.shape[2] + lead) % self.window
+        padded = F.pad(x, (0, 0, lead, end))
         return padded.view(*x.shape[:2], -1, self.window, x.shape[3])
 
     @functools.cached_property
     def _mask(self) -> Tensor:
         """(BN, 1, W, 2W) bool: keys a query of each block may see. No row of it is empty."""
         w = self.window
-        ids = F.pad(self.documents.ids(self.device), (w, 0), value=-1)  # before the first: none
-        ids = F.pad(ids, (0, -self.documents.tokens % w), value=-2)  # padding sees padding
+        ids = self.documents.window_ids(w, self.device)
+        ids = F.pad(ids, (0, -ids.shape[1] % w), value=-2)  # padding sees padding
         blocks = ids.view(len(ids), -1, w)  # (B, N + 1, W)
         key_ids = torch.cat((blocks[:, :-1], blocks[:, 1:]), dim=2)  # (B, N, 2W)
         same = blocks[:, 1:, :, None] == key_ids[:, :, None, :]  # (B, N, W, 2W)
         query, key = torch.arange(w, 2 * w)[:, None], torch.arange(2 * w)[None, :]
         near = (key <= query) & (query - key < w)  # (W, 2W)
         return (same & near.to(self.device)).flatten(0, 1)[:, None]
+
+    @functools.cached_property
+    def _pieces(self) -> list[list[Piece]]:
+        """Of each row, in the order of the queries here: the documents that the chunks meet."""
+        documents, part = self.documents, self.documents.part
+        assert part is not None
+        length = part.length(documents.tokens)
+        rows = []
+        for lengths in documents.lengths:
+            ends = list(itertools.accumulate(lengths))
+            rows.append(
+                [
+                    Piece(
+                        min(end, start + length) - max(begin, start),
+                        begin,
+                        min(end, start + length),
+                    )
+                    for start in part.starts(documents.tokens)
+                    for begin, end in zip([0, *ends], ends, strict=False)
+                    if begin < start + length and end > start
+                ]
+            )
+        return rows
 
 
 class FlexAttention:
@@ -164,18 +226,25 @@ class FlexAttention:
     def __init__(
         self, documents: Documents, window: int, device: torch.device, compiled: bool = True
     ) -> None:
-        ids = documents.ids(device)  # (B, T)
+        split = documents.part is not None
+        lead = window if split else 0
+        ids, places = documents.ids(device), documents.places(device)  # (B, T), (t,)
+        near = documents.window_ids(lead, device)  # (R, lead + L)
 
         def causal(b: Tensor, h: Tensor, query: Tensor, key: Tensor) -> Tensor:
-            return (key <= query) & (ids[b, query] == ids[b, key])
+            place = places[query] if split else query
+            return (key <= place) & (ids[b, place] == ids[b, key])
 
         def sliding(b: Tensor, h: Tensor, query: Tensor, key: Tensor) -> Tensor:
-            return causal(b, h, query, key) & (query - key < window)
+            place = query + lead
+            inside = (key <= place) & (place - key < window)
+            return inside & (near[b, place] == near[b, key])
 
         build, attend = _flex_functions(compiled)
-        shape = (len(ids), None, documents.tokens, documents.tokens)  # B, any head, T, T
-        self._causal: BlockMask = build(causal, *shape, device=device)
-        self._sliding: BlockMask = build(sliding, *shape, device=device)
+        far = (len(ids), None, len(places), documents.tokens)  # B, any head, t, T
+        self._causal: BlockMask = build(causal, *far, device=device)
+        rows, keys = near.shape
+        self._sliding: BlockMask = build(sliding, rows, None, keys - lead, keys, device=device)
         self._attend = attend
 
     def causal(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -187,11 +256,30 @@ class FlexAttention:
         return out
 
 
+class SplitAttention:
+    """Context parallelism: what other ranks hold is fetched, the rest is `here`'s to compute.
+
+    Every method is a collective: all ranks of the group call it in the same order.
+    """
+
+    def __init__(self, here: Attention, part: Part, window: int) -> None:
+        self.here, self.part, self.window = here, part, window
+
+    def causal(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        return self.here.causal(q, *self.part.whole(k, v))
+
+    def sliding(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        batch, heads, _, size = q.shape
+        chunks = q.reshape(batch, heads, 2, -1, size).transpose(1, 2)  # (B, 2, H, T/2N, D)
+        out = self.here.sliding(chunks.flatten(0, 1), *self.part.with_halo(k, v, self.window))
+        return out.view(batch, 2, heads, -1, size).transpose(1, 2).reshape(q.shape)
+
+
 def for_batch(documents: Documents, window: int, device: torch.device) -> Attention:
     """The attention for one batch, by device. The masks of recent layouts are kept."""
-    if device.type == "cuda":
-        return _recent_flex(documents, window, device)
-    return _recent_blocks(documents, window, device)
+    recent = _recent_flex if device.type == "cuda" else _recent_blocks
+    here: Attention = recent(documents, window, device)
+    return here if documents.part is None else SplitAttention(here, documents.part, window)
 
 
 @functools.lru_cache(maxsize=8)
@@ -218,6 +306,17 @@ def _causal_row(q: Tensor, k: Tensor, v: Tensor, lengths: tuple[int, ...]) -> Te
     queries, keys, values = (torch.split(x, list(lengths), dim=2) for x in (q, k, v))
     parts = zip(queries, keys, values, strict=True)
     return torch.cat([_sdpa(*part, is_causal=True) for part in parts], dim=2)
+
+
+def _causal_part(q: Tensor, k: Tensor, v: Tensor, pieces: Sequence[Piece]) -> Tensor:
+    """One row's chunks: q (1, H, T/N, D), k and v (1, G, T, D)."""
+    out = []
+    for piece, queries in zip(pieces, torch.split(q, [p.queries for p in pieces], 2), strict=True):
+        keys, values = (x[:, :, piece.start : piece.stop] for x in (k, v))
+        before = piece.stop - piece.start - piece.queries  # keys in chunks before
+        mask = torch.ones(piece.queries, keys.shape[2], dtype=torch.bool, device=q.device)
+        out.append(_sdpa(queries, keys, values, attn_mask=mask.tril(before)))
+    return torch.cat(out, dim=2)
 
 
 def _sdpa(

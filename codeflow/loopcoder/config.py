@@ -80,7 +80,7 @@ class Compute:
 
     `dtype = "bfloat16"` runs matrix products in bfloat16 over float32 parameters (autocast); the
     residual stream, norms, RoPE, softmax of the loss and the loss stay in float32.
-    `activation_checkpointing` keeps one hidden state and one K, V per layer and pass and computes
+    `activation_checkpointing` keeps one hidden state per layer and pass, and K1, V1, and computes
     the rest of the layer again in the backward pass. `loss_chunk_tokens` bounds the logits that
     exist at a time, in rows of the vocabulary's width.
     """

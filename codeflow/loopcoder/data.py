@@ -26,6 +26,7 @@ from torch import Tensor
 from codeflow.errors import DataError, UsageError
 from codeflow.loopcoder import recipe as recipes
 from codeflow.loopcoder.attention import Documents
+from codeflow.loopcoder.context import Part
 from codeflow.loopcoder.loss import next_tokens
 from codeflow.loopcoder.parallel import World
 from codeflow.loopcoder.shards import Row, Source, check_vocabulary, open_sources
@@ -60,13 +61,24 @@ class Position:
 
 @dataclass(frozen=True)
 class Micro:
-    """One forward pass of one rank: (B, T) tokens, targets, weights, and how rows are packed."""
+    """One forward pass of one rank: (B, t) tokens, targets, weights, and how rows are packed.
+
+    t is T, or this rank's part of it; `rows` are whole.
+    """
 
     input_ids: Tensor
     documents: Documents
     targets: Tensor
     weights: Tensor
     rows: tuple[Row, ...]
+
+    def of(self, part: Part | None) -> Micro:
+        """This rank's part of whole rows. Targets were taken before: a chunk's last token has to
+        predict the next chunk's first."""
+        if part is None:
+            return self
+        ids, targets, weights = map(part.take, (self.input_ids, self.targets, self.weights))
+        return Micro(ids, replace(self.documents, part=part), targets, weights, self.rows)
 
     def to(self, device: str) -> tuple[Tensor, Documents, Tensor, Tensor]:
         """What the model takes, on its device."""
@@ -189,11 +201,10 @@ def steps(
         picked, after = planned
         width = batch.micro_batch_rows
         micros = []
-        for first in range(world.rank * width, batch.rows_per_step, world.size * width):
+        for first in range(world.reader * width, batch.rows_per_step, world.readers * width):
             chosen = picked[first : first + width]
-            micros.append(
-                collate([checked(sources[s], orders[s](n), vocab_size) for s, n in chosen])
-            )
+            rows = [checked(sources[s], orders[s](n), vocab_size) for s, n in chosen]
+            micros.append(collate(rows).of(world.part))
         return Step(tuple(micros), after)
 
     return ahead(read, plans(), recipe.run.data_workers)
@@ -231,7 +242,7 @@ def validation_micros(source: Source, recipe: recipes.Recipe, world: World) -> I
     """
     width, vocab_size = recipe.batch.micro_batch_rows, recipe.model.config.vocab_size
     last = min(len(source), recipe.validation.rows)
-    for first in range(0, last, world.size * width):
-        mine = range(first + world.rank * width, min(last, first + (world.rank + 1) * width))
-        micro = collate([checked(source, i, vocab_size) for i in mine or [0]])
+    for first in range(0, last, world.readers * width):
+        mine = range(first + world.reader * width, min(last, first + (world.reader + 1) * width))
+        micro = collate([checked(source, i, vocab_size) for i in mine or [0]]).of(world.part)
         yield micro if mine else replace(micro, weights=torch.zeros_like(micro.weights))

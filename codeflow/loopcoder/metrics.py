@@ -159,8 +159,6 @@ def diagnosing(model: nn.Module) -> Iterator[Diagnostics]:
 
     def after_last(module: nn.Module, inputs: Any, output: Any) -> None:
         number = len(found.hidden) + 1
-        if number > passes:
-            return  # computed again in the backward pass
         h = output[0]
         found.hidden.append(h.detach().clone())
         if h.requires_grad:

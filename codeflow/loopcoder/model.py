@@ -134,6 +134,10 @@ def mix(gate: Tensor, over_first: Tensor, over_window: Tensor) -> Tensor:
     return gate * over_first + (1 - gate) * over_window
 
 
+Recompute = Callable[..., Any]
+"""Calls a function with tensors and other arguments, and computes it again in its backward pass."""
+
+
 class Layer(nn.Module):
     """One block, used once in each pass."""
 
@@ -151,19 +155,38 @@ class Layer(nn.Module):
         attend: Attention,
         first: KeyValue | None = None,
         gate: GateProjection | None = None,
+        recompute: Recompute | None = None,
     ) -> tuple[Tensor, KeyValue]:
         """(B, T, C) -> (B, T, C), and this pass's keys and values.
 
         Args:
             first, gate: in pass 2, K1 and V1 of this layer, through which gradients flow back
                 into pass 1, and this layer's gate.
+            recompute: computes the layer without keeping more than its inputs.
         """
+        if recompute is not None:
+            h, k, v = recompute(self._block, h, rope, attend, *(first or (None, None)), gate)
+            return h, KeyValue(k, v)
         q, k, v = self.self_attn.project(self.input_layernorm(h), rope)
         if first is None or gate is None:
             heads = attend.causal(q, k, v)
         else:
             heads = mix(gate(q), attend.causal(q, *first), attend.sliding(q, k, v))
         return self.finish(h, heads), KeyValue(k, v)
+
+    def _block(
+        self,
+        h: Tensor,
+        rope: Rope,
+        attend: Attention,
+        k1: Tensor | None,
+        v1: Tensor | None,
+        gate: GateProjection | None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """`forward` with flat arguments and results, as checkpointing sees tensors."""
+        first = None if k1 is None or v1 is None else KeyValue(k1, v1)
+        h, (k, v) = self.forward(h, rope, attend, first, gate)
+        return h, k, v
 
     def finish(self, h: Tensor, heads: Tensor) -> Tensor:
         """What follows the attention: output projection and MLP, each on the residual stream."""
@@ -173,11 +196,16 @@ class Layer(nn.Module):
 
 
 class Backbone(nn.Module):
-    """Embedding, the layers in their passes, and the one final norm."""
+    """Embedding, the layers in their passes, and the one final norm.
+
+    `gradients_by_pass` is set under FSDP2: with activation checkpointing, a layer's gradients are
+    complete, and can be reduced, after each pass's backward.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
+        self.gradients_by_pass = False
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
@@ -196,31 +224,32 @@ class Backbone(nn.Module):
         device = input_ids.device
         attend = attention.for_batch(documents, self.config.loop_window_size, device)
         rope = self.rope(documents.positions(device))
-        run: Callable[..., tuple[Tensor, KeyValue]] = (
-            _recomputed if compute.activation_checkpointing and torch.is_grad_enabled() else _run
-        )
+        how: dict[str, Recompute] = {}
+        if compute.activation_checkpointing and torch.is_grad_enabled():
+            how["recompute"] = _recomputed_by_pass if self.gradients_by_pass else _recomputed
         h = self.embed_tokens(input_ids)  # (B, T, C)
         kept = []
         for layer in self.layers:
-            h, key_value = run(layer, h, rope, attend)
+            h, key_value = layer(h, rope, attend, **how)
             kept.append(key_value)
         if self.config.loop_num == 2:
             for layer, first, gate in zip(self.layers, kept, self.gate_projections, strict=True):
-                h, _ = run(layer, h, rope, attend, first, gate)
+                h, _ = layer(h, rope, attend, first, gate, **how)
         out: Tensor = self.norm(h)
         return out
 
 
-def _run(layer: nn.Module, *arguments: Any) -> tuple[Tensor, KeyValue]:
-    out: tuple[Tensor, KeyValue] = layer(*arguments)
-    return out
+def _recomputed(block: Callable[..., Any], *arguments: Any) -> Any:
+    return checkpoint(block, *arguments, use_reentrant=False, preserve_rng_state=False)
 
 
-def _recomputed(layer: nn.Module, *arguments: Any) -> tuple[Tensor, KeyValue]:
-    out: tuple[Tensor, KeyValue] = checkpoint(
-        layer, *arguments, use_reentrant=False, preserve_rng_state=False
-    )
-    return out
+def _recomputed_by_pass(block: Callable[..., Any], *arguments: Any) -> Any:
+    """A layer's backward pass is one of its own, so its weights' gradients are there at its end.
+
+    Otherwise autograd adds up both passes' gradients first: under FSDP2 that would keep those of
+    all layers in pass 2 whole on every rank until pass 1 gets there (156 GB for 40B).
+    """
+    return checkpoint(block, *arguments, use_reentrant=True, preserve_rng_state=False)
 
 
 class LoopCoder(nn.Module):
@@ -274,7 +303,9 @@ class LoopCoder(nn.Module):
     def _precision(self, device: torch.device) -> contextlib.AbstractContextManager[Any]:
         if self.compute.dtype == "float32":
             return contextlib.nullcontext()
-        return torch.autocast(device.type, dtype=torch.bfloat16)
+        # Its cache would keep a bfloat16 copy of every weight through the forward pass.
+        cached = not self.compute.activation_checkpointing
+        return torch.autocast(device.type, dtype=torch.bfloat16, cache_enabled=cached)
 
     @torch.no_grad()
     def reset_parameters(self, seed: int) -> None:

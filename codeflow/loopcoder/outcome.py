@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-from codeflow.errors import CodeflowError
+from codeflow.errors import CodeflowError, UsageError
 from codeflow.loopcoder.checkpoint import latest
 from codeflow.loopcoder.parallel import World, is_lost_rank
+
+LOCK: Final = ".lock"
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,26 @@ def explained(out: Path, world: World) -> Iterator[None]:
             f"rank {world.rank} lost another rank ({str(error).splitlines()[0]}); the same "
             f"command goes on from {last_of(out)}"
         ) from None
+
+
+@contextlib.contextmanager
+def alone(out: Path, world: World) -> Iterator[None]:
+    """Holds a run's folder. Raises UsageError, on every rank, when another trainer is in it."""
+    with contextlib.ExitStack() as stack:
+        taken = False
+        if world.first:
+            out.mkdir(parents=True, exist_ok=True)
+            lock = stack.enter_context((out / LOCK).open("w"))
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                taken = True
+        if world.gather(taken)[0]:
+            raise UsageError(
+                f"{out}: another training run is at work in this folder; wait for it or stop it, "
+                "or give another --out"
+            )
+        yield
 
 
 def last_of(out: Path) -> str:

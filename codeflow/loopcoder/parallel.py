@@ -4,8 +4,13 @@ Under torchrun (`RANK` and `WORLD_SIZE` are set) a run is DDP or FSDP2; without 
 no wrapping. Both average gradients over the ranks, so the loss is multiplied by their number and
 divided by the global weight: the token mean over the global batch, exactly.
 
+With `context = N` every N ranks in a row share their rows (`codeflow.loopcoder.context`), and the
+groups read different ones. Weights are spread or replicated over all ranks as without it, since
+every rank computes the loss of its own tokens, whether these are other rows or other parts of them.
+
 Under FSDP2 every layer is one unit and the rest (embedding, head, norm, gates) the root's. A layer
-runs twice in a step and its gradient is reduced once per backward pass.
+runs twice in a step. Its gradient is reduced once per backward pass; with activation checkpointing
+twice, after each pass's part (`gradients_by_pass`), as it would wait whole on every rank otherwise.
 """
 
 from __future__ import annotations
@@ -28,23 +33,39 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, Shard
 from torch.nn.parallel import DistributedDataParallel
 
-from codeflow.errors import CodeflowError
+from codeflow.errors import CodeflowError, UsageError
+from codeflow.loopcoder import recipe as recipes
 from codeflow.loopcoder.config import Compute, ModelConfig
+from codeflow.loopcoder.context import Part
 from codeflow.loopcoder.model import LoopCoder, build, draw
 
 
 @dataclass(frozen=True)
 class World:
-    """This process among all: its rank, their number, its device, how the model is spread."""
+    """This process among all: its rank, their number, its device, how the model is spread.
+
+    `part` is what it holds of its rows, None when they are whole.
+    """
 
     rank: int = 0
     size: int = 1
     device: str = "cpu"
     mode: str = "single"
+    part: Part | None = None
 
     @property
     def first(self) -> bool:
         return self.rank == 0
+
+    @property
+    def readers(self) -> int:
+        """How many groups of ranks read different rows."""
+        return self.size // (self.part.size if self.part else 1)
+
+    @property
+    def reader(self) -> int:
+        """The number of this rank's group among them."""
+        return self.rank // (self.part.size if self.part else 1)
 
     def sum(self, *values: float) -> list[float]:
         """Sums over the ranks, in float64."""
@@ -69,29 +90,40 @@ class World:
 
 
 @contextlib.contextmanager
-def joined(mode: str, timeout_s: float) -> Iterator[World]:
-    """The world that the environment names. Raises CodeflowError when a rank does not come."""
+def joined(how: recipes.Parallel) -> Iterator[World]:
+    """The world that the environment names; one process alone takes whole rows.
+
+    Raises:
+        UsageError: the ranks do not divide into groups of `context`.
+        CodeflowError: a rank does not come.
+    """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if "WORLD_SIZE" not in os.environ:
         yield World(device=device)
         return
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    if size % how.context:
+        raise UsageError(
+            f"{size} ranks are not a multiple of parallel.context = {how.context}: start as many "
+            "as rows are to be split over, or a multiple"
+        )
+    timeout = datetime.timedelta(seconds=how.timeout_s)
     if device == "cuda":
         device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
         torch.cuda.set_device(device)
     try:
         dist.init_process_group(
-            "cpu:gloo,cuda:nccl" if device != "cpu" else "gloo",
-            timeout=datetime.timedelta(seconds=timeout_s),
+            "cpu:gloo,cuda:nccl" if device != "cpu" else "gloo", timeout=timeout
         )
+        part = _part(rank, size, how.context, timeout)
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise CodeflowError(
-            f"rank {rank}: not all of {size} ranks came within {timeout_s:g} s ({reason}); start "
-            "them all, or raise parallel.timeout_s"
+            f"rank {rank}: not all of {size} ranks came within {how.timeout_s:g} s ({reason}); "
+            "start them all, or raise parallel.timeout_s"
         ) from None
     try:
-        yield World(rank, size, device, mode)
+        yield World(rank, size, device, how.mode, part)
     except BaseException as error:
         traceback.clear_frames(error.__traceback__)
         raise
@@ -100,6 +132,15 @@ def joined(mode: str, timeout_s: float) -> Iterator[World]:
         # threads with Python's lock held, which one of them may need to end. (Seen with gloo.)
         gc.collect()
         dist.destroy_process_group()
+
+
+def _part(rank: int, size: int, context: int, timeout: datetime.timedelta) -> Part | None:
+    """This rank's part of its rows, with a process group of the ranks that share them."""
+    if context == 1:
+        return None
+    groups = [list(range(first, first + context)) for first in range(0, size, context)]
+    group, _ = dist.new_subgroups_by_enumeration(groups, timeout)  # type: ignore[no-untyped-call]
+    return Part(rank % context, context, group.group_name)
 
 
 def is_lost_rank(error: RuntimeError) -> bool:
@@ -125,6 +166,7 @@ def make_model(config: ModelConfig, compute: Compute, world: World, seed: int) -
         for layer in model.model.layers:
             fully_shard(layer, mesh=mesh)
         fully_shard(model, mesh=mesh)
+        model.model.gradients_by_pass = True
     model.to_empty(device=world.device)
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in model.named_parameters():

@@ -19,6 +19,8 @@ from codeflow.loopcoder.config import Compute, ModelConfig, preset
 
 RESULT: Final = ("seed", "model", "compute", "data", "batch", "optimizer", "schedule", "parent")
 
+_LARGEST: Final = 1e18  # also the product of two of them is a float32
+
 
 def _positive(table: str, **values: float) -> None:
     for name, value in values.items():
@@ -103,6 +105,12 @@ class Optimizer:
         _one_of("optimizer", "name", self.name, ("adamw", "muon"))
         _positive("optimizer", lr=self.lr, eps=self.eps, clip_norm=self.clip_norm)
         _not_negative("optimizer", weight_decay=self.weight_decay)
+        for name in ("lr", "eps", "clip_norm", "weight_decay"):
+            if getattr(self, name) > _LARGEST:
+                raise UsageError(
+                    f"recipe: optimizer.{name} = {getattr(self, name)}: at most {_LARGEST:g}, "
+                    "since weights are float32"
+                )
         for name in ("beta1", "beta2", "momentum"):
             if not 0 <= getattr(self, name) < 1:
                 raise UsageError(f"recipe: optimizer.{name} = {getattr(self, name)}: in [0, 1)")
@@ -149,15 +157,24 @@ class Parent:
 
 @dataclass(frozen=True)
 class Parallel:
-    """`ddp` or `fsdp2` under torchrun. `ranks` is what the dry run plans for."""
+    """`ddp` or `fsdp2` under torchrun. `ranks` is what the dry run plans for.
+
+    `context` ranks share a row, each with its part of the tokens; 1 keeps rows whole.
+    """
 
     mode: str = "ddp"
     ranks: int = 1
     timeout_s: float = 600.0
+    context: int = 1
 
     def __post_init__(self) -> None:
         _one_of("parallel", "mode", self.mode, ("ddp", "fsdp2"))
-        _positive("parallel", ranks=self.ranks, timeout_s=self.timeout_s)
+        _positive("parallel", ranks=self.ranks, context=self.context, timeout_s=self.timeout_s)
+        if self.ranks % self.context:
+            raise UsageError(
+                f"recipe: parallel.ranks = {self.ranks} is not a multiple of "
+                f"parallel.context = {self.context}"
+            )
 
 
 @dataclass(frozen=True)
@@ -240,10 +257,29 @@ class Recipe:
                 f"recipe: batch.rows_per_step = {self.batch.rows_per_step} is not a multiple of "
                 f"micro_batch_rows = {self.batch.micro_batch_rows}"
             )
+        chunk, rest = divmod(self.batch.sequence_tokens, 2 * self.parallel.context)
+        if self.parallel.context > 1 and (rest or chunk < config.loop_window_size):
+            raise UsageError(
+                f"recipe: parallel.context = {self.parallel.context} cuts a row into "
+                f"{2 * self.parallel.context} chunks, which have to be equal and no shorter than "
+                f"the window of {config.loop_window_size}: batch.sequence_tokens = "
+                f"{self.batch.sequence_tokens} does not divide so"
+            )
         if self.parent.fold and config.loop_num != 2:
             raise UsageError("recipe: parent.fold needs a model with loop_num = 2")
         if (self.parent.fold or self.parent.optimizer) and not self.parent.run:
             raise UsageError("recipe: parent.fold and parent.optimizer need parent.run")
+
+    def uneven(self, readers: int, context: int) -> str:
+        """Why a step's rows cannot be shared out to groups of `context` ranks, or nothing."""
+        batch = self.batch
+        if batch.rows_per_step % (readers * batch.micro_batch_rows) == 0:
+            return ""
+        who = f"groups of {context} ranks" if context > 1 else "ranks"
+        return (
+            f"batch.rows_per_step = {batch.rows_per_step} is not a multiple of {readers} {who} x "
+            f"micro_batch_rows = {batch.micro_batch_rows}"
+        )
 
     @property
     def result(self) -> dict[str, Any]:

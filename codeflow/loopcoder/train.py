@@ -30,7 +30,7 @@ from codeflow.files import read_json, write_json
 from codeflow.loopcoder import checkpoint, data, metrics, verify
 from codeflow.loopcoder import recipe as recipes
 from codeflow.loopcoder.optim import Optimizer, learning_rate
-from codeflow.loopcoder.outcome import Outcome, Result, explained, last_of
+from codeflow.loopcoder.outcome import Outcome, Result, alone, explained, last_of
 from codeflow.loopcoder.parallel import World, accumulating, inner, joined, local, make_model
 from codeflow.loopcoder.shards import data_hash
 from codeflow.loopcoder.trained import keep_tokenizer
@@ -61,11 +61,11 @@ def train(
         progress: takes lines for people, on the first rank.
 
     Raises:
-        UsageError: recipe, data and folder do not belong together.
+        UsageError: recipe, data and folder do not belong together, or another run is in it.
         DataError: damaged shards or checkpoints.
         CodeflowError: too many bad steps in a row, a full disk, a missing rank, a silent error.
     """
-    with joined(recipe.parallel.mode, recipe.parallel.timeout_s) as world:
+    with joined(recipe.parallel) as world:
         if world.device == "cpu":  # all that is used here is deterministic as it is
             keep_pages(TENSOR_BYTES, TENSOR_BYTES)
         else:
@@ -73,6 +73,7 @@ def train(
             torch.use_deterministic_algorithms(True, warn_only=True)
         with (
             explained(out, world),
+            alone(out, world),
             contextlib.closing(
                 Training(recipe, data_dir, out, world, progress or (lambda line: None))
             ) as training,
@@ -93,12 +94,9 @@ class Training:
         world: World,
         progress: Callable[[str], None],
     ) -> None:
-        batch = recipe.batch
-        if batch.rows_per_step % (world.size * batch.micro_batch_rows):
-            raise UsageError(
-                f"recipe: batch.rows_per_step = {batch.rows_per_step} is not a multiple of "
-                f"{world.size} ranks x micro_batch_rows = {batch.micro_batch_rows}"
-            )
+        problem = recipe.uneven(world.readers, world.size // world.readers)
+        if problem:
+            raise UsageError(f"recipe: {problem}")
         self.recipe, self.out, self.world = recipe, out, world
         self._progress = progress if world.first else lambda line: None
         self.sources, self.held_out = data.sources_of(recipe, data_dir)

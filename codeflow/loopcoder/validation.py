@@ -1,7 +1,7 @@
 """Validation loss: over all, per language, and per document kind, each a token mean.
 
 The loss of every position is added up by the label of its document, as weighted sums in float64,
-over all ranks, and divided once.
+over all ranks, and divided once. (A rank that holds a part of the rows adds that part's.)
 """
 
 from __future__ import annotations
@@ -33,8 +33,11 @@ def validate(
     sums: Sums = defaultdict(lambda: [0.0, 0.0])
     for source in sources:
         for micro in validation_micros(source, recipe, world):
-            losses = model(*micro.to(world.device)).tokens.cpu().numpy()
-            _add(sums, source.name, micro, losses)
+            losses = model(*micro.to(world.device)).tokens.cpu()
+            weights = micro.weights
+            if world.part is not None:
+                losses, weights = world.part.spread(losses), world.part.spread(weights)
+            _add(sums, source.name, micro, losses.numpy(), weights.numpy())
     total: Sums = defaultdict(lambda: [0.0, 0.0])
     for part in world.gather(dict(sums)):
         for key, (loss, weight) in part.items():
@@ -49,8 +52,8 @@ def validate(
     return out
 
 
-def _add(sums: Sums, source: str, micro: Micro, losses: Any) -> None:
-    weights = micro.weights.numpy().astype(np.float64)
+def _add(sums: Sums, source: str, micro: Micro, losses: Any, weights: Any) -> None:
+    weights = weights.astype(np.float64)
     weighted = np.where(weights > 0, losses, 0.0) * weights
     for i, row in enumerate(micro.rows):
         starts = np.cumsum([0, *row.doc_lengths[:-1]])

@@ -1,28 +1,25 @@
 """Small training runs, in this process, in several that know each other, and in ones to kill.
 
-Processes come from a fork server that has torch loaded, so that one costs little; each runs one
-thread, since sums in another order are other bits.
+Processes come from a fork server that has torch loaded (`ranks`), so that one costs little; each
+runs one thread, since sums in another order are other bits.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import multiprocessing
 import os
 import signal
-import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from codeflow.errors import CodeflowError
 from codeflow.loopcoder import recipe as recipes
 from codeflow.loopcoder.outcome import Result
 from codeflow.loopcoder.train import train
+from ranks import become, context, free_port
 from token_shards import write_folder
 
 TOKENS, VOCAB = 48, 32
@@ -35,8 +32,6 @@ SHAPE = {
     "num_key_value_heads": 1,
     "head_dim": 16,
 }
-_context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["torch", "codeflow.loopcoder.train", "torch.distributed.fsdp"])
 
 
 def make_data(folder: Path) -> Path:
@@ -80,12 +75,10 @@ def launch(recipe: recipes.Recipe, data: Path, out: Path, world: int = 1, **how:
     Args:
         how: `absent` ranks are not started; `patch` is called first in every process, with rank.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     ranks = [rank for rank in range(world) if rank not in how.get("absent", ())]
     processes = [
-        _context.Process(
+        context.Process(
             target=_one, args=(recipe, data, out, rank, world, port, how.get("patch")), daemon=True
         )
         for rank in ranks
@@ -135,14 +128,7 @@ def _one(
     port: int,
     patch: Callable[[int], None] | None,
 ) -> None:
-    torch.set_num_threads(1)
-    if world > 1:
-        os.environ |= {
-            "RANK": str(rank),
-            "WORLD_SIZE": str(world),
-            "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": str(port),
-        }
+    become(rank, world, port)
     if patch is not None:
         patch(rank)
     try:

@@ -198,3 +198,13 @@ def test_what_cannot_be_written_elsewhere_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(CodeflowError, match=r"tokenizer.json: cannot be written") as caught:
         stage.tokenize(made, "d", "diff", 512, vocab_size=600, fast=False)
     assert "\n" not in str(caught.value)
+
+
+def test_verify_resume_under_torchrun_is_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    recipe = folder / "recipe.toml"
+    status = cli.main(["verify-resume", "--data", str(folder), "--recipe", str(recipe)])
+    assert status == 2
+    assert "verify-resume runs in one process" in capsys.readouterr().err

@@ -14,6 +14,13 @@ import torch
 
 from codeflow.loopcoder import checkpoint
 from codeflow.loopcoder import recipe as recipes
+from codeflow.loopcoder.config import Compute
+from codeflow.loopcoder.model import build
+from codeflow.loopcoder.parallel import World, inner, make_model
+from codeflow.loopcoder.train import Training
+from live_bytes import LiveBytes
+from loopcoder_models import SMALL, random_ids
+from ranks import on_ranks
 from training_runs import finish, kill_at, launch, losses, make_data, run, small, together
 
 LINE_MS = 40  # a step takes some 30 ms here; the moment of the kill is spread over one
@@ -92,15 +99,45 @@ def count_reductions(folder: Path, rank: int) -> None:
     module.foreach_reduce = counted
 
 
-def test_a_layer_used_twice_is_reduced_once(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("checkpointing", "times"), [(False, 1), (True, 2)])
+def test_a_layer_used_twice_is_reduced_once_or_after_each_pass(
+    folder: Path, tmp_path: Path, checkpointing: bool, times: int
+) -> None:
     recipe = small(2, batch={"micro_batch_rows": 2}, run={"checkpoint_every_steps": 0})
     recipe = dataclasses.replace(
-        recipe, schedule=recipes.Schedule(steps=1, warmup_steps=0, decay_steps=0)
+        recipe,
+        schedule=recipes.Schedule(steps=1, warmup_steps=0, decay_steps=0),
+        compute=Compute(activation_checkpointing=checkpointing),
     )
     patch = functools.partial(count_reductions, tmp_path)
     assert together(parallel(recipe, "fsdp2"), folder, tmp_path / "out", 2, patch=patch) == []
     units = len((tmp_path / "reduced-0").read_text().split())
-    assert units == 2 + 1  # two layers and the root, one micro-batch, one step
+    assert units == 2 * times + 1  # two layers and the root, one micro-batch, one step
+
+
+def peak_bytes(world: World, layers: int, by_pass: bool) -> int:
+    """Of a forward and a backward pass on few tokens, so that weights' gradients decide."""
+    config = dataclasses.replace(SMALL, num_hidden_layers=layers, intermediate_size=2048)
+    model = make_model(config, Compute(activation_checkpointing=True), world, seed=0)
+    assert inner(model).model.gradients_by_pass
+    inner(model).model.gradients_by_pass = by_pass
+    ids = random_ids(1, 8)
+    with LiveBytes() as live:
+        model(ids, None, ids, torch.ones(ids.shape)).sum.backward()
+    return live.peak
+
+
+def test_gradients_of_pass_2_do_not_wait_for_pass_1() -> None:
+    """Each layer more costs each of two ranks half of its gradients, and would cost all of them."""
+    config = dataclasses.replace(SMALL, num_hidden_layers=1, intermediate_size=2048)
+    layer = 4 * sum(p.numel() for n, p in build(config).named_parameters() if ".layers." in n)
+    how = recipes.Parallel("fsdp2", 2, 60)
+    growth = {}
+    for by_pass in (True, False):
+        few, many = (on_ranks(2, how, peak_bytes, n, by_pass)[0] for n in (4, 12))
+        growth[by_pass] = (many - few) / 8 / layer
+    assert growth[True] == pytest.approx(0.5, abs=0.1)
+    assert growth[False] > 0.9
 
 
 def test_checkpoint_of_two_ranks_goes_on_in_one(folder: Path, tmp_path: Path) -> None:
@@ -140,6 +177,24 @@ def test_replicas_that_differ_are_caught(folder: Path, tmp_path: Path, name: str
         assert f"step 2: silent error: {name}" in error
         assert "differs between replicas" in error
     assert checkpoint.latest(tmp_path / "out/checkpoints") is None  # nothing bad was saved
+
+
+def test_a_second_trainer_in_the_folder_is_one_line(folder: Path, tmp_path: Path) -> None:
+    """Two ranks beside one process; the first run goes on as if nothing had happened."""
+    out, recipe = tmp_path / "out", small(4)
+    errors: list[str] = []
+
+    def second(training: Training) -> None:
+        if training.step == 2:
+            errors.extend(together(parallel(recipe, "ddp"), folder, out, 2))
+
+    run(recipe, folder, out, observe=second)
+    assert len(errors) == 2
+    for error in errors:
+        assert error.startswith(f"{out}: another training run is at work in this folder")
+    run(recipe, folder, tmp_path / "alone")
+    assert losses(out) == losses(tmp_path / "alone")
+    run(recipe, folder, out)  # and its end lets go
 
 
 def test_missing_rank_is_one_line(folder: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import loopcoder_reference as reference
 from codeflow.loopcoder import attention, model
 from codeflow.loopcoder.attention import BlockAttention, Documents
 from codeflow.loopcoder.config import Compute
+from live_bytes import LiveBytes
 from loopcoder_models import SMALL, random_ids, random_model, relative_error
 
 TOLERANCE = 1e-4
@@ -121,6 +122,27 @@ def test_bfloat16_stays_near_and_keeps_float32_parameters_and_gradients() -> Non
     for name, grad in wide.items():
         cosine = (narrow[name] * grad).sum() / np.linalg.norm(narrow[name]) / np.linalg.norm(grad)
         assert cosine > 0.95, name
+
+
+def test_checkpointing_keeps_no_bfloat16_copy_of_the_weights() -> None:
+    """Autocast's cache would, half of a float32 layer more with every layer."""
+
+    def forward_peak(layers: int, cached: bool) -> int:
+        net = random_model(num_hidden_layers=layers, intermediate_size=2048)
+        net.compute = Compute("bfloat16", activation_checkpointing=True)
+        if cached:
+            net._precision = lambda device: torch.autocast("cpu", dtype=torch.bfloat16)
+        ids = random_ids(1, 8)
+        with LiveBytes() as live:
+            net(ids, None, ids, torch.ones(ids.shape))
+        return live.peak
+
+    layer = 4 * sum(
+        p.numel() for p in random_model(intermediate_size=2048).model.layers[0].parameters()
+    )
+    for cached, expected in ((False, 0.0), (True, 0.5)):
+        growth = (forward_peak(6, cached) - forward_peak(2, cached)) / 4 / layer
+        assert growth == pytest.approx(expected, abs=0.05)
 
 
 # --- wrong models: each one must be seen ---------------------------------------------------------
