@@ -39,7 +39,7 @@ cut = parts.cut(folder, [(r.repo, r.tables) for r in index.good])
 filters = tuple(f for f in load_filters(["default"], {}) if CONTENTS not in f.reads)
 before = time.process_time()
 for part in cut:
-    judge(JudgeArguments(str(folder), part, filters, 0.01), None)
+    judge(JudgeArguments(str(folder), part, filters, 0.01, 60.0), None)
 print(time.process_time() - before)
 """
 
