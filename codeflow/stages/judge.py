@@ -40,6 +40,7 @@ ALWAYS = (
     "old_tree",
     "new_tree",
     "files",
+    "position",
 )
 _ROWS_AT_ONCE = 256
 _HELD_BYTES = 64 << 20  # of patches that wait for contents
@@ -170,7 +171,8 @@ class _Survivors:
             self.judge()
 
     def judge(self) -> None:
-        """Judges what was taken."""
+        """Judges what was taken, in the order of the history: neighbours read the same contents."""
+        self._waiting.sort(key=lambda pair: (pair[0].position, pair[0].id))
         waiting = iter(self._waiting)
         for chunk in self.reader.ahead([triple for triple, _ in self._waiting]):
             for triple in chunk:

@@ -64,12 +64,21 @@ def stays_balanced(
     """Whether the changed items alone show that the whole is no less balanced than it was.
 
     So it is when those that are not balanced in themselves stand in the same places, with the same
-    conditionals and the same balance of each branch.
+    conditionals and the same balance of each branch. Items that face each other, of which the
+    changed lines alone show that, need no count.
     """
-    open_: list[list[tuple[int, list[_Piece]]]] = []
     for side, items in ((old, old_items), (new, new_items)):
         if any(in_comment(side, item.start) for item in items):
             return False
+    if [item.rank for item in old_items] == [item.rank for item in new_items]:
+        pairs = [
+            pair
+            for pair in zip(old_items, new_items, strict=True)
+            if not lines_stay_balanced(pair[0].text, pair[1].text)
+        ]
+        old_items, new_items = [a for a, _ in pairs], [b for _, b in pairs]
+    open_: list[list[tuple[int, list[_Piece]]]] = []
+    for items in (old_items, new_items):
         pieces = [(item.rank, _pieces(item.text)) for item in items]
         open_.append([(rank, found) for rank, found in pieces if _balance(found).size])
     return open_[0] == open_[1]

@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple, Protocol
 
 from codeflow.contracts import CONTENTS, Cost, Verdict, drop, keep
 from codeflow_filters.needles import Needle, Needles
+from codeflow_filters.syntax_screen import difference
 
 if TYPE_CHECKING:
     from detect_secrets.plugins.base import BasePlugin, RegexBasedDetector
@@ -256,14 +257,34 @@ def real(value: str) -> bool:
     return len(set(value)) >= _DISTINCT and _MADE_UP.search(value) is None
 
 
-def _of_blob(id: str, content: bytes) -> list[Finding]:
-    """The secrets of a content, looked for once: the new side of a change is the next one's old."""
+def _of_blob(id: str, content: bytes, other_id: str | None, other: bytes | None) -> list[Finding]:
+    """The secrets of a content, looked for once: the new side of a change is the next one's old.
+
+    Where the other side of its change is known to hold none, only what differs is searched first.
+    """
     found = _KNOWN.get(id)
     if found is None:
         if len(_KNOWN) >= _MOST_KNOWN:
             _KNOWN.clear()
-        found = _KNOWN[id] = find_secrets(content)
+        clean = other is not None and other_id is not None and _KNOWN.get(other_id) == []
+        if clean and other is not None and not find_secrets(changed_part(content, other)):
+            found = []
+        else:
+            found = find_secrets(content)
+        _KNOWN[id] = found
     return found
+
+
+def changed_part(content: bytes, other: bytes) -> bytes:
+    """The lines of `content` in which there can be secrets that `other` does not hold.
+
+    A detector sees at most a piece around a needle, so what is two pieces away from any difference
+    reads as it did.
+    """
+    start, end = difference(content, other)
+    start = content.rfind(b"\n", 0, max(0, start - 2 * PIECE_BYTES)) + 1
+    stop = content.find(b"\n", len(content) - end + 2 * PIECE_BYTES)
+    return content[start:] if stop < 0 else content[start:stop]
 
 
 @dataclass(frozen=True)
@@ -279,7 +300,10 @@ class Secrets:
             ids = (change.old_blob, change.new_blob)
             contents = triple.contents(change)
             for side, id, content in zip(("old", "new"), ids, contents, strict=True):
-                found = [] if id is None or content is None else _of_blob(id, content)
+                if id is None or content is None:
+                    continue
+                other = 0 if side == "new" else 1
+                found = _of_blob(id, content, ids[other], contents[other])
                 if found:
                     more = f" and {len(found) - 1} more" if len(found) > 1 else ""
                     path = change.old_path if side == "old" else change.new_path

@@ -41,6 +41,7 @@ _BLOCKS: Final = re.compile(rb"//[^\n]*|/\*.*?(?:\*/|\Z)", re.DOTALL)
 _HASHES: Final = re.compile(rb"#[^\n]*")
 _BOTH: Final = re.compile(rb"#[^\n]*|//[^\n]*|/\*.*?(?:\*/|\Z)", re.DOTALL)
 
+_GLANCE_BYTES: Final = 512
 
 _OPEN: Final = re.compile(rb"/\*(?!.*\*/).*", re.DOTALL)
 _HASH: Final = re.compile(rb"^[ \t]*#", re.MULTILINE)
@@ -125,11 +126,17 @@ def looks_trivial(language: str, old: bytes, new: bytes) -> bool:
     grammar = GRAMMARS[language]
     comments = (_BLOCKS if language != "PHP" else _BOTH) if grammar.block_comments else _HASHES
     opening = b"/*" if grammar.block_comments and in_comment(old, start) else b""
-    before, after = (
-        b"".join(comments.sub(b"", opening + side[start : len(side) - tail]).split())
-        for side in (old, new)
-    )
-    return before == after
+    sides = [opening + side[start : len(side) - tail] for side in (old, new)]
+    # nearly all that differs does so at once, and what was read so far stays as it is
+    first = [side[: side.find(b"\n", _GLANCE_BYTES) + 1] for side in sides]
+    before, after = (_bare(comments, side) for side in first)
+    if not before.startswith(after) and not after.startswith(before):
+        return False
+    return _bare(comments, sides[0]) == _bare(comments, sides[1])
+
+
+def _bare(comments: re.Pattern[bytes], text: bytes) -> bytes:
+    return b"".join(comments.sub(b"", text).split())
 
 
 def same_words(old: bytes, new: bytes) -> bool | None:

@@ -13,11 +13,20 @@ import string
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from codeflow_filters import secrets
 from codeflow_filters.needles import Needle, Needles
-from codeflow_filters.secrets import PIECE_BYTES, Finding, Secrets, find_secrets, real, rules
+from codeflow_filters.secrets import (
+    PIECE_BYTES,
+    Finding,
+    Secrets,
+    changed_part,
+    find_secrets,
+    real,
+    rules,
+)
 from planted_triple import plant
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -306,6 +315,54 @@ def test_a_triple_goes_when_either_side_holds_a_secret() -> None:
     assert (removed.kept, removed.detail) == (False, "a.py:2 (old): Stripe Access Key")
     assert kept.kept
     assert key not in f"{added}{removed}"
+
+
+@st.composite
+def edits_that_may_add_a_secret(draw: st.DrawFn) -> tuple[bytes, bytes]:
+    """Texts of keys in pieces, long lines and plain ones; the second differs in a stretch or two.
+
+    A stretch that goes may bring the halves of a key together, or take away what made it none.
+    """
+    values = [*token(1).values(), pem(2)]
+    plain = st.sampled_from(["x = 1\n", "\n", "EXAMPLE", "y" * 300 + " ", "-- " * 2000, "azure "])
+    cut = st.tuples(st.sampled_from(values), st.integers(1, 60)).map(lambda v: v[0][: v[1]])
+    rest = st.tuples(st.sampled_from(values), st.integers(1, 60)).map(lambda v: v[0][v[1] :])
+    old = draw(st.lists(plain | cut | rest | st.sampled_from(values), max_size=12))
+    new = list(old)
+    for _ in range(draw(st.integers(1, 2))):
+        at, gone = draw(st.integers(0, len(new))), draw(st.integers(0, 2))
+        new[at : at + gone] = draw(st.lists(plain | st.sampled_from(values), max_size=2))
+    return "".join(old).encode(), "".join(new).encode()
+
+
+def key_that_becomes_real() -> tuple[bytes, bytes]:
+    """A private key of which one line far below its head stops saying that it is made up."""
+    made_up = pem(3).replace("\n", "\nEXAMPLE", 4).encode()
+    return made_up, made_up.replace(b"EXAMPLE", b"")
+
+
+@given(edits_that_may_add_a_secret())
+@example(key_that_becomes_real())
+def test_what_an_edit_adds_is_in_the_part_it_changed(sides: tuple[bytes, bytes]) -> None:
+    old, new = sides
+    if not find_secrets(old) and find_secrets(new):
+        assert find_secrets(changed_part(new, old))
+
+
+def test_a_part_without_what_stands_around_it_would_miss_a_key(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    old, new = key_that_becomes_real()
+    assert not find_secrets(old)
+    assert find_secrets(new)
+    padded = [b"x\n" * 9000 + side + b"y\n" * 9000 for side in (new, old)]
+    part = changed_part(*padded)
+    assert find_secrets(part)
+    assert len(part) < 5 * PIECE_BYTES
+    monkeypatch.setattr(secrets, "PIECE_BYTES", 0)
+    narrow = changed_part(*padded)
+    monkeypatch.undo()
+    assert not find_secrets(narrow)
 
 
 def test_it_reads_what_it_says_and_asks_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
