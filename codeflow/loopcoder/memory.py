@@ -71,6 +71,12 @@ def memory_bytes(recipe: recipes.Recipe) -> dict[str, float]:
         * (not recomputed),
         # received and put in order; the same for their gradients
         "K, V of whole rows, of one layer": 4 * row_tokens * key_value * (how.context > 1),
+        # autograd keeps what was gathered, unless a layer is computed again
+        "kept: K, V of whole rows, of all layers": row_tokens
+        * key_value
+        * layers
+        * config.loop_num
+        * (how.context > 1 and not recomputed),
         # logits and their slope; the head in bfloat16, its gradient there and twice in float32
         "loss: a chunk of logits, the head's gradient": 2 * FLOAT32 * chunk
         + head * (2 * FLOAT32 + 2 * width * (width == 2)),

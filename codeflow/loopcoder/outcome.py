@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -59,6 +60,9 @@ def explained(out: Path, world: World) -> Iterator[None]:
         ) from None
 
 
+_NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)  # of a file system that has none
+
+
 @contextlib.contextmanager
 def alone(out: Path, world: World) -> Iterator[None]:
     """Holds a run's folder. Raises UsageError, on every rank, when another trainer is in it."""
@@ -71,6 +75,9 @@ def alone(out: Path, world: World) -> Iterator[None]:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 taken = True
+            except OSError as error:
+                if error.errno not in _NO_LOCKS:
+                    raise
         if world.gather(taken)[0]:
             raise UsageError(
                 f"{out}: another training run is at work in this folder; wait for it or stop it, "

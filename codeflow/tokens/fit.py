@@ -195,9 +195,9 @@ class Fitter:
         if room <= 0:
             return content[:0]
         stops = _behind(self._encoder.ends_line[content])
-        starts = np.append(np.int32(0), stops)
-        wanted = 0
+        starts, wanted = np.zeros(1, np.int32), 0
         if line:
+            starts = np.append(starts, stops)
             middle = int(np.searchsorted(np.cumsum(self._encoder.newlines[content]), line)) + 1
             wanted = max(0, min(middle - room // 2, len(content) - room))
             starts, stops = starts[starts <= middle], stops[stops > middle]

@@ -87,18 +87,23 @@ def _fill(rows: list[list[int]], documents: list[Encoded], length: int) -> list[
     open_ = np.ones(len(documents), np.bool_)  # in rows that are still to come
     for row in order:
         open_[rows[row]] = False
+        tried = np.zeros(len(documents), np.bool_)
         while rows[row] and rooms[row] > length // _SLACK:
             most = (1 + _MOST_GIVEN) * rooms[row]
-            fits = np.flatnonzero(open_ & (least <= rooms[row]) & (sizes <= most))
+            fits = np.flatnonzero(open_ & ~tried & (least <= rooms[row]) & (sizes <= most))
             if not len(fits):
                 break
             number = int(fits[np.argmin(np.abs(sizes[fits] - rooms[row]))])
+            tried[number] = True
+            small = documents[number].trimmed(rooms[row])
+            if sizes[number] > (1 + _MOST_GIVEN) * len(small.ids):  # a long line would go
+                continue
             giver = int(row_of[number])
             rows[giver].remove(number)
             rooms[giver] += int(sizes[number])
-            documents[number] = documents[number].trimmed(rooms[row])
+            documents[number] = small
             rows[row].append(number)
-            rooms[row] -= len(documents[number].ids)
+            rooms[row] -= len(small.ids)
             open_[number] = False
     return [sorted(row) for row in rows if row]
 

@@ -152,12 +152,14 @@ def fullest(starts: Positions, stops: Positions, wanted: int, room: int) -> tupl
 
     Args:
         starts: (S,) where it may start, in order, at least one.
-        stops: (E,) where it may stop, in order.
+        stops: (E,) where it may stop, in order; there may be none, as in a file of one long line.
 
     Returns:
         Start and stop; equal where nothing fits.
     """
     near = int(np.searchsorted(starts, wanted))
+    if not len(stops):
+        return int(starts[0]), int(starts[0])
     some = starts[max(0, near - _TRIED) : near + _TRIED]
     places = np.searchsorted(stops, some + room, side="right") - 1
     ends = np.where(places < 0, some, stops[places])

@@ -153,6 +153,46 @@ def test_context_fills_the_budget_by_importance(encoder: Encoder, length: int) -
     assert made.weights.tolist() == expected
 
 
+@pytest.mark.parametrize("line", [0, 1, 2])
+def test_a_file_of_one_long_line_leaves_its_room_empty(encoder: Encoder, line: int) -> None:
+    """Minified code, or a hunk behind the last line end: there is no whole line to show."""
+    for content in ("x = 1; " * 3000, "first\n" + "x = 1; " * 3000):
+        shown = document("the body\n", {"a.js": content}, lines={"a.js": line})
+        (made,) = Fitter(encoder, 512, cut=True).encode([shown])
+        text = encoder.decode(made.ids)
+        assert text.endswith("<|im_start|>the body\n<|im_end|>")
+        assert "x = 1" not in text
+
+
+def test_a_file_that_does_not_fit_is_shown_from_its_start(encoder: Encoder) -> None:
+    content = "import os\n" * 3 + "".join(f"value_{k} = {k * 7}\n" for k in range(900))
+    for length in range(300, 330):
+        (made,) = Fitter(encoder, length, cut=True).encode([document("body\n", {"a": content})])
+        shown = encoder.decode(made.ids).partition("<|file_sep|>a\n")[2]
+        assert shown.startswith("import os\n" * 3)
+
+
+def test_no_more_than_two_tokens_are_given_up_for_one_that_is_filled(encoder: Encoder) -> None:
+    """A context of one long line would leave almost nothing of its document."""
+    rng = np.random.default_rng(2)
+    made: list[Encoded] = []
+    for number in range(60):
+        lines = ["word " * int(rng.integers(1, 120)) + "\n" for _ in range(rng.integers(1, 4))]
+        one = document("the body\n", {"a": "".join(lines)})
+        made += (
+            found._replace(triple_id=f"{number:032x}")
+            for found in Fitter(encoder, 512, cut=True).encode([one])
+        )
+    sizes = {found.triple_id: len(found.ids) for found in made}
+    trimmed = 0
+    for row in pack(made, 512, PAD):
+        for length, id in zip(row.doc_lengths.tolist(), row.triple_ids, strict=True):
+            if id:
+                trimmed += sizes[id] > length
+                assert sizes[id] - length <= 2 * length
+    assert trimmed
+
+
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_trimming_gives_up_the_least_important_lines(encoder: Encoder, data: st.DataObject) -> None:
