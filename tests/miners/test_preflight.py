@@ -52,13 +52,24 @@ def test_the_bait_is_real(tmp_path: Path) -> None:
     """Plain git does run what the executable configuration names: the canaries mean something."""
     case = HOSTILE["executable-config"](tmp_path)
     assert case.canaries is not None
-    os.truncate(Path(case.line) / ".git/config", 0)
-    for key in ("core.fsmonitor", "gpg.program"):
-        bait = tmp_path / "executable-config-bait" / key
-        git("config", key, str(bait), cwd=Path(case.line))
-    for command in (["status"], ["log", "--show-signature"]):
-        subprocess.run(["git", *command], cwd=case.line, env=ENV, capture_output=True, timeout=30)
-    assert {p.name for p in case.canaries.iterdir()} >= {"core.fsmonitor", "gpg.program"}
+    repo, bait = Path(case.line), tmp_path / "executable-config-bait"
+    (repo / ".gitattributes").write_text("* filter=evil\n")
+    runs: dict[tuple[str, ...], dict[str, str]] = {
+        ("status",): {"core.fsmonitor": "core.fsmonitor"},
+        ("log", "--show-signature"): {"gpg.program": "gpg.program"},
+        ("add", ".gitattributes"): {"filter.evil.clean": "filter.evil.clean"},
+        ("update-ref", "refs/x", "HEAD"): {},
+        ("diff", "--cached"): {"include.path": "included"},
+        ("ls-files", "-m"): {"includeIf.gitdir:/.path": "included-if"},
+    }
+    for command, settings in runs.items():
+        os.truncate(repo / ".git/config", 0)
+        for key, value in settings.items():
+            git("config", key, str(bait / value), cwd=repo)
+        subprocess.run(["git", *command], cwd=repo, env=ENV, capture_output=True, timeout=30)
+    wanted = {"core.fsmonitor", "gpg.program", "filter.evil.clean", "hook-reference-transaction"}
+    wanted |= {"included-monitor", "included-if-monitor"}
+    assert {p.name for p in case.canaries.iterdir()} >= wanted
 
 
 def test_git_through_the_stand_in_runs_nothing_of_the_repository(tmp_path: Path) -> None:

@@ -420,13 +420,16 @@ def _executable_config(path: Path) -> HostileCase:
         "protocol.ext.allow": "always",
         "core.hooksPath": str(repo.git_dir / "hooks"),
         "include.path": str(path.parent / f"{path.name}-bait" / "included"),
+        "includeIf.gitdir:/.path": str(path.parent / f"{path.name}-bait" / "included-if"),
         "diff.noprefix": "true",
         "core.worktree": "/",
     }
-    _write(
-        path.parent / f"{path.name}-bait" / "included",
-        f'[core]\n\tfsmonitor = {bait("included")}\n[alias]\n\tlog = "!{bait("alias")}"\n',
-    )
+    for include in ("included", "included-if"):
+        _write(
+            path.parent / f"{path.name}-bait" / include,
+            f"[core]\n\tfsmonitor = {bait(f'{include}-monitor')}\n"
+            f'[alias]\n\tlog = "!{bait(f"{include}-alias")}"\n',
+        )
     for name in _HOOKS:
         hook = repo.git_dir / "hooks" / name
         hook.parent.mkdir(exist_ok=True)
