@@ -88,7 +88,7 @@ def _find(path: Path) -> Path:
         raise RepositoryError("missing", "there is nothing at this path") from None
     if not stat.S_ISDIR(mode):
         raise RepositoryError("not-a-repository", "it is not a folder")
-    if not os.path.lexists(inside):
+    if not _is_there(inside):
         git_dir = path
     elif inside.is_dir():
         git_dir = inside
@@ -99,9 +99,18 @@ def _find(path: Path) -> Path:
         git_dir = path / text.removeprefix("gitdir: ")
         if not git_dir.is_dir():
             raise RepositoryError("missing", "the Git folder that its .git file names is gone")
-    if not os.path.lexists(git_dir / "HEAD"):
+    if not _is_there(git_dir / "HEAD"):
         raise RepositoryError("not-a-repository", "it is no Git repository: there is no HEAD")
     return Path(os.path.realpath(git_dir))
+
+
+def _is_there(path: Path) -> bool:
+    """`os.path.lexists`, which also says no of what lies in a folder that may not be entered."""
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _common(git_dir: Path) -> Path:

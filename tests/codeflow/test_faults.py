@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import os
 import random
@@ -28,6 +29,7 @@ from gitdag import Repo
 from hostile import history
 
 WINDOW = ("--window", "0:1")
+PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH = 24, 1, 2  # <linux/prctl.h>, capability.h
 
 
 class Reference(NamedTuple):
@@ -460,13 +462,43 @@ def test_a_damaged_fork_gives_its_steps_back(stop_at: int, tmp_path: Path) -> No
         assert faults.published(out) == faults.published(tmp_path / "full")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
-def test_an_object_that_may_not_be_read_costs_its_repository_alone(tmp_path: Path) -> None:
-    repo, ids = history(tmp_path / "r")
+@pytest.fixture
+def ordinary_user(tmp_path: Path) -> Callable[[], None]:
+    """To be called in a child process: it reads only what its user may, even where that is root."""
+
+    def give_up_overrides() -> None:
+        for capability in (CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH) if os.geteuid() == 0 else ():
+            ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
+
+    (tmp_path / "closed").touch(0)
+    read = ["cat", str(tmp_path / "closed")]
+    if not hasattr(ctypes.CDLL(None), "prctl") and os.geteuid() == 0:
+        pytest.skip("root reads everything here")
+    if not subprocess.run(read, preexec_fn=give_up_overrides, capture_output=True).returncode:
+        pytest.skip("root reads everything, and may not give that up")
+    return give_up_overrides
+
+
+@pytest.mark.parametrize("closed", ["a blob", "", ".git", ".git/objects", ".git/refs", ".git/HEAD"])
+def test_what_may_not_be_read_costs_its_repository_alone(
+    closed: str, ordinary_user: Callable[[], None], tmp_path: Path
+) -> None:
+    repo, ids = history(tmp_path / "r", bare=False)
     history(tmp_path / "s")
-    bad = repo.git("rev-parse", f"{ids[15]}:src/app.py").decode().strip()
-    repo.loose_path(bad).chmod(0)
-    (tmp_path / "list.txt").write_text("r\ns\n")
-    assert faults.mine(tmp_path / "list.txt", tmp_path / "out").returncode == 1
-    [row] = [r for r in pq.read_table(tmp_path / "out/ledger").to_pylist() if r["repo"] == "r"]
-    assert row["rule"] == "unreadable"
+    blob = repo.git("rev-parse", f"{ids[15]}:src/app.py").decode().strip()
+    path = repo.loose_path(blob) if closed == "a blob" else repo.path / closed
+    listing, out = tmp_path / "list.txt", tmp_path / "out"
+    listing.write_text("r\ns\n")
+    words = ("--until", "mine", *WINDOW)
+    mode = path.stat().st_mode
+    path.chmod(0)
+    try:
+        done = faults.mine(listing, out, *words, preexec_fn=ordinary_user)
+    finally:
+        path.chmod(mode)
+    assert done.returncode == 1, done.stderr
+    [row] = [r for r in pq.read_table(out / "ledger").to_pylist() if r["repo"] == "r"]
+    assert row["rule"] == "unreadable", row
+    assert str(tmp_path) not in row["reason"]
+    triples = pq.read_table(out / "triples", columns=["repo"]).to_pylist()
+    assert {row["repo"] for row in triples} == {"s"}
