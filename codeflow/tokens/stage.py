@@ -106,12 +106,13 @@ def tokenize(
         "dataset": str(dataset.manifest["sha256"])[:16],
     }
     folder = dataset.folder / "tokens" / name
+    part = folder.with_name(f".{name}{files.TEMPORARY}")
+    shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
     done = files.read_json(folder / RECORD)
     if done is None or done["settings"] != settings:
-        part = folder.with_name(f".{name}{files.TEMPORARY}")
-        shutil.rmtree(part, ignore_errors=True)
         try:
             done = _write(dataset, part, encoder, options, settings)
+            (folder / RECORD).unlink(missing_ok=True)  # first: without it a folder is not whole
             shutil.rmtree(folder, ignore_errors=True)
             part.rename(folder)
         except OSError as error:
