@@ -6,6 +6,7 @@ import ctypes
 import itertools
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -29,6 +30,7 @@ from gitdag import Repo
 from hostile import history
 
 WINDOW = ("--window", "0:1")
+FAULTS = pytest.mark.faults
 PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH = 24, 1, 2  # <linux/prctl.h>, capability.h
 
 
@@ -115,17 +117,16 @@ def test_a_kill_at_every_touch_of_the_end_goes_on(reference: Reference, tmp_path
         resumes(reference, tmp_path / f"out{n}")
 
 
-@pytest.mark.faults
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=FAULTS) for n in range(1, 4))])
 def test_workers_that_are_killed_leave_no_trace(
-    seed: int, reference: Reference, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    seed: int, reference: Reference, tmp_path: Path
 ) -> None:
     """At least seven kills of Ray workers a seed, each at some touch of the disk."""
     (tmp_path / "seed").write_text(f"{seed}")
     (tmp_path / "kills").mkdir()
     program = (
         "import sys, faults, codeflow.pools\n"
-        "codeflow.pools.run_unit = faults.haunted_run_unit\n"
+        "codeflow.pools._run_in_worker = faults.haunted_run_unit\n"
         "from codeflow.cli import main\n"
         "sys.exit(main(sys.argv[1:]))\n"
     )
@@ -141,10 +142,13 @@ def test_workers_that_are_killed_leave_no_trace(
 @pytest.mark.faults
 @pytest.mark.parametrize("seed", range(3))
 def test_a_killed_driver_of_ray_goes_on(seed: int, reference: Reference, tmp_path: Path) -> None:
-    rng = random.Random(f"ray {seed}")
+    units = sum(
+        re.fullmatch(r".work/done/[^/]+/[^/]+\.json", t) is not None for t in reference.touches
+    )
+    moment = random.Random(f"ray {seed}").randrange(units * 3 // 4)
     out = tmp_path / "out"
     process = start(reference.listing, out, "--workers", "2")
-    wait_for(lambda: len(list(out.glob(".work/done/*/*.json"))) > rng.randrange(20), process)
+    wait_for(lambda: len(list(out.glob(".work/done/*/*.json"))) > moment, process)
     process.kill()
     process.communicate()
     resumes(reference, out)
@@ -344,13 +348,16 @@ def remount(folder: Path, size: str) -> None:
     subprocess.run(["mount", "-o", options, str(folder)], check=True)
 
 
-def test_a_full_disk_stops_the_run_with_one_line(reference: Reference, small_disk: Path) -> None:
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=FAULTS)])
+def test_a_full_disk_stops_the_run_with_one_line(
+    workers: int, reference: Reference, small_disk: Path
+) -> None:
     """It fills up in steps, so that it is full in every stage of the run."""
     out = small_disk / "out"
     stopped_at = set()
     for size in (96, 160, 240, 320, 400, 480, 600, 800):
         remount(small_disk, f"{size}k")
-        done = faults.mine(reference.listing, out, *WINDOW)
+        done = faults.mine(reference.listing, out, *WINDOW, workers=workers)
         if (out / "manifest.json").exists():
             break
         assert done.returncode == 1

@@ -138,7 +138,7 @@ def slow_unit(arguments: tuple[str, float], sink: Any) -> dict[str, Any]:
 
 
 def haunted_run_unit(unit: Any, folder: Path) -> Any:
-    """`run_unit` in a worker that dies once in about every third unit, at a touch of the disk.
+    """As `_run_in_worker`, but in about every third unit it dies once, at a touch of the disk.
 
     Which unit, and at which touch, is decided by the unit's key and the seed in `folder`/../seed.
     """
