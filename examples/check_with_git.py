@@ -12,8 +12,9 @@ repository with an empty configuration. For every triple of the repository:
 3. `commits` must be the first-parent chain from old to new in the source repository.
 4. Both sides must be the source's: every file has the source's blob id and mode at that path, and
    every path of the source that is left out is a submodule, not UTF-8 (path or content), has a NUL
-   byte, is larger than the limit, or has a path that git's own index refuses. In a dataset without
-   secrets it may also be one that the ledger names, by its blob id, as a file that holds a secret.
+   byte, is larger than the limit, or has a path that git's own index refuses, of over 4,096 bytes
+   or over 128 folders deep. In a dataset without secrets it may also be one that the ledger names,
+   by its blob id, as a file that holds a secret.
 
 To be fast, a directory pair that was compared once is not compared again, and the index is moved
 from the tree it holds to the next one by the differing paths only; since git has just computed the
@@ -43,6 +44,7 @@ ENV["GIT_CONFIG_COUNT"] = str(len(CONFIG))
 for number, (key, value) in enumerate(CONFIG.items()):
     ENV |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
 
+MAX_PATH_BYTES, MAX_FOLDERS = 4096, 128
 COLUMNS = ["id", "kind", "old_commit", "new_commit", "commits", "old_tree", "new_tree"]
 COLUMNS += ["patch", "position"]
 TREES = {}  # the rows of `trees` by id: {name: (mode, id)}; the processes inherit them
@@ -156,6 +158,8 @@ class Source:
     def may_be_left_out(self, kind, name, id, path):
         staged = "120000" if kind == 0o120000 else "100644"
         if kind == 0o160000 or id in self.secret or self.is_refused(name, b"", staged):
+            return
+        if len(path) > MAX_PATH_BYTES or path.count(b"/") > MAX_FOLDERS:
             return
         content = self.read(id)
         text = is_utf8(content) and b"\0" not in content and len(content) <= self.limit

@@ -18,6 +18,7 @@ from codeflow.verify import verify
 from codeflow_miners.repositories import read_list
 from hostile import HOSTILE, HostileCase, history
 
+SCRIPT = Path(__file__).parents[2] / "examples" / "check_with_git.py"
 MEMORY_BYTES = 1 << 30
 MEASURED = (
     "import resource, subprocess, sys;"
@@ -151,6 +152,18 @@ def test_the_dataset_is_sound(mined: Mined) -> None:
     report = verify(mined.out)
     assert report.problems == []
     assert report.triples == sum(map(len, mined.triples.values())) > 800
+
+
+@pytest.mark.faults
+def test_git_alone_agrees(mined: Mined) -> None:
+    """Whatever came of each is the source's, byte for byte, and what is left out had to be."""
+    checked = [name for name, case in mined.cases.items() if case.expect == {"mined"}]
+    for name in checked:
+        line, repo = mined.cases[name].line, mined.repos[name]
+        done = faults.run([sys.executable, str(SCRIPT), str(mined.out), line, "--repo", repo])
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert f"{len(mined.triples[repo])} triples" in done.stdout
+    assert len(checked) > 30
 
 
 def test_memory_stays_within_bounds(mined: Mined) -> None:
