@@ -432,13 +432,15 @@ def test_somebody_elses_remote_folder(tmp_path: Path) -> None:
     assert resolve_head(inspect_git_dir(cached), None)
 
 
-@pytest.mark.parametrize("name", ["shallow", "sha256", "empty", "unborn-head"])
+@pytest.mark.parametrize(
+    "name", ["shallow", "sha256", "empty", "unborn-head", "missing-ref", "tag-of-a-blob"]
+)
 def test_a_remote_that_cannot_be_mined_says_why(name: str, tmp_path: Path) -> None:
     case = HOSTILE[name](tmp_path)
     url = source(f"file://{case.line}")
     for _ in range(2):  # cloned, then updated
         with pytest.raises(RepositoryError) as caught:
-            resolve_head(inspect_git_dir(acquire(url, tmp_path / "cache", retries=0)), None)
+            resolve_head(inspect_git_dir(acquire(url, tmp_path / "cache", retries=0)), url.ref)
         assert caught.value.rule in case.expect
 
 
