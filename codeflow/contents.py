@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
@@ -86,13 +87,20 @@ class Shards:
 
     def read(self, group: RowGroup, columns: Sequence[str] | None = None) -> pa.Table:
         """Decodes a row group. Raises DataError when the file does not allow it."""
+        return self.read_many([group], columns)
+
+    def read_many(
+        self, groups: Sequence[RowGroup], columns: Sequence[str] | None = None
+    ) -> pa.Table:
+        """Decodes row groups of one file. Raises DataError when the file does not allow it."""
+        path, numbers = groups[0].path, [group.number for group in groups]
         try:
-            with pq.ParquetFile(group.path, metadata=self._metadata[group.path]) as file:
-                return file.read_row_group(
-                    group.number, columns=None if columns is None else list(columns)
+            with pq.ParquetFile(path, metadata=self._metadata[path]) as file:
+                return file.read_row_groups(
+                    numbers, columns=None if columns is None else list(columns)
                 )
         except (OSError, pa.ArrowException) as error:
-            raise DataError(f"{group.path}: row group {group.number}: {error}") from None
+            raise DataError(f"{path}: row group {numbers[0]}: {error}") from None
 
 
 class ContentStore:
@@ -177,15 +185,17 @@ class ContentStore:
         rows: list[npt.NDArray[np.int32]] = []
         sizes: list[npt.NDArray[np.int64]] = []
         wanted = ["repo", "id"] if self._size is None else ["repo", "id", self._size]
-        for number, group in enumerate(self._shards.groups):
-            if not group.may_hold(repo, repo):
-                continue
-            table = self._shards.read(group, wanted)
+        numbered = enumerate(self._shards.groups)
+        found = [(number, group) for number, group in numbered if group.may_hold(repo, repo)]
+        for _, file in groupby(found, lambda pair: pair[1].path):
+            numbers, its_groups = zip(*file, strict=True)
+            table = self._shards.read_many(its_groups, wanted)
+            counts = [group.rows for group in its_groups]
             mine = np.flatnonzero(pc.equal(table.column("repo"), repo).to_numpy())
             ids = table.column("id").take(pa.array(mine)).to_pylist()
             prefixes.append(np.array([_prefix(id) for id in ids], dtype=np.uint64))
-            groups.append(np.full(len(mine), number, dtype=np.int32))
-            rows.append(mine.astype(np.int32))
+            groups.append(np.repeat(np.array(numbers, dtype=np.int32), counts)[mine])
+            rows.append(np.concatenate([np.arange(n, dtype=np.int32) for n in counts])[mine])
             if self._size is not None:
                 sizes.append(table.column(self._size).to_numpy()[mine].astype(np.int64))
         index = _Index(

@@ -23,7 +23,7 @@ from codeflow.job import Job
 from codeflow.stages import decisions
 from codeflow.stages.context import StageContext
 from codeflow.stages.decisions import FOLDER
-from codeflow.stages.parts import Part
+from codeflow.stages.parts import ROWS_WANTED, Part
 from codeflow.units import DONE, PARTS
 from codeflow.workdir import WORK
 
@@ -130,7 +130,8 @@ def last_stamp(folder: Path, stamp: str, stages: Sequence[Stage]) -> str | None:
 
 
 def _stamp(stage: Stage, parent: str) -> str:
-    return stage_hash({"stage": stage.name, **stage.settings}, parent)
+    settings = {"stage": stage.name, "rows_a_part": ROWS_WANTED, **stage.settings}
+    return stage_hash(settings, parent)
 
 
 def _run(

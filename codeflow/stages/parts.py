@@ -1,8 +1,9 @@
 """What was mined, cut into the pieces that every later stage works on.
 
-A *part* is a run of row groups of mined triples: small repositories share one, a large one has
-several. The cut depends on what was mined alone, so part k of one stage's decisions has the same
-rows in the same order as part k of every other's, and of the triples themselves.
+A *part* holds the triples of some small repositories, or a stretch of the history of a large one,
+in the order of history: neighbours change the same files, so that a stage which goes through them
+in order meets a content again soon. The cut depends on what was mined alone, so part k of one
+stage's decisions has the same rows in the same order as part k of every other's.
 """
 
 from __future__ import annotations
@@ -13,24 +14,28 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from codeflow.records import TRIPLES
 
-ROWS_WANTED = 2048
+ROWS_WANTED = 1024
 FILES_WANTED = 256
+_HISTORY = ("position", "id")
 
 
 class Piece(NamedTuple):
-    """Some row groups of one file of mined triples, and where its repository's contents are.
+    """A stretch of one file of mined triples, and where its repository's contents are.
 
-    Paths are relative to the dataset folder; `contained` is the file of that table of records, and
-    `siblings` are all files of triples of the repository.
+    Of the file's rows in the order of history, cut into `stretches` of nearly equal length, it is
+    number `stretch`, from 0. Paths are relative to the dataset folder; `contained` is the file of
+    that table of records, and `siblings` are all files of triples of the repository.
     """
 
     repo: str
     triples: str
-    groups: tuple[int, ...]
+    stretch: int
+    stretches: int
     blobs: tuple[str, ...]
     trees: tuple[str, ...]
     contained: str | None
@@ -71,26 +76,22 @@ def cut(
         base = Piece(
             repo=repo,
             triples="",
-            groups=(),
+            stretch=0,
+            stretches=1,
             blobs=tuple(tables.get("blobs", ())),
             trees=tuple(tables.get("trees", ())),
             contained=next(iter(tables.get("contained", ())), None),
             siblings=tuple(tables.get("triples", ())),
         )
         for path in base.siblings:
-            metadata = pq.read_metadata(folder / path)
-            groups: list[int] = []
-            for number in range(metadata.num_row_groups):
-                groups.append(number)
-                rows += metadata.row_group(number).num_rows
-                if rows >= ROWS_WANTED:
-                    pieces.append(base._replace(triples=path, groups=tuple(groups)))
-                    groups = []
+            count = pq.read_metadata(folder / path).num_rows
+            stretches = max(1, -(-count // ROWS_WANTED))
+            for stretch in range(stretches):
+                piece = base._replace(triples=path, stretch=stretch, stretches=stretches)
+                pieces.append(piece)
+                rows += count // stretches
+                if stretches > 1 or rows >= ROWS_WANTED or len(pieces) >= FILES_WANTED:
                     close()
-            if groups:
-                pieces.append(base._replace(triples=path, groups=tuple(groups)))
-            if len(pieces) >= FILES_WANTED:
-                close()
     close()
     return parts
 
@@ -98,12 +99,13 @@ def cut(
 def read(
     folder: Path, part: Part, columns: Sequence[str] | None = None
 ) -> Iterator[tuple[Piece, pa.Table]]:
-    """The triples of a part in order, a row group at a time."""
+    """The triples of a part in order, a piece at a time."""
+    wanted = TRIPLES.names if columns is None else list(columns)
     for piece in part.pieces:
         with pq.ParquetFile(folder / piece.triples) as file:
-            for number in piece.groups:
-                table = file.read_row_group(
-                    number, columns=None if columns is None else list(columns), use_threads=False
-                )
-                names = TRIPLES.names if columns is None else list(columns)
-                yield piece, table.select(names)
+            table = file.read(columns=list({*wanted, *_HISTORY}), use_threads=False)
+        order = pc.sort_indices(table, sort_keys=[(name, "ascending") for name in _HISTORY])
+        first, stop = (
+            len(table) * k // piece.stretches for k in (piece.stretch, piece.stretch + 1)
+        )
+        yield piece, table.select(wanted).take(order[first:stop])

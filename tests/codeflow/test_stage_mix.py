@@ -256,14 +256,16 @@ def test_the_same_bytes_for_any_order_of_parts_and_units(mined: Mined) -> None:
 def kept_by_layout(folder: Path) -> list[set[str]]:
     """What stays of the same triples, stored in two orders and cut in two ways."""
     results = []
-    for number, group_rows in enumerate((64, 23)):
+    for number, rows in enumerate((100, 37)):
         repos = made_repos()
         for repo in repos:
             order = list(repo.triples)
             if number:
                 random.Random(1).shuffle(order)
-            repo.triples, repo.group_rows = order, group_rows
-        mined = Mined(folder / str(number), repos[::-1] if number else repos).write()
+            repo.triples = order
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(parts, "ROWS_WANTED", rows)
+            mined = Mined(folder / str(number), repos[::-1] if number else repos).write()
         mined.run("mix", flow(mined.context("mix"), CONFIG))
         decided = mined.decided("mix")
         results.append({key for key, row in decided.items() if row["kept"]})
@@ -282,7 +284,7 @@ def by_arrival() -> Callable[[int, Sequence[str]], Any]:
 
 
 def by_place(seed: int, ids: Sequence[str]) -> Any:
-    """Another: by the place within a row group."""
+    """Another: by the place within a part."""
     return np.arange(len(ids), dtype=np.int64) * 61 % 4096
 
 

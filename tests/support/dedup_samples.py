@@ -23,7 +23,7 @@ from codeflow.stages.parts import Part
 from codeflow_filters.dedup.lines import Lines, find_lines
 
 _TOKEN = re.compile(rb"[A-Za-z0-9_\x80-\xff]+|[^A-Za-z0-9_\x80-\xff\s]")
-_COLUMNS = ("id", "kind", "patch", "files", "scores")
+_COLUMNS = ("id", "kind", "patch", "files", "scores", "position")
 _SCHEMA = pa.schema([TRIPLES.field(name) for name in _COLUMNS])
 
 
@@ -138,6 +138,7 @@ def write_mined(folder: Path, rows: Sequence[Row], group_rows: int = 100) -> tup
                     "patch": row.patch,
                     "files": list(row.files),
                     "scores": list(row.scores.items()),
+                    "position": 0.5,
                 }
                 for row in sorted(some, key=lambda row: row.id)
             ],
