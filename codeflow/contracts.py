@@ -149,7 +149,8 @@ COSTS: tuple[Cost, ...] = ("columns", "patch", "contents")
 
 CONTENTS = "contents"
 """In `Filter.reads`: both sides of the changed files, `Triple.contents(change)`. They are read
-ahead in stored order; `old_repo` and `new_repo` may be used by any filter, at a read a file."""
+ahead in stored order (see `SparingFilter`); `old_repo` and `new_repo` may be used by any filter, at
+a read a file."""
 
 
 @runtime_checkable
@@ -179,6 +180,17 @@ class Filter(Protocol):
 
     def __call__(self, triple: Triple) -> Verdict:
         """Keep or drop. An exception quarantines the triple with its traceback."""
+        ...
+
+
+@runtime_checkable
+class SparingFilter(Protocol):
+    """A filter that needs few of the contents it may read, and can tell which: see `Filter`."""
+
+    def wants(self, triple: Triple) -> Iterable[str]:
+        """The ids of the blobs that it expects to read of a triple. They are read ahead; others
+        that it reads all the same cost a read each. Called in the order of history, some triples
+        ahead of judging them."""
         ...
 
 

@@ -152,9 +152,13 @@ class Triple:
     def contents(self, change: FileChange) -> tuple[bytes | None, bytes | None]:
         """A changed file before and after; None for the side that does not exist."""
         return (
-            None if change.old_blob is None else self._reader.blob(self.repo, change.old_blob),
-            None if change.new_blob is None else self._reader.blob(self.repo, change.new_blob),
+            None if change.old_blob is None else self.blob(change.old_blob),
+            None if change.new_blob is None else self.blob(change.new_blob),
         )
+
+    def blob(self, id: str) -> bytes:
+        """A content of either repository by its id. Raises DataError when it is missing."""
+        return self._reader.blob(self.repo, id)
 
     def __getattr__(self, name: str) -> Any:
         if name in TRIPLES.names:

@@ -20,7 +20,14 @@ from typing import Any
 import pyarrow as pa
 
 from codeflow.account import without_folders
-from codeflow.contracts import CONTENTS, RepositoryFilter, RepositoryView, Sink, Verdict
+from codeflow.contracts import (
+    CONTENTS,
+    RepositoryFilter,
+    RepositoryView,
+    Sink,
+    SparingFilter,
+    Verdict,
+)
 from codeflow.errors import CodeflowError, UsageError
 from codeflow.plugins import LoadedFilter
 from codeflow.records import TRIPLES
@@ -157,6 +164,10 @@ class _Survivors:
     def __init__(self, reader: MinedReader, filters: Sequence[LoadedFilter], alarm: Alarm) -> None:
         self.reader = reader
         self._filters = filters
+        self._wants = [
+            (f.filter.wants if isinstance(f.filter, SparingFilter) else None, f.is_ours)
+            for f in filters
+        ]
         self._alarm = alarm
         self._waiting: list[tuple[Triple, _Decision]] = []
         self._bytes = 0
@@ -171,15 +182,29 @@ class _Survivors:
             self.judge()
 
     def judge(self) -> None:
-        """Judges what was taken, in the order of the history: neighbours read the same contents."""
-        self._waiting.sort(key=lambda pair: (pair[0].position, pair[0].id))
+        """Judges what was taken, in its order, which is that of history."""
         waiting = iter(self._waiting)
-        for chunk in self.reader.ahead([triple for triple, _ in self._waiting]):
+        wanted = ((triple, self._wanted(triple)) for triple, _ in self._waiting)
+        for chunk in self.reader.ahead(wanted):
             for triple in chunk:
                 same, decision = next(waiting)
                 assert same is triple
                 _judge_one(triple, decision, self._filters, self._alarm)
         self._waiting, self._bytes = [], 0
+
+    def _wanted(self, triple: Triple) -> set[str]:
+        """The ids of the contents to read for one; where a filter fails to tell, all."""
+        wanted: set[str] = set()
+        changed = {id for c in triple.files for id in (c.old_blob, c.new_blob) if id}
+        for wants, is_ours in self._wants:
+            if wants is None:
+                return changed
+            try:
+                with nullcontext() if is_ours else self._alarm.bounded():
+                    wanted |= changed.intersection(wants(triple))
+            except (Exception, SystemExit, TimeIsUpError):  # it fails again when it is to judge
+                return changed
+        return wanted
 
 
 def _judge_cheaply(

@@ -1,8 +1,8 @@
 """Contents of what was mined, for the stages before publishing.
 
 The same index of row groups as a published dataset's (`codeflow.contents`), over the mined files of
-one repository. `ahead` reads what a chunk of triples changes in stored order, so that a row group
-is decoded once a chunk and not once a file.
+one repository. `ahead` reads what is wanted of a chunk of triples in stored order, so that a row
+group is decoded once a chunk and not once a file.
 """
 
 from __future__ import annotations
@@ -87,13 +87,12 @@ class MinedReader:
             self._stores[what] = ContentStore(shards, column, what, sizes, _CACHE_BYTES)
         return self._stores[what]
 
-    def ahead(self, triples: Iterable[Triple]) -> Iterator[list[Triple]]:
-        """Chunks of the triples, with the contents of their changed files at hand."""
+    def ahead(self, triples: Iterable[tuple[Triple, set[str]]]) -> Iterator[list[Triple]]:
+        """Chunks of the triples, with the contents that are wanted of each at hand."""
         chunk: list[Triple] = []
         wanted: set[str] = set()
         size = 0
-        for triple in triples:
-            ids = {id for change in triple.files for id in (change.old_blob, change.new_blob) if id}
+        for triple, ids in triples:
             new = ids - wanted
             more = self._blobs.total_bytes(triple.repo, new)
             if chunk and size + more > AHEAD_BYTES:

@@ -20,6 +20,7 @@ import re
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from codeflow_filters.hunks import COMMENT_MARK, opening, sides
 from codeflow_filters.syntax_screen import Item, difference, in_comment, opening_before
 
 # No alternative can fail after a long search: a hostile file would make that quadratic. So that a
@@ -31,6 +32,7 @@ _SILENT: Final = re.compile(
 )
 _MARK: Final = b"\n\n*/"
 _HASH: Final = re.compile(rb"^[ \t]*#", re.MULTILINE)
+_HASH_AFTER_SIGN: Final = re.compile(rb"^[ +-][ \t]*#", re.MULTILINE)
 _DIRECTIVE: Final = re.compile(rb"^[ \t]*#(?:[^\n\\]|\\.)*", re.DOTALL | re.MULTILINE)
 _CONDITIONAL: Final = re.compile(
     rb"^[ \t]*#[ \t]*(if|ifdef|ifndef|elif|elifdef|elifndef|else|endif)\b((?:[^\n\\]|\\.)*)",
@@ -92,12 +94,47 @@ def lines_stay_balanced(old: bytes, new: bytes) -> bool:
     line_end = old.find(b"\n", len(old) - end)
     tail = len(old) - line_end if line_end >= 0 else 0
     lines = [side[start : len(side) - tail] for side in (old, new)]
-    opening = opening_before(old, start)
-    if opening is None or old[start - 2 : start] == b"\\\n":
+    comment = opening_before(old, start)
+    if comment is None or old[start - 2 : start] == b"\\\n":
         return False
     if any(b"\\\n" in side + b"\n" or b'R"' in side or _HASH.search(side) for side in lines):
         return False
-    before, after = (_count(_SILENT.sub(b" ", opening + side + _MARK), marks=1) for side in lines)
+    before, after = (_count(_SILENT.sub(b" ", comment + side + _MARK), marks=1) for side in lines)
+    return before == after
+
+
+def hunk_stays_balanced(hunk: bytes) -> bool:
+    """Whether the lines of a hunk alone show that the change leaves the balance as it was.
+
+    So it is when between each two conditionals brackets balance as they did. Without a mark of a
+    comment it is all the same whether the hunk lies within one. False decides nothing.
+    """
+    if not _HASH_AFTER_SIGN.search(hunk):
+        return _segment_stays_balanced(*sides(hunk))
+    segment: list[bytes] = []
+    for line in hunk.split(b"\n"):
+        if not _HASH_AFTER_SIGN.match(line):
+            segment.append(line)
+        elif line.rstrip().endswith(b"\\"):
+            return False
+        elif _CONDITIONAL.match(line[1:]):
+            if line[:1] != b" " or not _segment_stays_balanced(*sides(b"\n".join(segment))):
+                return False
+            segment = []
+    return _segment_stays_balanced(*sides(b"\n".join(segment)))
+
+
+def _segment_stays_balanced(old: bytes, new: bytes) -> bool:
+    if old == new:
+        return True
+    if any(b"\\\n" in side + b"\n" or b'R"' in side for side in (old, new)):
+        return False
+    comment = opening(old)
+    if comment is None and COMMENT_MARK.search(new):
+        return False
+    before, after = (
+        _count(_SILENT.sub(b" ", (comment or b"") + side + _MARK), marks=1) for side in (old, new)
+    )
     return before == after
 
 

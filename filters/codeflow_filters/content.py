@@ -27,8 +27,8 @@ from typing import ClassVar, Final
 
 from codeflow.config import require_within
 from codeflow.contracts import Cost, Verdict, drop, keep
-from codeflow.records import FileChange
 from codeflow.triple import Triple
+from codeflow_filters.hunks import sections
 from codeflow_filters.paths import is_data, is_lock
 
 # Where a line may be a paragraph or a document: what The Stack exempts, and its kin.
@@ -154,14 +154,6 @@ class Content:
         base64 = map(_encoded_chars, _runs(data, _BASE64, self.max_run_chars))
         hexadecimal = map(_hex_chars, _runs(data, _HEX, self.max_run_chars))
         return max(max(base64, default=0), max(hexadecimal, default=0))
-
-
-def sections(triple: Triple) -> Iterator[tuple[FileChange, str]]:
-    """The hunks of each changed file's section of the patch; a type change has two sections."""
-    changes = [c for c in triple.files for _ in range(2 if c.status == "T" else 1)]
-    texts = triple.patch.split("\ndiff --git ") if triple.patch else []
-    for change, text in zip(changes, texts, strict=True):
-        yield change, text[max(text.find("\n@@ "), 0) :] if "\n@@ " in text else ""
 
 
 def _mean(lines: list[str]) -> float:

@@ -31,8 +31,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple, Protocol
 
 from codeflow.contracts import CONTENTS, Cost, Verdict, drop, keep
+from codeflow_filters.hunks import added, once_a_triple
 from codeflow_filters.needles import Needle, Needles
-from codeflow_filters.syntax_screen import difference
 
 if TYPE_CHECKING:
     from detect_secrets.plugins.base import BasePlugin, RegexBasedDetector
@@ -179,7 +179,6 @@ def rules() -> tuple[Rule, ...]:
     )
 
 
-_KNOWN: dict[str, list[Finding]] = {}
 _EMULATED: Final = b"devstoreaccount1"  # of Azure's emulator, whose one key its manual prints
 _MOST_KNOWN: Final = 1 << 16
 
@@ -257,34 +256,67 @@ def real(value: str) -> bool:
     return len(set(value)) >= _DISTINCT and _MADE_UP.search(value) is None
 
 
-def _of_blob(id: str, content: bytes, other_id: str | None, other: bytes | None) -> list[Finding]:
-    """The secrets of a content, looked for once: the new side of a change is the next one's old.
+class _Known(NamedTuple):
+    """What was found in a content; a plain one has nothing that several lines make a secret."""
 
-    Where the other side of its change is known to hold none, only what differs is searched first.
-    """
-    found = _KNOWN.get(id)
-    if found is None:
-        if len(_KNOWN) >= _MOST_KNOWN:
-            _KNOWN.clear()
-        clean = other is not None and other_id is not None and _KNOWN.get(other_id) == []
-        if clean and other is not None and not find_secrets(changed_part(content, other)):
-            found = []
-        else:
-            found = find_secrets(content)
-        _KNOWN[id] = found
-    return found
+    found: list[Finding]
+    plain: bool
 
 
-def changed_part(content: bytes, other: bytes) -> bytes:
-    """The lines of `content` in which there can be secrets that `other` does not hold.
+_NOTHING: Final = _Known([], True)
+_KNOWN: dict[str, _Known] = {"": _NOTHING}  # by id; "" stands for the side that does not exist
+_AFTER: dict[str, str] = {}  # a content, and one that it follows from by lines without a secret
 
-    A detector sees at most a piece around a needle, so what is two pieces away from any difference
-    reads as it did.
-    """
-    start, end = difference(content, other)
-    start = content.rfind(b"\n", 0, max(0, start - 2 * PIECE_BYTES)) + 1
-    stop = content.find(b"\n", len(content) - end + 2 * PIECE_BYTES)
-    return content[start:] if stop < 0 else content[start:stop]
+
+def forget() -> None:
+    """Forgets all contents."""
+    _KNOWN.clear()
+    _AFTER.clear()
+    _KNOWN[""] = _NOTHING
+
+
+def _look_at(id: str, triple: Triple) -> _Known:
+    """The secrets of a content, looked for once: the new side of a change is the next one's old."""
+    known = _KNOWN.get(id)
+    if known is None:
+        content = triple.blob(id)
+        plain = not any(needle in content for needle in _several_lines())
+        known = _KNOWN[id] = _Known(find_secrets(content), plain)
+    return known
+
+
+def _is_clean(id: str) -> bool:
+    """Whether a content is known to be clean, or follows from one that is by changes that add
+    nothing: a detector of single lines finds what it found, and there is nothing for others."""
+    root = _root(id)
+    known = _KNOWN.get(root)
+    return known is not None and not known.found and (root == id or known.plain)
+
+
+def _root(id: str) -> str:
+    """The content from which one follows, as far back as is known; it may be itself."""
+    while id not in _KNOWN and (before := _AFTER.get(id)) is not None:
+        id = before
+    return id
+
+
+@once_a_triple
+def _link(triple: Triple) -> None:
+    """Enters which contents follow from which by lines without a secret."""
+    if max(len(_KNOWN), len(_AFTER)) >= _MOST_KNOWN:
+        forget()
+    text = added(triple)
+    if any(needle in text for needle in _several_lines()) or find_secrets(text):
+        return
+    for change in triple.files:
+        old, new = change.old_blob or "", change.new_blob
+        if new is not None and new not in _KNOWN and old != new and _root(old) != new:
+            _AFTER.setdefault(new, old)
+
+
+@lru_cache(maxsize=1)
+def _several_lines() -> tuple[bytes, ...]:
+    return tuple(needle for rule in rules() if rule.several_lines for needle in rule.needles)
 
 
 @dataclass(frozen=True)
@@ -293,17 +325,25 @@ class Secrets:
 
     why: ClassVar[str] = "a changed file holds a key, token or private key, on either side"
     cost: ClassVar[Cost] = "contents"
-    reads: ClassVar[frozenset[str]] = frozenset({"files", CONTENTS})
+    reads: ClassVar[frozenset[str]] = frozenset({"files", "patch", CONTENTS})
+
+    def wants(self, triple: Triple) -> Iterator[str]:
+        """The contents from which those of the changed files follow, but for clean ones."""
+        _link(triple)
+        for change in triple.files:
+            for id in filter(None, (change.old_blob, change.new_blob)):
+                if not _is_clean(id):
+                    root = _root(id)
+                    yield id if root in _KNOWN else root
 
     def __call__(self, triple: Triple) -> Verdict:
+        _link(triple)
         for change in triple.files:
             ids = (change.old_blob, change.new_blob)
-            contents = triple.contents(change)
-            for side, id, content in zip(("old", "new"), ids, contents, strict=True):
-                if id is None or content is None:
+            for side, id in zip(("old", "new"), ids, strict=True):
+                if id is None or _is_clean(id):
                     continue
-                other = 0 if side == "new" else 1
-                found = _of_blob(id, content, ids[other], contents[other])
+                found = _look_at(id, triple).found
                 if found:
                     more = f" and {len(found) - 1} more" if len(found) > 1 else ""
                     path = change.old_path if side == "old" else change.new_path

@@ -8,7 +8,8 @@ does removing one. Generated and vendored files are not judged: nobody wrote the
 
 A full parse of everything would cost more than mining. So a change is kept without one when the
 items it touches parse by themselves (`codeflow_filters.syntax_screen`), or, in C and C++, when
-their brackets match. A drop is never decided that way.
+the lines of the patch keep their brackets in balance: then the file is not even read. A drop is
+never decided that way.
 
 What cannot be parsed within the limits is kept, and the score `syntax_unparsed` counts such files.
 The limit on bytes, and one on the parser's operations, are deterministic; those on memory and time
@@ -21,14 +22,22 @@ file is ours, since grammars lag behind languages.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
 from codeflow.contracts import CONTENTS, Cost, Verdict, drop, keep
 from codeflow.records import SYMLINK_MODE, FileChange
 from codeflow.triple import Triple
-from codeflow_filters.brackets import balance, has_open_macro, lines_stay_balanced, stays_balanced
+from codeflow_filters.brackets import (
+    balance,
+    has_open_macro,
+    hunk_stays_balanced,
+    lines_stay_balanced,
+    stays_balanced,
+)
 from codeflow_filters.grammars import GRAMMARS
+from codeflow_filters.hunks import hunks, once_a_triple, sections
 from codeflow_filters.parser import Limits, errors
 from codeflow_filters.syntax_screen import changed_items, starts_outside
 
@@ -49,7 +58,7 @@ class Syntax:
 
     why: ClassVar[str] = "introduces syntax errors: such a change teaches to break code"
     cost: ClassVar[Cost] = "contents"
-    reads: ClassVar[frozenset[str]] = frozenset({"files", CONTENTS})
+    reads: ClassVar[frozenset[str]] = frozenset({"files", "patch", CONTENTS})
 
     def __post_init__(self) -> None:
         self._limits.check("syntax")
@@ -58,11 +67,14 @@ class Syntax:
     def _limits(self) -> Limits:
         return Limits(self.max_file_bytes, self.max_memory_bytes, self.max_seconds)
 
+    def wants(self, triple: Triple) -> Iterator[str]:
+        """The files of which the patch alone does not show that they are as sound as before."""
+        for change in _doubtful(triple):
+            yield from filter(None, (change.old_blob, change.new_blob))
+
     def __call__(self, triple: Triple) -> Verdict:
         unparsed = 0
-        for change in triple.files:
-            if not _is_judged(change):
-                continue
+        for change in _doubtful(triple):
             old, new = triple.contents(change)
             assert change.language is not None
             assert new is not None
@@ -71,6 +83,21 @@ class Syntax:
                 return drop("syntax-error", change.path)
             unparsed += verdict is None
         return keep({"syntax_unparsed": float(unparsed)} if unparsed else None)
+
+
+@once_a_triple
+def _doubtful(triple: Triple) -> list[FileChange]:
+    """The changed files to look at: not those of C and C++ whose hunks keep their balance."""
+    return [
+        change
+        for change, section in sections(triple)
+        if _is_judged(change)
+        and not (
+            GRAMMARS[change.language or ""].macros
+            and change.old_blob is not None
+            and all(map(hunk_stays_balanced, hunks(section)))
+        )
+    ]
 
 
 def _is_judged(change: FileChange) -> bool:

@@ -28,6 +28,7 @@ from codeflow.contracts import CONTENTS, Cost, Verdict, drop, keep
 from codeflow.records import SYMLINK_MODE, FileChange
 from codeflow.triple import Triple
 from codeflow_filters.grammars import GRAMMARS
+from codeflow_filters.hunks import hunks, once_a_triple, opening, sections, sides
 from codeflow_filters.parser import Limits, tokens
 from codeflow_filters.syntax_screen import (
     changed_items,
@@ -73,7 +74,7 @@ class Trivial:
         "comment-only": "changes only comments and white space, by syntax tree",
     }
     cost: ClassVar[Cost] = "contents"
-    reads: ClassVar[frozenset[str]] = frozenset({"files", CONTENTS})
+    reads: ClassVar[frozenset[str]] = frozenset({"files", "patch", CONTENTS})
 
     def __post_init__(self) -> None:
         self._limits.check("trivial")
@@ -82,8 +83,14 @@ class Trivial:
     def _limits(self) -> Limits:
         return Limits(self.max_file_bytes, self.max_memory_bytes, self.max_seconds)
 
+    def wants(self, triple: Triple) -> Iterator[str]:
+        """The changed files, unless the patch shows that code was changed."""
+        if _may_be_trivial(triple):
+            for change in triple.files:
+                yield from filter(None, (change.old_blob, change.new_blob))
+
     def __call__(self, triple: Triple) -> Verdict:
-        if not triple.files or not all(map(_is_edit, triple.files)):
+        if not _may_be_trivial(triple):
             return keep()
         sides: list[tuple[str, bytes, bytes]] = []
         for language, old, new in _contents(triple):
@@ -102,6 +109,33 @@ def _is_edit(change: FileChange) -> bool:
         and change.old_path == change.new_path
         and change.old_mode == change.new_mode != SYMLINK_MODE
     )
+
+
+@once_a_triple
+def _may_be_trivial(triple: Triple) -> bool:
+    return bool(triple.files) and all(map(_is_edit, triple.files)) and not shows_code(triple)
+
+
+def shows_code(triple: Triple) -> bool:
+    """Whether a hunk that is not within a comment shows that code was changed, at a glance."""
+    for change, section in sections(triple):
+        assert change.language is not None
+        grammar = GRAMMARS[change.language]
+        comments = _comments(change.language)
+        for hunk in hunks(section):
+            old, new = sides(hunk)
+            comment = opening(old) if grammar.block_comments else b""
+            if comment is not None and _bare(comments, comment + old) != _bare(
+                comments, comment + new
+            ):
+                return True
+    return False
+
+
+def _comments(language: str) -> re.Pattern[bytes]:
+    if not GRAMMARS[language].block_comments:
+        return _HASHES
+    return _BLOCKS if language != "PHP" else _BOTH
 
 
 def _contents(triple: Triple) -> Iterator[tuple[str, bytes, bytes]]:
@@ -124,9 +158,9 @@ def looks_trivial(language: str, old: bytes, new: bytes) -> bool:
     line_end = old.find(b"\n", len(old) - end)
     tail = len(old) - line_end if line_end >= 0 else 0
     grammar = GRAMMARS[language]
-    comments = (_BLOCKS if language != "PHP" else _BOTH) if grammar.block_comments else _HASHES
-    opening = b"/*" if grammar.block_comments and in_comment(old, start) else b""
-    sides = [opening + side[start : len(side) - tail] for side in (old, new)]
+    comments = _comments(language)
+    comment = b"/*" if grammar.block_comments and in_comment(old, start) else b""
+    sides = [comment + side[start : len(side) - tail] for side in (old, new)]
     # nearly all that differs does so at once, and what was read so far stays as it is
     first = [side[: side.find(b"\n", _GLANCE_BYTES) + 1] for side in sides]
     before, after = (_bare(comments, side) for side in first)
@@ -149,10 +183,10 @@ def same_words(old: bytes, new: bytes) -> bool | None:
     start = old.rfind(b"\n", 0, start) + 1
     line_end = old.find(b"\n", len(old) - end)
     tail = len(old) - line_end if line_end >= 0 else 0
-    opening = opening_before(old, start)
-    if opening is None or old[start - 2 : start] == b"\\\n":
+    comment = opening_before(old, start)
+    if comment is None or old[start - 2 : start] == b"\\\n":
         return None
-    lines = [opening + side[start : len(side) - tail] for side in (old, new)]
+    lines = [comment + side[start : len(side) - tail] for side in (old, new)]
     if any(b"\\\n" in side + b"\n" or b'R"' in side or _HASH.search(side) for side in lines):
         return None
     words = [_WORDS.findall(side) for side in lines]

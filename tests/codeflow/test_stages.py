@@ -31,6 +31,7 @@ from codeflow.run import Execution, run_again
 from codeflow.settings import Settings
 from codeflow.stages.chain import chain_of
 from codeflow.stages.filter import FilterConfig
+from codeflow.stages.reading import MinedReader
 from codeflow.stages.split import SplitConfig
 from codeflow.verify import verify
 from small_history import environment, small_history
@@ -209,6 +210,49 @@ def test_cheap_filters_run_before_dear_ones_and_nothing_is_read_for_them(
     ids = by_id(everything).keys()
     seen = Counter(line.split()[0] for line in Watched.seen)
     assert seen == {"Watched": len(ids), "Dear": sum(id < "8" for id in ids)}
+
+
+class Sparing(Dear):
+    """Reads all contents, but says so only of the old ones, and fails to say it of some."""
+
+    asked: ClassVar[list[str]] = []
+
+    def wants(self, triple: Triple) -> list[str]:
+        Sparing.asked.append(triple.id)
+        if triple.id < "2":
+            raise ValueError("no idea")
+        return [change.old_blob for change in triple.files if change.old_blob is not None]
+
+
+def test_only_what_is_wanted_is_read_ahead_and_the_rest_all_the_same(
+    listing: Path, everything: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ahead: set[str] = set()
+    read = MinedReader._read
+
+    def watched(reader: MinedReader, chunk: list[Triple], wanted: set[str]) -> list[Triple]:
+        ahead.update(wanted)
+        return read(reader, chunk, wanted)
+
+    monkeypatch.setattr(MinedReader, "_read", watched)
+    Watched.seen.clear()
+    Sparing.asked.clear()
+    codeflow.mine(listing, tmp_path / "out", until="filter", filters=[Sparing()], config=WHOLE)
+    triples = by_id(everything)
+    assert Counter(line.split()[1] for line in Watched.seen) == Counter(triples.keys())
+    assert Counter(Sparing.asked) == Counter(triples.keys())
+    expected = {
+        id
+        for triple in triples.values()
+        for change in triple.files
+        for id in (change.old_blob, change.new_blob if triple.id < "2" else None)
+        if id is not None
+    }
+    assert ahead == expected
+    for name in {triple.repo for triple in triples.values()}:
+        mine = [triples[key] for key in Sparing.asked if triples[key].repo == name]
+        positions = [(triple.position, triple.id) for triple in mine]
+        assert positions == sorted(positions)  # the order of history
 
 
 def test_a_filter_that_fails_quarantines_and_drops_nothing_silently(

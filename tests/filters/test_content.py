@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from codeflow.patch_format import parse_patch
 from codeflow.triple import Triple
-from codeflow_filters.content import _BASE64, Content, _runs, sections
+from codeflow_filters.content import _BASE64, Content, _runs
+from codeflow_filters.hunks import sections
 from tiny_dataset import SNAPSHOTS, Git, triple_row
 from triples import Blobs, triple
 

@@ -6,14 +6,16 @@ Every value here is made up, most of them put together at run time.
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import random
 import socket
 import string
 from pathlib import Path
+from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 from codeflow_filters import secrets
@@ -22,11 +24,11 @@ from codeflow_filters.secrets import (
     PIECE_BYTES,
     Finding,
     Secrets,
-    changed_part,
     find_secrets,
     real,
     rules,
 )
+from file_triples import Blobs, change, triple_of
 from planted_triple import plant
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -341,28 +343,56 @@ def key_that_becomes_real() -> tuple[bytes, bytes]:
     return made_up, made_up.replace(b"EXAMPLE", b"")
 
 
-@given(edits_that_may_add_a_secret())
-@example(key_that_becomes_real())
-def test_what_an_edit_adds_is_in_the_part_it_changed(sides: tuple[bytes, bytes]) -> None:
-    old, new = sides
-    if not find_secrets(old) and find_secrets(new):
-        assert find_secrets(changed_part(new, old))
+def agree(**options: Any) -> None:
+    """Raises AssertionError where a history is judged otherwise than its contents by themselves."""
+
+    @settings(deadline=None, **options)
+    @given(st.lists(edits_that_may_add_a_secret(), min_size=1, max_size=3))
+    @example([key_that_becomes_real()])
+    def agrees(edits: list[tuple[bytes, bytes]]) -> None:
+        secrets.forget()
+        texts = [text for edit in edits for text in edit]
+        blobs = Blobs()
+        changes = [change(blobs, "a.py", *pair) for pair in itertools.pairwise(texts)]
+        triples = [triple_of(blobs, edit) for edit in changes]
+        wanted = [set(Secrets().wants(triple)) for triple in triples]
+        for triple, sides in zip(triples, itertools.pairwise(texts), strict=True):
+            assert Secrets()(triple).kept == (not any(map(find_secrets, sides)))
+        assert set().union(*wanted) <= blobs.contents.keys()
+
+    agrees()
 
 
-def test_a_part_without_what_stands_around_it_would_miss_a_key(
+def test_a_history_is_judged_as_its_contents_are() -> None:
+    agree()
+
+
+def test_a_secret_of_several_lines_that_no_line_shows_is_caught(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    old, new = key_that_becomes_real()
-    assert not find_secrets(old)
-    assert find_secrets(new)
-    padded = [b"x\n" * 9000 + side + b"y\n" * 9000 for side in (new, old)]
-    part = changed_part(*padded)
-    assert find_secrets(part)
-    assert len(part) < 5 * PIECE_BYTES
-    monkeypatch.setattr(secrets, "PIECE_BYTES", 0)
-    narrow = changed_part(*padded)
-    monkeypatch.undo()
-    assert not find_secrets(narrow)
+    monkeypatch.setattr(secrets, "_several_lines", tuple)
+    with pytest.raises(AssertionError):
+        agree(database=None, phases=[Phase.explicit])
+
+
+def test_added_lines_that_are_not_looked_at_are_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(secrets, "added", lambda _: b"")
+    with pytest.raises(AssertionError):
+        agree(max_examples=1000, database=None, phases=[Phase.generate])
+
+
+def test_of_a_clean_file_only_the_first_content_is_read() -> None:
+    secrets.forget()
+    blobs = Blobs()
+    texts = [f"a = {k}\n".encode() for k in range(5)]
+    changes = [change(blobs, "a.py", *pair) for pair in itertools.pairwise(texts)]
+    triples = [triple_of(blobs, edit) for edit in changes]
+    first = changes[0].old_blob
+    assert [set(Secrets().wants(triple)) for triple in triples] == [{first}] * 4
+    blobs.contents = {first or "": texts[0]}  # any other content is an error
+    assert all(Secrets()(triple).kept for triple in triples)
+    new = triple_of(blobs, change(blobs, "b.py", None, b"b = 1\n"))
+    assert not set(Secrets().wants(new))
 
 
 def test_it_reads_what_it_says_and_asks_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -372,7 +402,7 @@ def test_it_reads_what_it_says_and_asks_no_network(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(socket, "socket", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     text = "\n".join([*token().values(), pem()])
-    others = {"id", "kind", "patch", "messages", "additions"}
+    others = {"id", "kind", "messages", "additions"}
     triple = plant({"a": "x\n"}, {"a": text}, drop_columns=sorted(others))
     assert not Secrets()(triple).kept
     assert len({finding.kind for finding in find_secrets(text.encode())}) == len(token()) + 1

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+from typing import Any
+
 import pytest
-from hypothesis import given
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from codeflow_filters.brackets import Balance, balance, has_open_macro
+from codeflow_filters import brackets
+from codeflow_filters.brackets import Balance, balance, has_open_macro, hunk_stays_balanced
+from codeflow_filters.hunks import hunks
+from file_triples import hunks_of
 
 PIECES = [
     "(", ")", "[", "]", "{", "}", "a", "/*", "*/", "//", "'", '"', "\\", "\n", "\\\n", "x(1)", " ",
@@ -81,3 +88,68 @@ def test_hostile_texts_take_no_time_to_speak_of(piece: bytes) -> None:
     text = piece * (600_000 // len(piece))
     assert balance(text) == balance(text)
     has_open_macro(text)
+
+
+LINE = st.sampled_from(
+    ["f(a);", "if (a) {", "}", 'g("{");', "x = y; // {", "", "int z[3];", "#define A 1", "h('(');"]
+)
+BLOCK = st.lists(LINE, max_size=6)
+COMMENT = st.lists(st.sampled_from(["a { b", "} c", " * b (", ""]), min_size=1, max_size=9).map(
+    lambda lines: [f"/* {lines[0]}", *lines[1:], "*/"]
+)
+BRANCHES = st.tuples(st.sampled_from(["#if A", "#ifdef B", "#if 0"]), BLOCK, BLOCK).map(
+    lambda parts: [parts[0], *parts[1], "#else", *parts[2], "#endif"]
+)
+
+
+@st.composite
+def edited(draw: st.DrawFn) -> tuple[bytes, bytes]:
+    """C with long comments and branches, and the same with a few lines put in or taken away."""
+    blocks = draw(st.lists(BLOCK | COMMENT | BRANCHES, max_size=6))
+    old = [line for block in blocks for line in block]
+    new = list(old)
+    for _ in range(draw(st.integers(1, 3))):
+        at, gone = draw(st.integers(0, len(new))), draw(st.integers(0, 2))
+        new[at : at + gone] = draw(BLOCK | COMMENT | st.sampled_from([["#if A"], ["#endif"]]))
+    return tuple("".join(f"{line}\n" for line in side).encode() for side in (old, new))
+
+
+def agree(screen: Callable[[bytes], bool], **options: Any) -> None:
+    """Raises AssertionError where hunks are said to keep a balance that the whole does not."""
+
+    @settings(deadline=None, **options)
+    @given(edited())
+    def agrees(sides: tuple[bytes, bytes]) -> None:
+        if all(map(screen, hunks(hunks_of(*sides)))):
+            assert balance(sides[0]) == balance(sides[1])
+
+    agrees()
+
+
+def test_hunks_in_balance_leave_the_file_as_balanced_as_it_was() -> None:
+    agree(hunk_stays_balanced, max_examples=500)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("opening", lambda _: b""),  # never within a comment
+        ("_CONDITIONAL", re.compile(rb"(?!)")),  # branches are one text
+        ("_SILENT", re.compile(rb"(?!)")),  # comments and literals are code
+    ],
+)
+def test_a_hunk_that_overlooks_something_is_caught(name: str, value: Any) -> None:
+    def blind(hunk: bytes) -> bool:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(brackets, name, value)
+            return hunk_stays_balanced(hunk)
+
+    with pytest.raises(AssertionError):
+        agree(blind, max_examples=3000, database=None, phases=[Phase.generate])
+
+
+def test_most_edits_are_told_by_their_hunks() -> None:
+    moved = b"int f(a) {\n    return g(a);\n}\n", b"int f(a) {\n    return g(a, (b));\n}\n"
+    assert all(map(hunk_stays_balanced, hunks(hunks_of(*moved))))
+    broken = moved[0], moved[1].replace(b"))", b")")
+    assert not all(map(hunk_stays_balanced, hunks(hunks_of(*broken))))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from codeflow.contracts import Filter, Verdict
 from codeflow_filters.parser import Limits
-from codeflow_filters.trivial import Trivial, is_trivial, looks_trivial
+from codeflow_filters.trivial import Trivial, is_trivial, looks_trivial, shows_code
 from file_triples import Blobs, change, triple_of
 
 LIMITS = Limits(1 << 20, 1 << 30, 20.0)
@@ -199,6 +199,24 @@ def test_a_judge_without_a_parser_is_caught(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("codeflow_filters.trivial.is_trivial", lambda *_: True)
     with pytest.raises(AssertionError):
         agree(max_examples=2000, database=None, phases=[Phase.generate])
+
+
+@settings(max_examples=300, deadline=None)
+@given(touched())
+def test_a_patch_that_shows_code_is_of_a_change_that_is_not_trivial(sides: tuple[str, str]) -> None:
+    old, new = (side.encode() for side in sides)
+    blobs = Blobs()
+    triple = triple_of(blobs, change(blobs, "a.py", old, new))
+    if shows_code(triple):
+        assert not looks_trivial("Python", old, new)
+
+
+def test_a_long_comment_is_no_code_though_no_mark_is_near() -> None:
+    lines = [f" * line {k}" for k in range(12)]
+    old = "\n".join(["/*", *lines, " */", "a = 1;", ""])
+    for text in (" * int b;", " * }", "words", "   * x;"):
+        assert reason("a.c", old, old.replace(" * line 6", text)) == "comment-only"
+        assert reason("a.js", old, old.replace(" * line 6", text)) == "comment-only"
 
 
 @settings(max_examples=100, deadline=None)

@@ -6,6 +6,9 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
+from pygit2 import Patch
+from pygit2.enums import DiffOption
+
 from codeflow.objects import TreeEntry
 from codeflow.records import FILE_MODE, FileChange
 from codeflow.triple import Triple
@@ -57,6 +60,25 @@ def change(blobs: Blobs, path: str, old: bytes | None, new: bytes | None) -> Fil
 
 
 def triple_of(blobs: Blobs, *files: FileChange) -> Triple:
-    """A triple with no columns but `id`, `repo` and `files`."""
-    row = {"id": "0" * 32, "repo": "r", "files": [file._asdict() for file in files]}
+    """A triple with no columns but `id`, `repo`, `files` and `patch`."""
+    row = {
+        "id": "0" * 32,
+        "repo": "r",
+        "files": [file._asdict() for file in files],
+        "patch": "".join(_section(blobs, file) for file in files),
+    }
     return Triple.from_row(row, blobs)
+
+
+def hunks_of(old: bytes, new: bytes) -> str:
+    """The hunks between two texts, by libgit2, after the lines that stand before them."""
+    return Patch.create_from(old, new, flag=DiffOption.FORCE_TEXT).data.decode("utf-8", "replace")
+
+
+def _section(blobs: Blobs, file: FileChange) -> str:
+    """A file's part of the patch."""
+    old, new = (blobs.contents.get(id or "", b"") for id in (file.old_blob, file.new_blob))
+    hunks = hunks_of(old, new)
+    body = hunks[hunks.find("@@ ") :] if "@@ " in hunks else ""
+    path = file.path
+    return f"diff --git a/{path} b/{path}\n--- a/{path}\n+++ b/{path}\n{body}"
