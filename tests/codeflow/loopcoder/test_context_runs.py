@@ -15,7 +15,7 @@ from codeflow.loopcoder import checkpoint
 from codeflow.loopcoder import recipe as recipes
 from codeflow.loopcoder.config import Compute, ModelConfig
 from token_shards import write_folder
-from training_runs import kill_at, launch, losses, small, together
+from training_runs import flip_in_replica, kill_at, launch, losses, small, together
 
 TOKENS = 256  # chunks of 64 at two ranks: the window, and documents, cross their borders
 STEPS = 24
@@ -194,19 +194,6 @@ def test_a_checkpoint_of_a_split_run_goes_on_in_one_process(
     assert alone.hash == recipe.hash
     assert together(alone, folder, out, 1) == []
     compare(one_process["adamw"], out)
-
-
-def flip_in_replica(name: str, rank: int) -> None:
-    from codeflow.loopcoder.train import Training
-
-    real = Training._after_step
-
-    def after(self: Training, last: int) -> None:
-        if rank == 1 and self.step == 2:
-            self.live()[name].view(-1).view(torch.int32)[0].bitwise_xor_(1)
-        real(self, last)
-
-    Training._after_step = after  # type: ignore[method-assign]
 
 
 def test_ranks_of_one_row_are_replicas_under_ddp(folder: Path, tmp_path: Path) -> None:
