@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -157,8 +158,10 @@ def killed(
     if ranks == 4:
         recipe = dataclasses.replace(recipe, batch=recipes.Batch(TOKENS, 4, 1))
     assert together(recipe, folder, tmp_path / "straight", ranks) == []
+    draw = random.Random(f"{mode}{ranks}")
     for step in kills:
-        assert kill_at(launch(recipe, folder, tmp_path / "out", ranks), tmp_path / "out", step)
+        processes = launch(recipe, folder, tmp_path / "out", ranks)
+        assert kill_at(processes, tmp_path / "out", step, draw.random() * 0.03)
     assert together(recipe, folder, tmp_path / "out", ranks) == []
     ends = [checkpoint.latest(tmp_path / name / "checkpoints") for name in ("straight", "out")]
     hashes = {checkpoint.state_hash(end) for end in ends if end is not None}
@@ -175,7 +178,7 @@ def test_kill_9_changes_no_bit(folder: Path, tmp_path: Path) -> None:
 def test_kill_9_many_times_changes_no_bit(
     folder: Path, tmp_path: Path, mode: str, ranks: int
 ) -> None:
-    killed(folder, tmp_path, mode, [4, 5, 8, 10, 11, 13, 15, 18, 20, 22], ranks, STEPS)
+    killed(folder, tmp_path, mode, [4, 5, 8, 10, 11, 13, 15, 18, 20, 21], ranks, STEPS)
 
 
 def test_a_checkpoint_of_a_split_run_goes_on_in_one_process(
