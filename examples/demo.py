@@ -4,8 +4,8 @@
 It needs a package index and nothing else of the network. The input is a history rebuilt from the
 published wheels of a well-known package (see wheel_history.py) and the clone this file is in, where
 it is one. Each step is an ordinary command, shown as one would type it. Everything goes to demo/,
-and a second run finds its work done. Cost: about a minute and a half of processor time, most of it
-training.
+and a second run finds its work done. Cost: less than a minute and a half of processor time, half of
+it training.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ def use(root: Path, held_out: Shown, run: Run) -> None:
     say("\n6. Ask the model for a patch that it has not seen")
     how = ["--max-tokens", str(NEW_TOKENS), "--temperature", "0.7", "--check"]
     command(run, "generate", RUN, "--data", DATA, "--triple", held_out.id[:12], *how, fine=(0, 1))
-    say("   (Babble, as it must be: a minute of training shows what patches look like, no more.)")
+    say("   (Babble, as it must be: so little training shows what patches look like, no more.)")
 
     say("\n7. Export the model as a Hugging Face folder, and load that")
     if (root / MODEL).exists():

@@ -15,10 +15,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from codeflow.errors import CodeflowError
 from codeflow.loopcoder import recipe as recipes
 from codeflow.loopcoder.outcome import Result
-from codeflow.loopcoder.train import train
+from codeflow.loopcoder.train import Training, train
 from ranks import become, context, free_port
 from token_shards import write_folder
 
@@ -117,6 +119,18 @@ def kill_at(processes: Any, out: Path, step: int, delay_s: float = 0.0) -> bool:
             return True
         time.sleep(0.003)
     return False
+
+
+def flip_in_replica(name: str, rank: int) -> None:
+    """A `patch`: one bit, in rank 1, between step 2 of the optimiser and the comparison."""
+    real = Training._after_step
+
+    def after(self: Training, last: int) -> None:
+        if rank == 1 and self.step == 2:
+            self.live()[name].view(-1).view(torch.int32)[0].bitwise_xor_(1)
+        real(self, last)
+
+    Training._after_step = after  # type: ignore[method-assign]
 
 
 def _one(

@@ -22,6 +22,7 @@ from loopcoder_models import SMALL, random_ids, random_model, relative_error
 from ranks import on_ranks
 
 TOLERANCE = 2e-5
+BFLOAT16_TIMES = 1.5  # the error of a split run over that of a whole one, both in bfloat16
 ROWS = {
     256: [[256], [100, 1, 40, 110, 5], [63, 2, 130, 61], [64, 64, 128]],
     512: [[512], [50, 250, 12, 200]],
@@ -40,9 +41,10 @@ def batch(rows: list[list[int]]) -> tuple[Tensor, Documents, Tensor, Tensor]:
     return ids, documents, targets, weights
 
 
-def in_one_process(rows: list[list[int]]) -> Result:
+def in_one_process(rows: list[list[int]], compute: Compute | None = None) -> Result:
     """Logits of all rows, and loss and gradients of the sum over them."""
     model = random_model()
+    model.compute = compute or Compute()
     ids, documents, targets, weights = batch(rows)
     loss = model(ids, documents, targets, weights)
     loss.sum.backward()
@@ -237,13 +239,13 @@ WRONG: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
 ON_GRADIENTS_ONLY = "gradients of gathered keys and values not reduced"
 
 
-def right_and_wrong(world: World, rows: list[list[int]]) -> dict[str, Result]:
-    found = {"right": here(world, rows, Compute())}
+def right_and_wrong(world: World, rows: list[list[int]], compute: Compute) -> dict[str, Result]:
+    found = {"right": here(world, rows, compute)}
     for name, wrong in WRONG.items():
         attention._recent_blocks.cache_clear()
         with pytest.MonkeyPatch.context() as patch:
             wrong(patch)
-            found[name] = here(world, rows, Compute())
+            found[name] = here(world, rows, compute)
     return found
 
 
@@ -251,7 +253,7 @@ def test_wrong_variants_are_seen() -> None:
     rows = ROWS[256]
     expected = in_one_process(rows)
     how = recipes.Parallel("ddp", 2, 60, 2)
-    results = on_ranks(2, how, right_and_wrong, rows)
+    results = on_ranks(2, how, right_and_wrong, rows, Compute())
     found = {
         name: errors(put_together([result[name] for result in results], 2, 256), expected)
         for name in results[0]
@@ -264,3 +266,59 @@ def test_wrong_variants_are_seen() -> None:
             assert max(wrong.values()) > 100 * TOLERANCE
         else:
             assert wrong["logits"] > 100 * TOLERANCE, name
+
+
+# --- bfloat16 -------------------------------------------------------------------------------------
+
+
+def right_and_wrong_in_bfloat16(
+    world: World, rows: list[list[int]], compute: Compute
+) -> dict[str, Result]:
+    sent: set[torch.dtype] = set()
+    gather = context._all_gather
+
+    def noted(out: Tensor, own: Tensor, **group: Any) -> Any:
+        sent.add(own.dtype)
+        return gather(out, own, **group)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(context, "_all_gather", noted)
+        found = right_and_wrong(world, rows, compute)
+    assert sent == {torch.bfloat16}
+    return found
+
+
+def distance(found: Tensor, expected: Tensor) -> float:
+    """Of all elements together: rounding hits single ones at random, and a bound on the largest
+    would have to be loose."""
+    return float((found.double() - expected.double()).norm() / expected.double().norm())
+
+
+@pytest.mark.parametrize(("mode", "checkpointing"), [("ddp", False), ("fsdp2", True)])
+def test_a_split_adds_nothing_to_the_rounding_of_bfloat16(mode: str, checkpointing: bool) -> None:
+    """Both are compared with float32: the split may be no farther from it than whole rows are.
+
+    A split only takes other roundings of the same size (1.04 times the distance was seen). Each
+    wrong variant is 30 times as far away in some tensor.
+    """
+    rows, compute = ROWS[256], Compute("bfloat16", activation_checkpointing=checkpointing)
+    exact, whole = in_one_process(rows), in_one_process(rows, compute)
+    assert 1e-3 < distance(whole["logits"], exact["logits"]) < 0.1
+    how = recipes.Parallel(mode, 2, 60, 2)
+    results = on_ranks(2, how, right_and_wrong_in_bfloat16, rows, compute)
+    times: dict[str, dict[str, float]] = {}
+    for variant in results[0]:
+        split = put_together([result[variant] for result in results], 2, 256)
+        times[variant] = {
+            name: distance(split[name], value) / distance(whole[name], value)
+            for name, value in exact.items()
+            if name != "loss"
+        }
+        if variant == "right":  # its errors cancel: in bfloat16, less than one rounding
+            assert distance(split["loss"], exact["loss"]) < 2**-8
+    right = times.pop("right")
+    assert max(right.values()) < BFLOAT16_TIMES, right
+    assert times.keys() == WRONG.keys()
+    for name, wrong in times.items():
+        assert max(wrong.values()) > 3 * BFLOAT16_TIMES, name
+        assert (wrong["logits"] < BFLOAT16_TIMES) == (name == ON_GRADIENTS_ONLY), name

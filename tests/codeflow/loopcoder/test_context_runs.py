@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from codeflow.loopcoder import checkpoint
 from codeflow.loopcoder import recipe as recipes
 from codeflow.loopcoder.config import Compute, ModelConfig
 from token_shards import write_folder
-from training_runs import kill_at, launch, losses, small, together
+from training_runs import flip_in_replica, kill_at, launch, losses, small, together
 
 TOKENS = 256  # chunks of 64 at two ranks: the window, and documents, cross their borders
 STEPS = 24
@@ -157,8 +158,10 @@ def killed(
     if ranks == 4:
         recipe = dataclasses.replace(recipe, batch=recipes.Batch(TOKENS, 4, 1))
     assert together(recipe, folder, tmp_path / "straight", ranks) == []
+    draw = random.Random(f"{mode}{ranks}")
     for step in kills:
-        assert kill_at(launch(recipe, folder, tmp_path / "out", ranks), tmp_path / "out", step)
+        processes = launch(recipe, folder, tmp_path / "out", ranks)
+        assert kill_at(processes, tmp_path / "out", step, draw.random() * 0.03)
     assert together(recipe, folder, tmp_path / "out", ranks) == []
     ends = [checkpoint.latest(tmp_path / name / "checkpoints") for name in ("straight", "out")]
     hashes = {checkpoint.state_hash(end) for end in ends if end is not None}
@@ -175,7 +178,7 @@ def test_kill_9_changes_no_bit(folder: Path, tmp_path: Path) -> None:
 def test_kill_9_many_times_changes_no_bit(
     folder: Path, tmp_path: Path, mode: str, ranks: int
 ) -> None:
-    killed(folder, tmp_path, mode, [4, 5, 8, 10, 11, 13, 15, 18, 20, 22], ranks, STEPS)
+    killed(folder, tmp_path, mode, [4, 5, 8, 10, 11, 13, 15, 18, 20, 21], ranks, STEPS)
 
 
 def test_a_checkpoint_of_a_split_run_goes_on_in_one_process(
@@ -194,19 +197,6 @@ def test_a_checkpoint_of_a_split_run_goes_on_in_one_process(
     assert alone.hash == recipe.hash
     assert together(alone, folder, out, 1) == []
     compare(one_process["adamw"], out)
-
-
-def flip_in_replica(name: str, rank: int) -> None:
-    from codeflow.loopcoder.train import Training
-
-    real = Training._after_step
-
-    def after(self: Training, last: int) -> None:
-        if rank == 1 and self.step == 2:
-            self.live()[name].view(-1).view(torch.int32)[0].bitwise_xor_(1)
-        real(self, last)
-
-    Training._after_step = after  # type: ignore[method-assign]
 
 
 def test_ranks_of_one_row_are_replicas_under_ddp(folder: Path, tmp_path: Path) -> None:

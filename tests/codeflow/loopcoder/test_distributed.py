@@ -21,7 +21,17 @@ from codeflow.loopcoder.train import Training
 from live_bytes import LiveBytes
 from loopcoder_models import SMALL, random_ids
 from ranks import on_ranks
-from training_runs import finish, kill_at, launch, losses, make_data, run, small, together
+from training_runs import (
+    finish,
+    flip_in_replica,
+    kill_at,
+    launch,
+    losses,
+    make_data,
+    run,
+    small,
+    together,
+)
 
 LINE_MS = 40  # a step takes some 30 ms here; the moment of the kill is spread over one
 
@@ -151,20 +161,6 @@ def test_checkpoint_of_two_ranks_goes_on_in_one(folder: Path, tmp_path: Path) ->
     run(recipe, folder, tmp_path / "two")
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-4)
     assert distance(tensors(tmp_path / "two"), tensors(tmp_path / "one")) < 1e-3
-
-
-def flip_in_replica(name: str, rank: int) -> None:
-    """One bit, in rank 1, between the optimiser's step and the comparison."""
-    from codeflow.loopcoder.train import Training
-
-    real = Training._after_step
-
-    def after(self: Training, last: int) -> None:
-        if rank == 1 and self.step == 2:
-            self.live()[name].view(-1).view(torch.int32)[0].bitwise_xor_(1)
-        real(self, last)
-
-    Training._after_step = after  # type: ignore[method-assign]
 
 
 @pytest.mark.parametrize("name", ["model/model.norm.weight", "optim/lm_head.weight/exp_avg"])
