@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from codeflow.records import TRIPLES
 
-ROWS_WANTED = 1024
+ROWS_WANTED = 2048
 FILES_WANTED = 256
 _HISTORY = ("position", "id")
 
