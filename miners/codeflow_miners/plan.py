@@ -21,7 +21,7 @@ from codeflow_miners.languages import Languages
 from codeflow_miners.renames import lineages
 from codeflow_miners.tables import CHANGES, FOREIGN
 
-ROWS_PER_UNIT = 6144
+ROWS_PER_UNIT = 2560
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,11 @@ def plan_contents(arguments: PlanArguments, sink: Sink) -> dict[str, Any]:
 
 
 def plan_units(changes: pa.Table, rows_per_unit: int = ROWS_PER_UNIT) -> Iterator[pa.Table]:
-    """Tables of CHANGES, a content unit each; a group of connected paths is never cut."""
+    """Tables of CHANGES, a content unit each, of much the same length; a group of connected paths
+    is never cut."""
     if not len(changes):
         return
+    wanted = len(changes) / -(-len(changes) // rows_per_unit)
     key = _group_keys(changes)
     order = pc.sort_indices(
         pa.table({"key": key, "change": changes.column("change")}),
@@ -64,7 +66,7 @@ def plan_units(changes: pa.Table, rows_per_unit: int = ROWS_PER_UNIT) -> Iterato
     stops = np.append(starts[1:], len(ordered))
     begin = 0
     for stop in stops:
-        if stop - begin >= rows_per_unit or stop == len(ordered):
+        if stop - begin >= wanted or stop == len(ordered):
             yield ordered.slice(begin, stop - begin)
             begin = stop
 

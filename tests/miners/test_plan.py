@@ -48,6 +48,7 @@ def path_of(row: FileRow) -> bytes:
     return path
 
 
+@settings(deadline=None)
 @given(rows(), st.integers(1, 8))
 def test_units_part_the_rows(changes: list[Change], rows_per_unit: int) -> None:
     units = list(plan_units(tables.changes_table(changes), rows_per_unit))
@@ -64,9 +65,19 @@ def test_units_part_the_rows(changes: list[Change], rows_per_unit: int) -> None:
             assert change.change <= newest.get(path_of(change.row), change.change)
             newest[path_of(change.row)] = change.change
     assert all(len(numbers) == 1 for numbers in where.values()), "a lineage was cut"
-    # a unit is closed by the group that fills it: without its last group it was not full
+    # a unit is closed by the group that fills it, at its even share of all rows
+    most = -(-len(changes) // rows_per_unit)
+    assert len(units) <= most
     for unit in contents[:-1]:
-        assert len(unit) >= rows_per_unit
+        assert len(unit) * most >= len(changes)
+
+
+def test_units_are_much_of_a_length() -> None:
+    """Cut whenever a unit is full, the last one would have a tenth of the others' rows."""
+    blob = Side(b"100644", b"0" * 20)
+    changes = [Change(0, FileRow(None, None, b"p%05d" % k, blob)) for k in range(410)]
+    sizes = [len(unit) for unit in plan_units(tables.changes_table(changes), 100)]
+    assert sizes == [82] * 5
 
 
 @given(rows(), st.integers(1, 8))
