@@ -85,7 +85,7 @@ def cut(
         )
         for path in base.siblings:
             count = pq.read_metadata(folder / path).num_rows
-            stretches = max(1, -(-count // ROWS_WANTED))
+            stretches = -(-count // ROWS_WANTED)
             for stretch in range(stretches):
                 piece = base._replace(triples=path, stretch=stretch, stretches=stretches)
                 pieces.append(piece)

@@ -33,6 +33,7 @@ _SILENT: Final = re.compile(
 _MARK: Final = b"\n\n*/"
 _HASH: Final = re.compile(rb"^[ \t]*#", re.MULTILINE)
 _HASH_AFTER_SIGN: Final = re.compile(rb"^[ +-][ \t]*#", re.MULTILINE)
+_PAIR: Final = [b"/*", b"*/"]
 _DIRECTIVE: Final = re.compile(rb"^[ \t]*#(?:[^\n\\]|\\.)*", re.DOTALL | re.MULTILINE)
 _CONDITIONAL: Final = re.compile(
     rb"^[ \t]*#[ \t]*(if|ifdef|ifndef|elif|elifdef|elifndef|else|endif)\b((?:[^\n\\]|\\.)*)",
@@ -106,8 +107,7 @@ def lines_stay_balanced(old: bytes, new: bytes) -> bool:
 def hunk_stays_balanced(hunk: bytes) -> bool:
     """Whether the lines of a hunk alone show that the change leaves the balance as it was.
 
-    So it is when between each two conditionals brackets balance as they did. Without a mark of a
-    comment it is all the same whether the hunk lies within one. False decides nothing.
+    So it is when between each two conditionals brackets balance as they did. False decides nothing.
     """
     if not _HASH_AFTER_SIGN.search(hunk):
         return _segment_stays_balanced(*sides(hunk))
@@ -115,9 +115,11 @@ def hunk_stays_balanced(hunk: bytes) -> bool:
     for line in hunk.split(b"\n"):
         if not _HASH_AFTER_SIGN.match(line):
             segment.append(line)
-        elif line.rstrip().endswith(b"\\"):
+            continue
+        marks = COMMENT_MARK.findall(line)
+        if line.rstrip().endswith(b"\\") or (marks and (line[:1] != b" " or marks != _PAIR)):
             return False
-        elif _CONDITIONAL.match(line[1:]):
+        if _CONDITIONAL.match(line[1:]):
             if line[:1] != b" " or not _segment_stays_balanced(*sides(b"\n".join(segment))):
                 return False
             segment = []
@@ -125,17 +127,35 @@ def hunk_stays_balanced(hunk: bytes) -> bool:
 
 
 def _segment_stays_balanced(old: bytes, new: bytes) -> bool:
+    """Whether the balance stays, wherever the segment starts that its marks of comments allow.
+
+    Without a mark it lies in a comment, or outside of all, as a whole, and either is the same. The
+    price of going by marks: one that is put into commented-out code goes unseen.
+    """
     if old == new:
         return True
     if any(b"\\\n" in side + b"\n" or b'R"' in side for side in (old, new)):
         return False
-    comment = opening(old)
-    if comment is None and COMMENT_MARK.search(new):
-        return False
-    before, after = (
-        _count(_SILENT.sub(b" ", (comment or b"") + side + _MARK), marks=1) for side in (old, new)
-    )
-    return before == after
+    marks = [COMMENT_MARK.findall(side) for side in (old, new)]
+    starts: tuple[bytes, ...] = (b"",)
+    if any(marks):
+        told = opening(old)
+        if told is None or not all(_in_turn(told, side) for side in marks):
+            starts = (b"", b"/*")
+        else:
+            starts = (told,)
+    for start in starts:
+        before, after = (
+            _count(_SILENT.sub(b" ", start + side + _MARK), marks=1) for side in (old, new)
+        )
+        if before != after:
+            return False
+    return True
+
+
+def _in_turn(start: bytes, marks: Sequence[bytes]) -> bool:
+    """Whether comments that begin with `start`, or with the first mark, open and close in turn."""
+    return all(mark == _PAIR[k % 2] for k, mark in enumerate([start, *marks] if start else marks))
 
 
 def has_open_macro(text: bytes) -> bool:

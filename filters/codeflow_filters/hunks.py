@@ -55,14 +55,17 @@ def opening(old: bytes) -> bytes | None:
     """What to put before both sides of a hunk of a language with `/* */`: the mark of a comment if
     it starts within one, or nothing; None where that cannot be told.
 
-    The first mark on the old side tells. Without one the old side lies in a comment as a whole or
-    not at all, and a line that ends as code does, but not one that starts as comments do, is taken
-    for code.
+    The first mark on the old side tells, unless it may be within a literal. Without one the old
+    side lies in a comment as a whole or not at all, and a line that ends as code does, but not one
+    that starts as comments do, is taken for code: commented-out code is mistaken.
     """
     mark = COMMENT_MARK.search(old)
-    if mark is not None:
-        return b"/*" if mark[0] == b"*/" else b""
-    return b"" if _CODE.search(old) else None
+    if mark is None:
+        return b"" if _CODE.search(old) else None
+    line = old[old.rfind(b"\n", 0, mark.start()) + 1 : mark.start()]
+    if any(sign in line for sign in (b'"', b"'", b"`", b"//")):
+        return None
+    return b"/*" if mark[0] == b"*/" else b""
 
 
 def once_a_triple(function: Callable[[Triple], T]) -> Callable[[Triple], T]:

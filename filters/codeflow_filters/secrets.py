@@ -29,9 +29,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple, Protocol
+from weakref import WeakSet
 
 from codeflow.contracts import CONTENTS, Cost, Verdict, drop, keep
-from codeflow_filters.hunks import added, once_a_triple
+from codeflow_filters.hunks import added
 from codeflow_filters.needles import Needle, Needles
 
 if TYPE_CHECKING:
@@ -267,11 +268,14 @@ _NOTHING: Final = _Known([], True)
 _KNOWN: dict[str, _Known] = {"": _NOTHING}  # by id; "" stands for the side that does not exist
 _AFTER: dict[str, str] = {}  # a content, and one that it follows from by lines without a secret
 
+_LINKED: WeakSet[Triple] = WeakSet()  # triples that have been entered there
+
 
 def forget() -> None:
     """Forgets all contents."""
     _KNOWN.clear()
     _AFTER.clear()
+    _LINKED.clear()
     _KNOWN[""] = _NOTHING
 
 
@@ -295,16 +299,22 @@ def _is_clean(id: str) -> bool:
 
 def _root(id: str) -> str:
     """The content from which one follows, as far back as is known; it may be itself."""
+    passed = []
     while id not in _KNOWN and (before := _AFTER.get(id)) is not None:
+        passed.append(id)
         id = before
+    for each in passed:  # the next look takes one step
+        _AFTER[each] = id
     return id
 
 
-@once_a_triple
 def _link(triple: Triple) -> None:
     """Enters which contents follow from which by lines without a secret."""
+    if triple in _LINKED:
+        return
     if max(len(_KNOWN), len(_AFTER)) >= _MOST_KNOWN:
         forget()
+    _LINKED.add(triple)
     text = added(triple)
     if any(needle in text for needle in _several_lines()) or find_secrets(text):
         return

@@ -117,18 +117,22 @@ def _may_be_trivial(triple: Triple) -> bool:
 
 
 def shows_code(triple: Triple) -> bool:
-    """Whether a hunk that is not within a comment shows that code was changed, at a glance."""
+    """Whether the hunks of a file that are not within comments show at a glance that code was
+    changed, all together: a line may have moved from one to another. In commented-out code, lines
+    that end as code does are taken for it."""
     for change, section in sections(triple):
         assert change.language is not None
         grammar = GRAMMARS[change.language]
         comments = _comments(change.language)
+        before, after = [], []
         for hunk in hunks(section):
             old, new = sides(hunk)
             comment = opening(old) if grammar.block_comments else b""
-            if comment is not None and _bare(comments, comment + old) != _bare(
-                comments, comment + new
-            ):
-                return True
+            if comment is not None:
+                before.append(_bare(comments, comment + old))
+                after.append(_bare(comments, comment + new))
+        if b"".join(before) != b"".join(after):
+            return True
     return False
 
 

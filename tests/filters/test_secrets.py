@@ -381,6 +381,22 @@ def test_added_lines_that_are_not_looked_at_are_missed(monkeypatch: pytest.Monke
         agree(max_examples=1000, database=None, phases=[Phase.generate])
 
 
+def test_contents_that_are_forgotten_on_the_way_are_linked_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    secrets.forget()
+    monkeypatch.setattr(secrets, "_MOST_KNOWN", 4)
+    blobs = Blobs()
+    texts = [f"a = {k}\n".encode() for k in range(12)]
+    changes = [change(blobs, "a.py", *pair) for pair in itertools.pairwise(texts)]
+    triples = [triple_of(blobs, edit) for edit in changes]
+    for triple in triples:
+        set(Secrets().wants(triple))
+    assert all(Secrets()(triple).kept for triple in triples)
+    dirty = triple_of(blobs, change(blobs, "a.py", texts[-1], token()["NPM tokens"].encode()))
+    assert not Secrets()(dirty).kept
+
+
 def test_of_a_clean_file_only_the_first_content_is_read() -> None:
     secrets.forget()
     blobs = Blobs()

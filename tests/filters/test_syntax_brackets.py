@@ -133,7 +133,7 @@ def test_hunks_in_balance_leave_the_file_as_balanced_as_it_was() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("opening", lambda _: b""),  # never within a comment
+        ("COMMENT_MARK", re.compile(rb"(?!)")),  # no comments of several lines
         ("_CONDITIONAL", re.compile(rb"(?!)")),  # branches are one text
         ("_SILENT", re.compile(rb"(?!)")),  # comments and literals are code
     ],
@@ -146,6 +146,17 @@ def test_a_hunk_that_overlooks_something_is_caught(name: str, value: Any) -> Non
 
     with pytest.raises(AssertionError):
         agree(blind, max_examples=3000, database=None, phases=[Phase.generate])
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('{\nf(a);\ng("a: */*");\n}\n', '{\nf(a;\ng("a: */*");\n}\n'),
+        ("#define A 1\nint f(void) {\n}\n", "#define A 1 /* one\nint f(void) {\n}\n"),
+    ],
+)
+def test_marks_in_literals_and_directives_are_looked_at_in_the_file(old: str, new: str) -> None:
+    assert not all(map(hunk_stays_balanced, hunks(hunks_of(old.encode(), new.encode()))))
 
 
 def test_most_edits_are_told_by_their_hunks() -> None:

@@ -211,6 +211,16 @@ def test_a_patch_that_shows_code_is_of_a_change_that_is_not_trivial(sides: tuple
         assert not looks_trivial("Python", old, new)
 
 
+def test_a_statement_that_moves_over_comments_changes_no_code() -> None:
+    header = "".join(f"# line {k}\n" for k in range(12))
+    assert reason("a.py", f"import os\n{header}", f"{header}import os\n") == "comment-only"
+
+
+def test_a_mark_within_a_literal_opens_no_comment() -> None:
+    text = "a = 1;\nx('**/*.js');\n"
+    assert reason("a.js", text, f"// why\n{text}") == "comment-only"
+
+
 def test_a_long_comment_is_no_code_though_no_mark_is_near() -> None:
     lines = [f" * line {k}" for k in range(12)]
     old = "\n".join(["/*", *lines, " */", "a = 1;", ""])
