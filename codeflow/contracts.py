@@ -189,8 +189,9 @@ class SparingFilter(Protocol):
 
     def wants(self, triple: Triple) -> Iterable[str]:
         """The ids of the blobs that it expects to read of a triple. They are read ahead; others
-        that it reads all the same cost a read each. Called in the order of history, some triples
-        ahead of judging them."""
+        that it reads all the same cost a read each. Where it raises, all contents of the changed
+        files are read ahead, and nothing else happens. Called in the order of history, some triples
+        ahead of judging them. A `RepositoryFilter` has it on what `within` returns."""
         ...
 
 

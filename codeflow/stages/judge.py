@@ -202,7 +202,7 @@ class _Survivors:
             try:
                 with nullcontext() if is_ours else self._alarm.bounded():
                     wanted |= changed.intersection(wants(triple))
-            except (Exception, SystemExit, TimeIsUpError):  # it fails again when it is to judge
+            except (Exception, SystemExit, TimeIsUpError):  # a hint only: its verdict is to come
                 return changed
         return wanted
 
