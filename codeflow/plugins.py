@@ -136,7 +136,9 @@ def _resolve(
         for name in attribute.split("."):
             found = getattr(found, name, None)
         if not callable(found) and not isinstance(found, RepositoryFilter):
-            raise UsageError(f"filter {spec}: {place} has no function {attribute!r}")
+            near = difflib.get_close_matches(attribute, vars(module), n=1)
+            hint = f"did you mean {near[0]!r}?" if near else "name a function that is in it"
+            raise UsageError(f"filter {spec}: {place} has no function {attribute!r}; {hint}")
         yield _own(attribute, found, parameters, {"source": digest, "attr": attribute})
     elif spec.endswith(".py"):
         raise UsageError(f"filter {spec}: name the function in it, as in {spec}:my_filter")
