@@ -14,7 +14,7 @@ from typing import NamedTuple
 from codeflow.config import MineConfig, Window
 from codeflow.contracts import Commit
 from codeflow.errors import LimitExceededError, RepositoryError
-from codeflow_miners.authors import author_kind
+from codeflow_miners.authors import AuthorKind, author_kind, merge_kind
 from codeflow_miners.messages import clean, decode, subject
 from codeflow_miners.objects import ObjectReader, RawCommit, identity
 from codeflow_miners.treediff import TreeDiffer
@@ -232,8 +232,16 @@ def _commit(
         tree=raw.tree.hex(),
         committed_at=raw.committed_at,
         position=position,
-        author_kind=author_kind(*identity(raw.author)),
+        author_kind=_author_kind(raw, [commits[other] for other in brought]),
         parents=len(raw.parents),
         messages=tuple(messages),
         tags=tags,
+    )
+
+
+def _author_kind(commit: RawCommit, brought: Sequence[RawCommit]) -> AuthorKind:
+    """Whose work a commit of the chain is: for a merge, that of what it brings in."""
+    own = author_kind(*identity(commit.author))
+    return merge_kind(
+        own, (author_kind(*identity(c.author)) for c in brought if len(c.parents) < 2)
     )

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codeflow_miners.authors import author_kind
+from codeflow_miners.authors import author_kind, merge_kind
 
 BOTS = [
     ("dependabot[bot]", "49699333+dependabot[bot]@users.noreply.github.com"),
@@ -40,6 +40,28 @@ BOTS = [
     ("bot", "x@example.org"),
     ("bot-release", "x@example.org"),
     ("Someone", "ci_bot@example.org"),
+    ("bors-servo", "metajack+bors@gmail.com"),
+    ("rustbot", "47979223+rustbot@users.noreply.github.com"),
+    ("pytorchmergebot", "pytorchmergebot@users.noreply.github.com"),
+    ("GopherBot", "gobot@golang.org"),
+    ("LLVM GN Syncbot", "llvmgnsyncbot@gmail.com"),
+    ("OpenStack Proposal Bot", "openstack-infra@lists.openstack.org"),
+    ("Jenkins CI", "jenkins@example.org"),
+    ("Snyk bot", "snyk-bot@snyk.io"),
+    ("Snyk bot", "github@example.org"),
+    ("A. Unique TensorFlower", "gardener@tensorflow.org"),
+    ("Copybara-Service", "copybara-worker@google.com"),
+    ("release-plz", "x@example.org"),
+    ("Facebook GitHub Bot", "facebook-github-bot@users.noreply.github.com"),
+    ("chromium-autoroll", "chromium-autoroll@skia-public.iam.gserviceaccount.com"),
+    ("Copilot", "198982749+Copilot@users.noreply.github.com"),
+    ("copilot-swe-agent[bot]", "198982749+Copilot@users.noreply.github.com"),
+    ("Claude", "noreply@anthropic.com"),
+    ("Cursor Agent", "cursoragent@cursor.com"),
+    ("Devin AI", "158243242+devin-ai-integration[bot]@users.noreply.github.com"),
+    ("OpenAI Codex", "codex@openai.com"),
+    ("google-labs-jules[bot]", "161369871+google-labs-jules[bot]@users.noreply.github.com"),
+    ("openhands", "openhands@all-hands.dev"),
 ]
 PEOPLE = [
     ("GitHub", "noreply@github.com"),
@@ -56,6 +78,14 @@ PEOPLE = [
     ("Joe Bottigliero", "joe@bottigliero.com"),
     ("Jon Jenkins", "jondjenkins@gmail.com"),
     ("Travis", "treeder@gmail.com"),
+    ("Claude", "claude@example.org"),
+    ("Claude Monet", "monet@example.org"),
+    ("Devin Townsend", "devin@example.org"),
+    ("Ann Author", "ann@anthropic.com"),
+    ("Cursor Wang", "wang@example.org"),
+    ("Jules Verne", "jules@example.org"),
+    ("Ann Author", "1234+copilotfan@users.noreply.github.com"),
+    ("Zuul Ng", "zuul.ng@example.org"),
     ("Travis Swicegood", "travis@domain51.com"),
     ("shoma", "shoma@catbot.net"),
     ("robotrapta", "79607467+robotrapta@users.noreply.github.com"),
@@ -88,3 +118,18 @@ def test_blanks_around_change_nothing(identity: tuple[str, str], blank: str) -> 
     name, email = (part.encode() for part in identity)
     padded = blank.encode()
     assert author_kind(padded + name + padded, padded + email) == author_kind(name, email)
+
+
+@pytest.mark.parametrize(
+    ("own", "brought", "kind"),
+    [
+        ("bot", ["human"], "human"),
+        ("bot", ["bot", "human", "bot"], "human"),
+        ("bot", ["bot", "bot"], "bot"),
+        ("human", ["bot"], "bot"),
+        ("bot", [], "bot"),
+        ("human", [], "human"),
+    ],
+)
+def test_a_merge_is_the_work_of_what_it_brings_in(own: str, brought: list[str], kind: str) -> None:
+    assert merge_kind(own, brought) == kind  # type: ignore[arg-type]

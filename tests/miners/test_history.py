@@ -230,3 +230,43 @@ def test_a_huge_merge_brings_a_bounded_number_of_subjects(tmp_path: Path) -> Non
     merge = chain_of(repo).commits[-1]
     assert len(merge.messages) == 1 + MAX_BROUGHT_SUBJECTS
     assert len(set(merge.messages)) == len(merge.messages)
+
+
+def test_a_merge_is_by_those_whose_commits_it_brings_in(tmp_path: Path) -> None:
+    """A queue merges people's work, a person a program's; git says what a merge brings in."""
+    people, programs = "Ann <ann@example.org>", "renovate[bot] <bot@renovateapp.com>"
+    draw = random.Random(3)
+    repo = Repo.create(tmp_path / "r.git")
+    main = [repo.commit({"a": "0\n"})]
+    for number in range(40):
+        inner = []
+        tip = main[-1]
+        for step in range(draw.choice([0, 1, 1, 2, 3])):
+            parents = [tip]
+            if inner and draw.random() < 0.3:  # a merge within the branch says nothing
+                parents.append(main[0])
+            tip = repo.commit(
+                {f"f{number}": f"{step}\n"},
+                parents=parents,
+                author=draw.choice([people, programs]),
+                branch=None,
+            )
+            inner.append(tip)
+        parents = [main[-1], tip] if inner else [main[-1]]
+        author = draw.choice([people, "bors <bors@rust-lang.org>"])
+        main.append(repo.commit({"m": f"{number}\n"}, parents=parents, author=author))
+    chain = chain_of(repo)
+    expected = []
+    for commit in main[: len(chain.commits)]:
+        names = []
+        if commit_has_parents(repo, commit, 2):
+            names = lines(repo, "log", "--no-merges", "--format=%an", f"{commit}^2", f"^{commit}^1")
+        names = names or lines(repo, "log", "-1", "--format=%an", commit)
+        expected.append("human" if {"Ann", "Ada Example"} & set(names) else "bot")
+    assert [commit.author_kind for commit in chain.commits] == expected
+    assert len(set(expected)) == 2
+
+
+def commit_has_parents(repo: Repo, commit: str, wanted: int) -> bool:
+    [line] = lines(repo, "rev-list", "--parents", "-1", commit)
+    return len(line.split()) - 1 >= wanted
