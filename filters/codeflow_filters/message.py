@@ -23,8 +23,8 @@ from typing import ClassVar, Final
 
 from codeflow.config import require_within
 from codeflow.contracts import Cost, Verdict, drop, keep
+from codeflow.text.messages import is_merge, subject, texts, title
 from codeflow.triple import Triple
-from codeflow_filters.messages import is_merge, subject, texts, title
 
 _WIDE: Final = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
 _WORD: Final = re.compile(rf"[{_WIDE}]|[^\W\d_{_WIDE}]+")

@@ -25,8 +25,8 @@ from typing import ClassVar, Final, NamedTuple
 
 from codeflow.config import require_within
 from codeflow.contracts import Cost, RepositoryView, Verdict, drop, keep
+from codeflow.text.messages import own_text, title
 from codeflow.triple import Triple
-from codeflow_filters.messages import own_text, title
 
 _REACH: Final = 2000  # commits before a revert among which its original is looked for by subject
 _SAYS: Final = re.compile(r"\W*(?:\w[\w -]*(?:\([^)]*\))?: +)?(?:revert(?:s|ed|ing)?)\b", re.I)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from codeflow.text.messages import own_text, texts, title
 from codeflow_filters.message import Message, is_dependency_bump, is_version_bump
-from codeflow_filters.messages import own_text, texts, title
 from triples import triple
 
 GOOD = [

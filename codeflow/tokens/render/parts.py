@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from codeflow.patch_format import FilePatch, quote_path
+from codeflow.text.messages import instruction
 from codeflow.tokens.document import FILE_SEP, IM_END, IM_START, REPO_NAME, Piece
 from codeflow.tokens.render.privacy import scrub
 from codeflow.triple import Triple
@@ -14,14 +15,14 @@ def head(triple: Triple, weight: float) -> tuple[Piece, ...]:
 
 
 def request(triple: Triple, weight: float, limit_chars: int) -> tuple[Piece, ...]:
-    """What is to be done: the commits' messages, as the reply's counterpart.
+    """What is to be done: what the commits' messages say, as the reply's counterpart.
 
     Messages that take more than `limit_chars` are cut to their subjects, then to whole lines.
     """
-    text = "\n\n".join(message for messages in triple.messages for message in messages[:1])
+    text = instruction(triple.messages)
     if len(text) > limit_chars:
-        firsts = (messages[0] for messages in triple.messages if messages)
-        text = "\n".join(message.split("\n", 1)[0] for message in firsts)
+        told = (instruction([message]) for message in triple.messages)
+        text = "\n".join(one.split("\n", 1)[0] for one in told if one)
     if len(text) > limit_chars:
         text = text[:limit_chars].rpartition("\n")[0]
     return (
