@@ -31,13 +31,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from codeflow import files
 from codeflow.drive import drive
 from codeflow.pools import make_pool
 from codeflow.records import FILE_CHANGE, TRIPLES
 from codeflow.stages import decisions, dedup, parts
 from codeflow.stages.context import StageContext
 from codeflow.stages.dedup_config import DedupConfig
+from codeflow.storage import files
 from codeflow_filters.dedup.curve import detection
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))

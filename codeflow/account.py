@@ -15,11 +15,11 @@ from typing import Any
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from codeflow import files
 from codeflow.drive import Outcome
 from codeflow.mined import MinedIndex
 from codeflow.records import LEDGER, LedgerRow, table_of
 from codeflow.stages.chain import Record
+from codeflow.storage import files
 from codeflow.summary import Failure as FailedRepository
 from codeflow.summary import LeftOut, StageCount, Summary
 from codeflow.units import MINED, Failure

@@ -26,8 +26,8 @@ from typing import NamedTuple
 
 from codeflow.dataset import Dataset
 from codeflow.errors import DataError, UsageError
-from codeflow.names import unsafe_to_write
-from codeflow.objects import TreeEntry
+from codeflow.git.names import unsafe_to_write
+from codeflow.git.objects import TreeEntry
 from codeflow.records import EXECUTABLE_MODE, SYMLINK_MODE
 from codeflow.triple import Snapshot, Triple
 

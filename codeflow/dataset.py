@@ -18,11 +18,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from codeflow import manifest
 from codeflow.contents import ContentStore, RowGroup, Shards
 from codeflow.errors import DataError, UsageError
-from codeflow.objects import TreeEntry
+from codeflow.git.objects import TreeEntry
 from codeflow.records import BLOBS, TREES, TRIPLES
+from codeflow.storage import manifest
 from codeflow.triple import Triple
 
 SPLITS = ("train", "validation")
@@ -175,7 +175,7 @@ def open(path: str | os.PathLike[str]) -> Dataset:
     """
     if "://" not in os.fspath(path):
         return Dataset(Path(path))
-    from codeflow.remote import local
+    from codeflow.storage.transfer import local
 
     return Dataset(local(path))
 

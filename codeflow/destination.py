@@ -9,8 +9,8 @@ from pathlib import Path
 
 from codeflow.errors import UsageError
 from codeflow.progress import Progress
-from codeflow.remote import upload, work_folder
-from codeflow.remote_store import is_url, shown
+from codeflow.storage.store import is_url, shown
+from codeflow.storage.transfer import upload, work_folder
 from codeflow.summary import Summary
 
 
@@ -32,7 +32,7 @@ def place_of(out: str | os.PathLike[str], work: Path | None = None) -> tuple[Pat
 
 
 def send(summary: Summary, folder: Path, url: str, progress: Progress) -> Summary:
-    """Sends what was published to its URL. Raises: as `codeflow.remote.upload`."""
+    """Sends what was published to its URL. Raises: as `codeflow.storage.transfer.upload`."""
     sent = 0
 
     def moved(done: int, total: int) -> None:

@@ -33,10 +33,10 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from codeflow import dataset as datasets
-from codeflow import files
 from codeflow.dataset import Dataset
 from codeflow.errors import DataError, UsageError
 from codeflow.records import SYMLINK_MODE, FileChange
+from codeflow.storage import files
 from codeflow.tokens.order import OrderedTriples
 from codeflow.triple import Triple
 

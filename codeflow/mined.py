@@ -11,8 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from codeflow import files
 from codeflow.config import stage_hash
+from codeflow.storage import files
 from codeflow.units import MINED
 
 INDEX = f"{MINED}/index.json"

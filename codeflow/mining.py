@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 from typing import Any
 
-from codeflow import files, mined, workdir
+from codeflow import mined, workdir
 from codeflow.account import (
     families,
     forked_families,
@@ -26,6 +26,7 @@ from codeflow.drive import Outcome
 from codeflow.errors import CodeflowError
 from codeflow.job import Job
 from codeflow.mined import OUTCOME, MinedIndex, MinedRepository
+from codeflow.storage import files
 from codeflow.units import DONE, MINED, PARTS, Failure, forget_failure
 
 

@@ -17,9 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from codeflow import files
 from codeflow.contracts import Sink, Unit
 from codeflow.records import BLOBS, LEDGER, TREES, TRIPLES
+from codeflow.storage import files
 from codeflow.units import MINED, PARTS
 
 _MIN_SHARD_BYTES = 1 << 20

@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from codeflow import __version__, card, files, manifest, workdir
+from codeflow import __version__, card, workdir
 from codeflow.account import deterministic, summarise
 from codeflow.config import stage_hash
 from codeflow.contracts import Flow, Unit
@@ -38,6 +38,7 @@ from codeflow.records import SCHEMA_VERSION
 from codeflow.stages.chain import Record
 from codeflow.stages.parts import Part
 from codeflow.stages.select import SPLITS, SelectArguments, select
+from codeflow.storage import files, manifest
 from codeflow.summary import Summary
 from codeflow.units import DONE, PARTS, Failure, forget_failure
 

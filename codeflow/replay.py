@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from codeflow.errors import DataError
-from codeflow.objects import Edit, blob_id, edited_tree_id
-from codeflow.patch_format import FilePatch, parse_patch
-from codeflow.patches import apply_file, touched_paths
+from codeflow.git.apply import apply_file, touched_paths
+from codeflow.git.objects import Edit, blob_id, edited_tree_id
+from codeflow.git.patch import FilePatch, parse_patch
 from codeflow.records import FileChange, triple_id
 from codeflow.triple import Triple
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from codeflow import files, manifest, mined, workdir
+from codeflow import mined, workdir
 from codeflow.account import stored_summary
 from codeflow.config import MineConfig, as_mapping
 from codeflow.errors import UsageError
@@ -26,6 +26,7 @@ from codeflow.progress import Progress
 from codeflow.publishing import Publishing, publish_stamp
 from codeflow.stages import parts
 from codeflow.stages.chain import Stage, last_stamp, run_stages
+from codeflow.storage import files, manifest
 from codeflow.summary import Summary
 from codeflow.units import disk_error
 

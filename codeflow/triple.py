@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from codeflow.errors import DataError
-from codeflow.objects import TreeEntry
+from codeflow.git.objects import TreeEntry
 from codeflow.records import TRIPLES, FileChange
 
 

@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from codeflow import files
 from codeflow.contracts import TableWriter, Unit, UnitResult
 from codeflow.errors import CodeflowError, LimitExceededError, RepositoryError
 from codeflow.process import tune
+from codeflow.storage import files
 
 PARTS = ".work/parts"
 DONE = ".work/done"

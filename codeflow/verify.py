@@ -7,7 +7,7 @@ in memory at a time:
    If this fails nothing is decoded, since damaged Parquet is not safe to decode.
 2. objects: every content and directory hashes to its id, names are legal, all that is referred
    to is there, and nothing else is.
-3. triples: the patch, applied by `codeflow.patches` to the old side, gives exactly the new tree;
+3. triples: the patch, applied by `codeflow.git.apply` to the old side, gives exactly the new tree;
    `files` says the same as the patch and the trees; ids are recomputed.
 
 Costs about one decoding of `blobs` for pass 2, and one for each group of repositories whose
@@ -28,13 +28,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from codeflow import dataset as reading
-from codeflow import manifest
 from codeflow.contents import RowGroup, Shards
 from codeflow.errors import DataError
-from codeflow.names import refused_by_git
-from codeflow.objects import EMPTY_TREE, TreeEntry, blob_id, tree_id, tree_order
+from codeflow.git.names import refused_by_git
+from codeflow.git.objects import EMPTY_TREE, TreeEntry, blob_id, tree_id, tree_order
 from codeflow.records import EXECUTABLE_MODE, FILE_MODE, SYMLINK_MODE, TREE_MODE
 from codeflow.replay import Replay
+from codeflow.storage import manifest
 from codeflow.triple import Triple
 
 FIRST_PROBLEMS = 100

@@ -15,9 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from codeflow import files
 from codeflow.config import differing_keys
 from codeflow.errors import UsageError
+from codeflow.storage import files
 
 WORK = ".work"
 RUN = f"{WORK}/run.json"

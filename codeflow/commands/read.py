@@ -78,8 +78,8 @@ def _checkout(parsed: argparse.Namespace) -> int:
 
 
 def _verify(parsed: argparse.Namespace) -> int:
-    from codeflow.remote import local
     from codeflow.show_verify import show_report, verify_progress
+    from codeflow.storage.transfer import local
     from codeflow.verify import verify
 
     folder = local(parsed.dir)

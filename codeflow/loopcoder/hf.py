@@ -30,9 +30,9 @@ from torch import Tensor
 
 from codeflow.config import from_mapping
 from codeflow.errors import CodeflowError, DataError, UsageError
-from codeflow.files import usual_mode
 from codeflow.loopcoder.config import Compute, ModelConfig
 from codeflow.loopcoder.model import LoopCoder, build
+from codeflow.storage.files import usual_mode
 
 INDEX: Final = "model.safetensors.index.json"
 ABOUT: Final = "codeflow.json"

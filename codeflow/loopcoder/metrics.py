@@ -22,9 +22,9 @@ from typing import Any, Final, TextIO
 import torch
 from torch import Tensor, nn
 
-from codeflow.files import replacing
 from codeflow.loopcoder.config import ModelConfig
 from codeflow.loopcoder.parallel import inner
+from codeflow.storage.files import replacing
 
 UNKNOWN: Final = "unknown"
 PEAK_BFLOAT16: Final[Mapping[str, float]] = {

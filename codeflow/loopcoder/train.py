@@ -26,7 +26,6 @@ from torch import Tensor
 
 from codeflow.config import as_mapping, differing_keys
 from codeflow.errors import CodeflowError, UsageError
-from codeflow.files import read_json, write_json
 from codeflow.loopcoder import checkpoint, data, metrics, verify
 from codeflow.loopcoder import recipe as recipes
 from codeflow.loopcoder.optim import Optimizer, learning_rate
@@ -36,6 +35,7 @@ from codeflow.loopcoder.shards import data_hash
 from codeflow.loopcoder.trained import keep_tokenizer
 from codeflow.loopcoder.validation import validate
 from codeflow.process import keep_pages
+from codeflow.storage.files import read_json, write_json
 
 TENSOR_BYTES: Final = 1 << 30
 """Tensors on a CPU below this size are made of pages that the process has already: fresh ones cost

@@ -15,11 +15,11 @@ from typing import Any, Final
 
 from codeflow.config import from_mapping
 from codeflow.errors import DataError, UsageError
-from codeflow.files import read_json, write_bytes
 from codeflow.loopcoder import checkpoint, hf
 from codeflow.loopcoder.config import ModelConfig
 from codeflow.loopcoder.model import LoopCoder, build
 from codeflow.loopcoder.parallel import World
+from codeflow.storage.files import read_json, write_bytes
 
 TOKENIZER: Final = "tokenizer.json"
 _DESCRIBED: Final = "name about step tokens recipe recipe_hash data data_hash tokenizer parent"

@@ -18,8 +18,8 @@ def write(folder: Path) -> Path:
     Raises:
         DataError: it is not a dataset, or is damaged.
     """
-    from codeflow.files import write_bytes
     from codeflow.report.page import render
+    from codeflow.storage.files import write_bytes
 
     path = folder / NAME
     write_bytes(path, render(folder).encode("utf-8"))

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 import pyarrow.compute as pc
 
-from codeflow import files
 from codeflow.config import stage_hash
 from codeflow.contracts import Flow
 from codeflow.errors import UsageError
@@ -24,6 +23,7 @@ from codeflow.stages import decisions
 from codeflow.stages.context import StageContext
 from codeflow.stages.decisions import FOLDER
 from codeflow.stages.parts import ROWS_WANTED, Part
+from codeflow.storage import files
 from codeflow.units import DONE, PARTS
 from codeflow.workdir import WORK
 

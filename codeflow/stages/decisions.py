@@ -15,8 +15,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from codeflow import files
 from codeflow.records import DECISIONS
+from codeflow.storage import files
 
 FOLDER = "decisions"
 

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from codeflow.contents import ContentStore, Shards
 from codeflow.dataset import as_bytes
-from codeflow.objects import TreeEntry
+from codeflow.git.objects import TreeEntry
 from codeflow.records import BLOBS, TREES
 from codeflow.stages.parts import Piece
 from codeflow.triple import Triple

@@ -16,11 +16,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from codeflow import files
 from codeflow.contracts import Sink
 from codeflow.records import LEDGER, SCORES, TRIPLES, LedgerRow, table_of
 from codeflow.stages import decisions, parts
 from codeflow.stages.parts import Part
+from codeflow.storage import files
 
 SPLITS = ("train", "validation")
 _ROWS_PER_GROUP = 1024

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from codeflow.errors import DataError
-from codeflow.names import refused_by_git
-from codeflow.objects import blob_id, edited_tree_id
-from codeflow.patch_format import FilePatch, parse_patch, unquote_path
-from codeflow.patches import File, changed_files, touched_paths
+from codeflow.git.apply import File, changed_files, touched_paths
+from codeflow.git.names import refused_by_git
+from codeflow.git.objects import blob_id, edited_tree_id
+from codeflow.git.patch import FilePatch, parse_patch, unquote_path
 from codeflow.records import EXECUTABLE_MODE, FILE_MODE, SYMLINK_MODE
 from codeflow.triple import Snapshot, Triple
 

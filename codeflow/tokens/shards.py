@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from codeflow import files
 from codeflow.errors import DataError
+from codeflow.storage import files
 
 FORMAT_VERSION: Final = 1
 PADDING: Final = "padding"

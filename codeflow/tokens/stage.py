@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from codeflow import dataset as datasets
-from codeflow import files
 from codeflow.dataset import Dataset
 from codeflow.errors import DataError, UsageError
+from codeflow.storage import files
 from codeflow.tokens.config import LEAST_LENGTH
 from codeflow.tokens.document import END_OF_TEXT, Document
 from codeflow.tokens.fit import Fitter

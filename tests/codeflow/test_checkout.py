@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from codeflow import dataset as reading
 from codeflow.checkout import checkout, stays_inside
 from codeflow.errors import DataError, UsageError
-from codeflow.objects import TreeEntry, tree_id
+from codeflow.git.objects import TreeEntry, tree_id
 from tiny_dataset import SNAPSHOTS, Git, build, contents, history, triple_row, write_dataset
 
 

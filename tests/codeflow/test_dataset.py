@@ -9,10 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from codeflow import contents, manifest, records
+from codeflow import contents, records
 from codeflow import dataset as reading
 from codeflow.errors import DataError, UsageError
-from codeflow.names import refused_by_git, unsafe_to_write
+from codeflow.git.names import refused_by_git, unsafe_to_write
+from codeflow.storage import manifest
 from codeflow.triple import Triple
 from tiny_dataset import SNAPSHOTS, Git, build, history
 

@@ -14,7 +14,7 @@ import pytest
 
 import codeflow.dataset
 from codeflow.config import Limits, MineConfig, Window
-from codeflow.patches import apply_patch
+from codeflow.git.apply import apply_patch
 from codeflow.progress import make_progress
 from codeflow.run import Execution, run
 from codeflow.verify import verify

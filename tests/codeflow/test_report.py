@@ -15,12 +15,12 @@ import pyarrow.parquet as pq
 import pytest
 
 import codeflow
-from codeflow import manifest
 from codeflow.commands import report as command
 from codeflow.errors import DataError
 from codeflow.report import write
 from codeflow.report.page import render
 from codeflow.report.training import read_runs
+from codeflow.storage import manifest
 from reported import ADDRESS, SECRET, Reported, curated, mined, write_run
 from small_history import ROOT, environment
 

@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import gitdag
-from codeflow.patch_format import parse_patch
+from codeflow.git.patch import parse_patch
 from codeflow.report.diffs import Line, read_diff
 from codeflow.show import visible
 

@@ -19,13 +19,14 @@ import pytest
 
 import faults
 import varied
-from codeflow import manifest, workdir
+from codeflow import workdir
 from codeflow.config import Limits, MineConfig, Window
 from codeflow.contracts import Unit
 from codeflow.errors import CodeflowError, UsageError
 from codeflow.pools import RayPool
 from codeflow.progress import make_progress
 from codeflow.run import Execution, run
+from codeflow.storage import manifest
 from codeflow.summary import Summary
 from codeflow.units import Failure, find_result, run_unit
 from codeflow_miners import flow
@@ -342,7 +343,7 @@ def test_what_failed_to_open_is_tried_again_until_histories_are_divided(
             raise KeyboardInterrupt
         real(path, value)
 
-    monkeypatch.setattr("codeflow.files.write_json", stop_at_opened)
+    monkeypatch.setattr("codeflow.storage.files.write_json", stop_at_opened)
     with pytest.raises(KeyboardInterrupt):
         mine(listing, out)
     monkeypatch.undo()

@@ -12,9 +12,10 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from codeflow import manifest, records
+from codeflow import records
 from codeflow.errors import DataError
-from codeflow.objects import TreeEntry, blob_id, tree_id
+from codeflow.git.objects import TreeEntry, blob_id, tree_id
+from codeflow.storage import manifest
 from codeflow.verify import verify
 from tiny_dataset import SNAPSHOTS, Git, build, history, write_dataset
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codeflow.patch_format import parse_patch
+from codeflow.git.patch import parse_patch
 from codeflow.triple import Triple
 from codeflow_filters.content import _BASE64, Content, _runs
 from codeflow_filters.hunks import sections

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 
 from codeflow.errors import DataError
-from codeflow.patches import apply_patch
+from codeflow.git.apply import apply_patch
 from edits import Files, commit_files, tree_of, two_trees
 from gitdag import Repo
 from mining import described, git_apply, patch_of, run_in

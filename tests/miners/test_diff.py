@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from codeflow.patch_format import parse_patch
-from codeflow.patches import apply_file
+from codeflow.git.apply import apply_file
+from codeflow.git.patch import parse_patch
 from codeflow_miners import diff
 from codeflow_miners.diff import diff_lines, line_count
 from codeflow_miners.filepatch import file_patch

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from codeflow.patch_format import parse_patch
+from codeflow.git.patch import parse_patch
 from edits import Files, commit_files, tree_of
 from gitdag import Repo
 from mining import described, git_apply, patch_of

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codeflow.names import refused_by_git, unsafe_to_write
+from codeflow.git.names import refused_by_git, unsafe_to_write
 from codeflow_miners.paths import refused
 from gitdag import Repo
 

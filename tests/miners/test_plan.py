@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from codeflow import files as storage
 from codeflow.config import MineConfig
+from codeflow.storage import files as storage
 from codeflow_miners import tables
 from codeflow_miners.content import ContentArguments, read_content
 from codeflow_miners.plan import foreign_blobs, plan_units

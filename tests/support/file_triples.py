@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from pygit2 import Patch
 from pygit2.enums import DiffOption
 
-from codeflow.objects import TreeEntry
+from codeflow.git.objects import TreeEntry
 from codeflow.records import FILE_MODE, FileChange
 from codeflow.triple import Triple
 

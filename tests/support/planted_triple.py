@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from codeflow.objects import TreeEntry
+from codeflow.git.objects import TreeEntry
 from codeflow.triple import Triple
 
 

@@ -18,8 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import codeflow
-from codeflow import files, manifest
 from codeflow.records import LEDGER, TRIPLES, LedgerRow, table_of
+from codeflow.storage import files, manifest
 from gitdag import Repo
 from small_history import small_history
 

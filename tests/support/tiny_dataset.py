@@ -19,7 +19,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from codeflow import manifest, records
+from codeflow import records
+from codeflow.storage import manifest
 
 Files = Mapping[str, tuple[str, bytes]]
 """A snapshot: (mode, content) by path."""

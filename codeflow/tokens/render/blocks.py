@@ -19,7 +19,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from codeflow.patch_format import FilePatch, Hunk, parse_patch
+from codeflow.git.patch import FilePatch, Hunk, parse_patch
 from codeflow.tokens.document import FILE_SEP, IM_END, Document, Piece
 from codeflow.tokens.render import parts
 from codeflow.tokens.render.context import around, changed_old, first_lines

@@ -13,8 +13,8 @@ from functools import partial
 from pathlib import PurePosixPath
 from types import MappingProxyType
 
-from codeflow.objects import TreeEntry
-from codeflow.patch_format import FilePatch
+from codeflow.git.objects import TreeEntry
+from codeflow.git.patch import FilePatch
 from codeflow.records import SYMLINK_MODE
 from codeflow.tokens.document import ContextFile
 from codeflow.tokens.render.imports import imported

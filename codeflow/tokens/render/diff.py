@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from codeflow.patch_format import parse_patch
+from codeflow.git.patch import parse_patch
 from codeflow.tokens.document import IM_END, Document, Piece
 from codeflow.tokens.render import parts
 from codeflow.tokens.render.context import around, changed_old, first_lines

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from codeflow.patch_format import FilePatch, quote_path
+from codeflow.git.patch import FilePatch, quote_path
 from codeflow.text.messages import instruction
 from codeflow.tokens.document import FILE_SEP, IM_END, IM_START, REPO_NAME, Piece
 from codeflow.tokens.render.privacy import scrub

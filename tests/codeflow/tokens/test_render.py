@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from codeflow.cli import main
-from codeflow.patch_format import unquote_path
+from codeflow.git.patch import unquote_path
 from codeflow.tokens.document import Document
 from codeflow.tokens.render import RENDERINGS
 from codeflow.tokens.render.options import Options

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codeflow.errors import DataError
-from codeflow.patch_format import parse_patch
-from codeflow.patches import changed_files
+from codeflow.git.apply import changed_files
+from codeflow.git.patch import parse_patch
 from codeflow.tokens.document import FILE_SEP
 from codeflow.tokens.render import RENDERINGS
 from codeflow.tokens.render.blocks import _written, blocks_of

@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from codeflow.errors import DataError
-from codeflow.objects import blob_id
-from codeflow.patch_format import FilePatch, Hunk, parse_patch
+from codeflow.git.objects import blob_id
+from codeflow.git.patch import FilePatch, Hunk, parse_patch
 
 File = tuple[str, bytes]
 """A file: its mode and its content (a symlink's content is its target)."""

@@ -27,11 +27,12 @@ from collections.abc import Callable, Collection, Iterator, Set
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from codeflow import files, manifest, workdir
+from codeflow import workdir
 from codeflow.errors import DataError, UsageError
-from codeflow.manifest import ListedFile
 from codeflow.publish import remove_unlisted
-from codeflow.remote_store import Store, is_url, shown, store
+from codeflow.storage import files, manifest
+from codeflow.storage.manifest import ListedFile
+from codeflow.storage.store import Store, is_url, shown, store
 
 MARK = ".codeflow-upload"
 RUNS = Path("~/.cache/codeflow/runs")

@@ -1,0 +1,1 @@
+"""Git's formats, computed without git: object ids, names, patches."""
