@@ -29,7 +29,7 @@ import sys, time
 from pathlib import Path
 from codeflow import mined
 from codeflow.contracts import CONTENTS
-from codeflow.plugins import load_filters
+from codeflow.plugins.entry_points import load_filters
 from codeflow.stages import parts
 from codeflow.stages.judge import JudgeArguments, judge
 

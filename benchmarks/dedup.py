@@ -31,8 +31,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from codeflow.drive import drive
-from codeflow.pools import make_pool
+from codeflow.execution.driver import drive
+from codeflow.execution.ray_pool import make_pool
 from codeflow.records import FILE_CHANGE, TRIPLES
 from codeflow.stages import decisions, dedup, parts
 from codeflow.stages.context import StageContext

@@ -31,12 +31,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from codeflow.execution.process import keep_pages
 from codeflow.loopcoder import metrics, recipe
 from codeflow.loopcoder.attention import BlockAttention, Documents
 from codeflow.loopcoder.config import ModelConfig, preset
 from codeflow.loopcoder.model import create
 from codeflow.loopcoder.train import TENSOR_BYTES, train
-from codeflow.process import keep_pages
 from codeflow.tokens.shards import Description, Row, write_shards
 
 LAYERS = 4

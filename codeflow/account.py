@@ -15,14 +15,14 @@ from typing import Any
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from codeflow.drive import Outcome
+from codeflow.execution.driver import Outcome
+from codeflow.execution.units import MINED, Failure
 from codeflow.mined import MinedIndex
 from codeflow.records import LEDGER, LedgerRow, table_of
 from codeflow.stages.chain import Record
 from codeflow.storage import files
 from codeflow.summary import Failure as FailedRepository
 from codeflow.summary import LeftOut, StageCount, Summary
-from codeflow.units import MINED, Failure
 
 
 def write_run_ledger(

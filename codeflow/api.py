@@ -11,7 +11,7 @@ from codeflow.config import MineConfig, Window
 from codeflow.curate import plan
 from codeflow.destination import place_of, send
 from codeflow.errors import UsageError
-from codeflow.plugins import Spec
+from codeflow.plugins.entry_points import Spec
 from codeflow.run import Execution, run
 from codeflow.settings import Settings, read_settings
 from codeflow.summary import Summary

@@ -12,7 +12,7 @@ from codeflow.contracts import Flow
 from codeflow.errors import UsageError
 from codeflow.mined import MinedIndex
 from codeflow.mix.config import MixConfig
-from codeflow.plugins import LoadedFilter, Spec, load_filters
+from codeflow.plugins.entry_points import LoadedFilter, Spec, load_filters
 from codeflow.run import Plan
 from codeflow.settings import Settings
 from codeflow.stages.chain import NAMES, Stage, chain_of, stored

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from codeflow.config import stage_hash
+from codeflow.execution.units import MINED
 from codeflow.storage import files
-from codeflow.units import MINED
 
 INDEX = f"{MINED}/index.json"
 OUTCOME = ("tables", "kinds", "unreached", "steps", "bytes")

@@ -22,12 +22,12 @@ from codeflow.account import (
     write_run_ledger,
 )
 from codeflow.contracts import Flow, Unit
-from codeflow.drive import Outcome
 from codeflow.errors import CodeflowError
-from codeflow.job import Job
+from codeflow.execution.driver import Outcome
+from codeflow.execution.job import Job
+from codeflow.execution.units import DONE, MINED, PARTS, Failure, forget_failure
 from codeflow.mined import OUTCOME, MinedIndex, MinedRepository
 from codeflow.storage import files
-from codeflow.units import DONE, MINED, PARTS, Failure, forget_failure
 
 
 class Mining:

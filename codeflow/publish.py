@@ -18,9 +18,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from codeflow.contracts import Sink, Unit
+from codeflow.execution.units import MINED, PARTS
 from codeflow.records import BLOBS, LEDGER, TREES, TRIPLES
 from codeflow.storage import files
-from codeflow.units import MINED, PARTS
 
 _MIN_SHARD_BYTES = 1 << 20
 _MAX_SHARD_BYTES = 256 << 20

@@ -23,7 +23,8 @@ from codeflow.account import deterministic, summarise
 from codeflow.config import stage_hash
 from codeflow.contracts import Flow, Unit
 from codeflow.errors import CodeflowError
-from codeflow.job import Job
+from codeflow.execution.job import Job
+from codeflow.execution.units import DONE, PARTS, Failure, forget_failure
 from codeflow.mined import MinedIndex, MinedRepository
 from codeflow.publish import (
     MinedFile,
@@ -40,7 +41,6 @@ from codeflow.stages.parts import Part
 from codeflow.stages.select import SPLITS, SelectArguments, select
 from codeflow.storage import files, manifest
 from codeflow.summary import Summary
-from codeflow.units import DONE, PARTS, Failure, forget_failure
 
 
 def publish_stamp(parent: str) -> str:

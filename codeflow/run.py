@@ -17,18 +17,18 @@ from codeflow import mined, workdir
 from codeflow.account import stored_summary
 from codeflow.config import MineConfig, as_mapping
 from codeflow.errors import UsageError
-from codeflow.job import Job
+from codeflow.execution.job import Job
+from codeflow.execution.process import stopped_by_sigterm
+from codeflow.execution.ray_pool import Pool, make_pool
+from codeflow.execution.units import disk_error
 from codeflow.mined import MinedIndex
-from codeflow.plugins import load_miners
-from codeflow.pools import Pool, make_pool
-from codeflow.process import stopped_by_sigterm
+from codeflow.plugins.entry_points import load_miners
 from codeflow.progress import Progress
 from codeflow.publishing import Publishing, publish_stamp
 from codeflow.stages import parts
 from codeflow.stages.chain import Stage, last_stamp, run_stages
 from codeflow.storage import files, manifest
 from codeflow.summary import Summary
-from codeflow.units import disk_error
 
 Plan = Callable[[MinedIndex], Sequence[Stage]]
 """The stages to run once it is known what was mined; none publishes all of it."""

@@ -180,7 +180,7 @@ def _again(parsed: argparse.Namespace, stage: str, change: Callable[[Any], Any])
 
 def _filters(parsed: argparse.Namespace) -> int:
     from codeflow.contracts import Profile
-    from codeflow.plugins import filter_factories
+    from codeflow.plugins.entry_points import filter_factories
 
     factories = filter_factories()
     for name, factory in sorted(factories.items()):

@@ -142,7 +142,7 @@ def _mine(parsed: argparse.Namespace) -> int:
 
 def carry_out(json: bool, work: Callable[[Progress], Summary]) -> int:
     """Runs something with a display, and says at the end what came of it."""
-    from codeflow.process import spare_pandas
+    from codeflow.execution.process import spare_pandas
     from codeflow.progress import make_progress
     from codeflow.summary import render_summary
 

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from codeflow.config import as_mapping, differing_keys
 from codeflow.errors import CodeflowError, UsageError
+from codeflow.execution.process import keep_pages
 from codeflow.loopcoder import checkpoint, data, metrics, verify
 from codeflow.loopcoder import recipe as recipes
 from codeflow.loopcoder.optim import Optimizer, learning_rate
@@ -34,7 +35,6 @@ from codeflow.loopcoder.parallel import World, accumulating, inner, joined, loca
 from codeflow.loopcoder.shards import data_hash
 from codeflow.loopcoder.trained import keep_tokenizer
 from codeflow.loopcoder.validation import validate
-from codeflow.process import keep_pages
 from codeflow.storage.files import read_json, write_json
 
 TENSOR_BYTES: Final = 1 << 30

@@ -18,13 +18,13 @@ import pyarrow.compute as pc
 from codeflow.config import stage_hash
 from codeflow.contracts import Flow
 from codeflow.errors import UsageError
-from codeflow.job import Job
+from codeflow.execution.job import Job
+from codeflow.execution.units import DONE, PARTS
 from codeflow.stages import decisions
 from codeflow.stages.context import StageContext
 from codeflow.stages.decisions import FOLDER
 from codeflow.stages.parts import ROWS_WANTED, Part
 from codeflow.storage import files
-from codeflow.units import DONE, PARTS
 from codeflow.workdir import WORK
 
 NAMES = ("filter", "dedup", "mix", "split")

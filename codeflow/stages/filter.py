@@ -10,7 +10,7 @@ from typing import Any
 from codeflow.config import require_within
 from codeflow.contracts import Flow
 from codeflow.errors import UsageError
-from codeflow.plugins import LoadedFilter
+from codeflow.plugins.entry_points import LoadedFilter
 from codeflow.stages.context import StageContext
 from codeflow.stages.judge import JudgeArguments, judge
 

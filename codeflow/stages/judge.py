@@ -29,7 +29,7 @@ from codeflow.contracts import (
     Verdict,
 )
 from codeflow.errors import CodeflowError, UsageError
-from codeflow.plugins import LoadedFilter
+from codeflow.plugins.entry_points import LoadedFilter
 from codeflow.records import TRIPLES
 from codeflow.stages import decisions, parts
 from codeflow.stages.alarm import Alarm, TimeIsUpError

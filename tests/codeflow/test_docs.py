@@ -256,7 +256,7 @@ def test_the_example_of_all_tables_has_every_key_with_its_default() -> None:
 
 
 def test_the_example_of_all_tables_is_read_and_means_the_defaults() -> None:
-    from codeflow.plugins import load_filters, load_miners
+    from codeflow.plugins.entry_points import load_filters, load_miners
 
     read, default = read_settings(EXAMPLE), Settings()
     for name in ("dedup", "mix", "split", "tokens"):

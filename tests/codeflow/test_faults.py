@@ -125,8 +125,8 @@ def test_workers_that_are_killed_leave_no_trace(
     (tmp_path / "seed").write_text(f"{seed}")
     (tmp_path / "kills").mkdir()
     program = (
-        "import sys, faults, codeflow.pools\n"
-        "codeflow.pools._run_in_worker = faults.haunted_run_unit\n"
+        "import sys, faults, codeflow.execution.ray_pool\n"
+        "codeflow.execution.ray_pool._run_in_worker = faults.haunted_run_unit\n"
         "from codeflow.cli import main\n"
         "sys.exit(main(sys.argv[1:]))\n"
     )

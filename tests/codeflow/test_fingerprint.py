@@ -15,8 +15,8 @@ import pytest
 
 from codeflow import keep
 from codeflow.errors import UsageError
-from codeflow.fingerprint import fingerprint
-from codeflow.plugins import load_filters
+from codeflow.plugins.entry_points import load_filters
+from codeflow.plugins.fingerprint import fingerprint
 
 LIMIT = 1
 NESTED = {"deep": [1, {2, 3}]}
@@ -130,7 +130,7 @@ def test_it_is_the_same_in_every_process(tmp_path: Path) -> None:
     )
     code = (
         "import own; from codeflow_filters.size import Size\n"
-        "from codeflow.fingerprint import fingerprint\n"
+        "from codeflow.plugins.fingerprint import fingerprint\n"
         "print(*(fingerprint(each) for each in (own.known, own.Known(), Size(max_files=3))))"
     )
     printed = {
@@ -181,7 +181,7 @@ def test_of_a_file_its_own_imports_count_and_no_others(
         "late.py": "X = 1\n",
     }
     code = (
-        "from codeflow.plugins import load_filters\n"
+        "from codeflow.plugins.entry_points import load_filters\n"
         "[found] = load_filters(['mine.py:known'], {})\n"
         "print(found.identity['source'])"
     )

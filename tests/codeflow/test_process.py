@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-SPARED = "from codeflow.process import spare_pandas; spare_pandas(); "
+SPARED = "from codeflow.execution.process import spare_pandas; spare_pandas(); "
 LISTS = "import sys, pyarrow as pa; table = pa.table({'a': [1]}); "
 
 

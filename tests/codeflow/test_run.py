@@ -23,12 +23,12 @@ from codeflow import workdir
 from codeflow.config import Limits, MineConfig, Window
 from codeflow.contracts import Unit
 from codeflow.errors import CodeflowError, UsageError
-from codeflow.pools import RayPool
+from codeflow.execution.ray_pool import RayPool
+from codeflow.execution.units import Failure, find_result, run_unit
 from codeflow.progress import make_progress
 from codeflow.run import Execution, run
 from codeflow.storage import manifest
 from codeflow.summary import Summary
-from codeflow.units import Failure, find_result, run_unit
 from codeflow_miners import flow
 from codeflow_miners.repositories import read_list
 from gitdag import Repo
@@ -196,7 +196,7 @@ def test_units_that_never_ran_are_cancelled_when_the_pool_closes(tmp_path: Path)
 
 
 def raise_for_address(address: str) -> None:
-    from codeflow.pools import _start_ray
+    from codeflow.execution.ray_pool import _start_ray
 
     _start_ray(None, address)
 

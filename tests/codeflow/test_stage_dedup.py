@@ -19,9 +19,9 @@ from datasketch import MinHash
 
 import dedup_samples
 from codeflow.contracts import Unit
-from codeflow.drive import drive
 from codeflow.errors import UsageError
-from codeflow.pools import Pool, RayPool, SerialPool
+from codeflow.execution.driver import drive
+from codeflow.execution.ray_pool import Pool, RayPool, SerialPool
 from codeflow.stages import decisions, dedup, dedup_tables, parts
 from codeflow.stages.context import StageContext
 from codeflow.stages.dedup_config import DedupConfig

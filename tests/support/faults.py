@@ -144,7 +144,7 @@ def haunted_run_unit(unit: Any, folder: Path) -> Any:
     """
     import random
 
-    from codeflow.units import run_unit
+    from codeflow.execution.units import run_unit
 
     rng = random.Random((folder.parent / "seed").read_text() + unit.key)
     if rng.random() < 0.4:

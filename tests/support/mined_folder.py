@@ -13,13 +13,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from codeflow.contracts import Flow, Unit
-from codeflow.drive import drive
-from codeflow.pools import Done
+from codeflow.execution.driver import drive
+from codeflow.execution.ray_pool import Done
+from codeflow.execution.units import run_unit
 from codeflow.records import CONTAINED, TRIPLES, table_of
 from codeflow.stages import decisions, parts
 from codeflow.stages.context import StageContext
 from codeflow.stages.parts import Part
-from codeflow.units import run_unit
 
 _COLUMNS = ["id", "repo", "old_commit", "commits", "patch", "language", "position"]
 _SCHEMA = pa.schema([TRIPLES.field(name) for name in _COLUMNS])

@@ -20,8 +20,8 @@ from typing import Any, Protocol
 
 from codeflow.contracts import Unit, UnitResult
 from codeflow.errors import CodeflowError, UsageError
-from codeflow.process import spare_pandas
-from codeflow.units import Failure, record_failure, run_unit
+from codeflow.execution.process import spare_pandas
+from codeflow.execution.units import Failure, record_failure, run_unit
 
 WAITING_THREADS = 8
 RETRIES = 3

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from codeflow.contracts import TableWriter, Unit, UnitResult
 from codeflow.errors import CodeflowError, LimitExceededError, RepositoryError
-from codeflow.process import tune
+from codeflow.execution.process import tune
 from codeflow.storage import files
 
 PARTS = ".work/parts"

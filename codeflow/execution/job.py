@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from codeflow.contracts import Flow, Unit, UnitResult
-from codeflow.drive import Outcome, drive
 from codeflow.errors import CodeflowError
-from codeflow.pools import Pool
+from codeflow.execution.driver import Outcome, drive
+from codeflow.execution.ray_pool import Pool
+from codeflow.execution.units import Failure, forget_failure
 from codeflow.progress import Progress
-from codeflow.units import Failure, forget_failure
 
 SHOWN = "publish-"
 """How the keys of units begin that count for the progress of their stage one by one."""

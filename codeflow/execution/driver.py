@@ -14,8 +14,8 @@ from typing import Any
 
 from codeflow.contracts import Flow, Unit, UnitResult
 from codeflow.errors import RepositoryError
-from codeflow.pools import Pool
-from codeflow.units import Failure, find_result
+from codeflow.execution.ray_pool import Pool
+from codeflow.execution.units import Failure, find_result
 
 Outcome = dict[str, Any] | Failure
 OnUnit = Callable[[Unit, UnitResult | Failure], None]

@@ -20,7 +20,7 @@ from typing import Any, cast
 from codeflow.config import from_mapping
 from codeflow.contracts import CONTENTS, COSTS, Cost, Miner, Profile, RepositoryFilter
 from codeflow.errors import UsageError
-from codeflow.fingerprint import fingerprint, source_digest
+from codeflow.plugins.fingerprint import fingerprint, source_digest
 from codeflow.records import TRIPLES
 
 MINERS_GROUP = "codeflow.miners"

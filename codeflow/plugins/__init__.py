@@ -1,0 +1,1 @@
+"""Miners and filters, found through entry points, and what tells them apart."""
