@@ -30,8 +30,8 @@ from pathlib import Path
 from codeflow import mined
 from codeflow.contracts import CONTENTS
 from codeflow.plugins.entry_points import load_filters
-from codeflow.stages import parts
-from codeflow.stages.judge import JudgeArguments, judge
+from codeflow.curation import parts
+from codeflow.curation.filter.judge import JudgeArguments, judge
 
 folder = Path(sys.argv[1])
 index = mined.read(folder)

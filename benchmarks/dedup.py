@@ -31,12 +31,14 @@ from typing import Any
 
 import pyarrow as pa
 
+from codeflow.curation import batches as parts
+from codeflow.curation import decisions
+from codeflow.curation.context import StageContext
+from codeflow.curation.dedup import stage as dedup
+from codeflow.curation.dedup.config import DedupConfig
 from codeflow.execution.driver import drive
 from codeflow.execution.ray_pool import make_pool
 from codeflow.records import FILE_CHANGE, TRIPLES
-from codeflow.stages import decisions, dedup, parts
-from codeflow.stages.context import StageContext
-from codeflow.stages.dedup_config import DedupConfig
 from codeflow.storage import files
 from codeflow_filters.dedup.curve import detection
 

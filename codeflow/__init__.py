@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from codeflow.contracts import Verdict, drop, keep
     from codeflow.dataset import Dataset, open
     from codeflow.errors import CodeflowError
-    from codeflow.summary import Summary
+    from codeflow.publish.summary import Summary
     from codeflow.triple import Triple
 
 __version__ = "0.1.0"
@@ -36,7 +36,7 @@ _HOMES = {
     "CodeflowError": "codeflow.errors",
     "Dataset": "codeflow.dataset",
     "MineConfig": "codeflow.config",
-    "Summary": "codeflow.summary",
+    "Summary": "codeflow.publish.summary",
     "Triple": "codeflow.triple",
     "Verdict": "codeflow.contracts",
     "drop": "codeflow.contracts",

@@ -12,9 +12,9 @@ from codeflow.curate import plan
 from codeflow.destination import place_of, send
 from codeflow.errors import UsageError
 from codeflow.plugins.entry_points import Spec
+from codeflow.publish.summary import Summary
 from codeflow.run import Execution, run
 from codeflow.settings import Settings, read_settings
-from codeflow.summary import Summary
 
 PathLike = str | os.PathLike[str]
 

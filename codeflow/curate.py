@@ -9,17 +9,17 @@ from typing import Any, Final
 
 from codeflow.config import as_mapping, from_mapping
 from codeflow.contracts import Flow
+from codeflow.curation.chain import NAMES, Stage, chain_of, stored
+from codeflow.curation.context import StageContext
+from codeflow.curation.dedup.config import DedupConfig
+from codeflow.curation.filter.stage import FilterConfig
+from codeflow.curation.mix.config import MixConfig
+from codeflow.curation.split.stage import SplitConfig
 from codeflow.errors import UsageError
-from codeflow.mined import MinedIndex
-from codeflow.mix.config import MixConfig
+from codeflow.mining.index import MinedIndex
 from codeflow.plugins.entry_points import LoadedFilter, Spec, load_filters
 from codeflow.run import Plan
 from codeflow.settings import Settings
-from codeflow.stages.chain import NAMES, Stage, chain_of, stored
-from codeflow.stages.context import StageContext
-from codeflow.stages.dedup_config import DedupConfig
-from codeflow.stages.filter import FilterConfig
-from codeflow.stages.split import SplitConfig
 
 UNTIL: Final = ("mine", "filter", "dedup", "mix", "tokens")
 FAMILIES_WANTED: Final = 40
@@ -103,7 +103,7 @@ def stored_config(folder: Path, name: str) -> Any:
 
 def filter_stage(config: FilterConfig, filters: Sequence[LoadedFilter]) -> Stage:
     """The stage `filter` with these filters."""
-    from codeflow.stages.filter import flow
+    from codeflow.curation.filter.stage import flow
 
     settings = {
         "max_error_share": config.max_error_share,
@@ -135,21 +135,21 @@ def _stage(name: str, config: Any, index: MinedIndex) -> Stage:
             config = replace(config, by="family" if many else "time")
 
         def flow(context: StageContext) -> Flow:
-            from codeflow.stages import split
+            from codeflow.curation.split import stage as split
 
             return split.flow(context, config, families)
 
     elif name == "dedup":
 
         def flow(context: StageContext) -> Flow:
-            from codeflow.stages import dedup
+            from codeflow.curation.dedup import stage as dedup
 
             return dedup.flow(context, config)
 
     else:
 
         def flow(context: StageContext) -> Flow:
-            from codeflow.stages import mix
+            from codeflow.curation.mix import stage as mix
 
             return mix.flow(context, config)
 

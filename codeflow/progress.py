@@ -6,8 +6,8 @@ over the last seconds, time left from the units of the current stage alone, "?" 
 Whatever comes from a repository (its name, a reason) passes `clean` before it is shown: a name
 with escape codes must not drive the terminal.
 
-Cost: `add` is a few additions; a live display renders 4 times a second in a thread of rich's
-(under 1 % of a core). rich is imported only for it. The closing summary is `codeflow.summary`.
+Cost: `add` is a few additions; a live display renders 4 times a second in a thread of rich's (under
+1 % of a core). rich is imported only for it. The closing summary is `codeflow.publish.summary`.
 """
 
 from __future__ import annotations

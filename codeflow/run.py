@@ -13,22 +13,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from codeflow import mined, workdir
-from codeflow.account import stored_summary
+from codeflow import workdir
 from codeflow.config import MineConfig, as_mapping
+from codeflow.curation import batches as parts
+from codeflow.curation.chain import Stage, last_stamp, run_stages
 from codeflow.errors import UsageError
 from codeflow.execution.job import Job
 from codeflow.execution.process import stopped_by_sigterm
 from codeflow.execution.ray_pool import Pool, make_pool
 from codeflow.execution.units import disk_error
-from codeflow.mined import MinedIndex
+from codeflow.mining import index as mined
+from codeflow.mining.index import MinedIndex
+from codeflow.mining.outcomes import stored_summary
 from codeflow.plugins.entry_points import load_miners
 from codeflow.progress import Progress
-from codeflow.publishing import Publishing, publish_stamp
-from codeflow.stages import parts
-from codeflow.stages.chain import Stage, last_stamp, run_stages
+from codeflow.publish.publisher import Publishing, publish_stamp
+from codeflow.publish.summary import Summary
 from codeflow.storage import files, manifest
-from codeflow.summary import Summary
 
 Plan = Callable[[MinedIndex], Sequence[Stage]]
 """The stages to run once it is known what was mined; none publishes all of it."""
@@ -71,7 +72,7 @@ def run(
         if summary:
             return summary
         workdir.remove_leftovers(out)
-        from codeflow.mining import Mining
+        from codeflow.mining.driver import Mining
         from codeflow_miners.flow import MiningContext
 
         cache = str(execution.cache.expanduser().absolute())

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from codeflow.config import MineConfig, from_mapping, read_toml
+from codeflow.curation.dedup.config import DedupConfig
+from codeflow.curation.filter.stage import FilterConfig
+from codeflow.curation.mix.config import MixConfig
+from codeflow.curation.split.stage import SplitConfig
 from codeflow.errors import UsageError
-from codeflow.mix.config import MixConfig
-from codeflow.stages.dedup_config import DedupConfig
-from codeflow.stages.filter import FilterConfig
-from codeflow.stages.split import SplitConfig
 from codeflow.tokens.config import TokensConfig
 
 

@@ -133,7 +133,7 @@ def _dedup(parsed: argparse.Namespace) -> int:
 
 def _show_curve(folder: Path) -> None:
     """How likely the bands of signatures are to find a pair, by its similarity."""
-    from codeflow.stages.chain import stored
+    from codeflow.curation.chain import stored
 
     record = stored(folder, "dedup")
     curve = record.figures.get("curve") if record is not None else None
@@ -158,9 +158,9 @@ def _publish(parsed: argparse.Namespace) -> int:
 
 
 def _again(parsed: argparse.Namespace, stage: str, change: Callable[[Any], Any]) -> int:
-    from codeflow import mined
     from codeflow.commands.mine import carry_out
     from codeflow.curate import plan_again, stored_config
+    from codeflow.mining import index as mined
     from codeflow.run import Execution, run_again
     from codeflow.settings import read_settings
 

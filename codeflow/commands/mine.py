@@ -22,7 +22,7 @@ from codeflow.errors import EXIT_INCOMPLETE, EXIT_OK, UsageError
 
 if TYPE_CHECKING:
     from codeflow.progress import Progress
-    from codeflow.summary import Summary
+    from codeflow.publish.summary import Summary
 
 _MINE_EPILOG = """\
 A run that was stopped goes on when the same command is given again, and gives the same bytes.
@@ -144,7 +144,7 @@ def carry_out(json: bool, work: Callable[[Progress], Summary]) -> int:
     """Runs something with a display, and says at the end what came of it."""
     from codeflow.execution.process import spare_pandas
     from codeflow.progress import make_progress
-    from codeflow.summary import render_summary
+    from codeflow.publish.summary import render_summary
 
     spare_pandas()
     progress = make_progress(json, sys.stdout if json else sys.stderr)

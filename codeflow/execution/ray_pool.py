@@ -182,7 +182,7 @@ def _run_in_worker(unit: Unit, folder: Path) -> UnitResult | Failure:
 def _import_all() -> None:
     """Makes a worker ready: it is up when it has imported what units need."""
     spare_pandas()
-    import codeflow.stages.judge  # noqa: F401
+    import codeflow.curation.filter.judge  # noqa: F401
     import codeflow_miners.flow  # noqa: F401
 
 

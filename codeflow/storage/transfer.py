@@ -29,7 +29,7 @@ from typing import Any, NamedTuple
 
 from codeflow import workdir
 from codeflow.errors import DataError, UsageError
-from codeflow.publish import remove_unlisted
+from codeflow.publish.shards import remove_unlisted
 from codeflow.storage import files, manifest
 from codeflow.storage.manifest import ListedFile
 from codeflow.storage.store import Store, is_url, shown, store

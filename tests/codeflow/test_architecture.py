@@ -54,7 +54,7 @@ def mining(tree: ast.AST) -> set[str]:
         ("import codeflow", {""}),
         ("from codeflow import run", {"run"}),
         ("def f():\n    from codeflow.run import run", {"run"}),
-        ("import codeflow.publish as p", {"publish"}),
+        ("import codeflow.publish.shards as p", {"publish"}),
         ("from codeflow.records import TRIPLES\nimport codeflow_miners.git", {"records"}),
     ],
 )

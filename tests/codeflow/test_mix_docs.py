@@ -9,11 +9,11 @@ import re
 import numpy as np
 import pytest
 
-from codeflow.mix.config import SAMPLERS, MixConfig
-from codeflow.mix.estimate import BYTES_PER_TOKEN, OTHER_BYTES
-from codeflow.mix.laws import FITS, LANGUAGES, PUBLISHED, SYNERGY
-from codeflow.mix.samplers import optimum
-from codeflow.stages.split import SplitConfig
+from codeflow.curation.mix.config import SAMPLERS, MixConfig
+from codeflow.curation.mix.estimate import BYTES_PER_TOKEN, OTHER_BYTES
+from codeflow.curation.mix.laws import FITS, LANGUAGES, PUBLISHED, SYNERGY
+from codeflow.curation.mix.samplers import optimum
+from codeflow.curation.split.stage import SplitConfig
 from small_history import ROOT
 
 TEXT = (ROOT / "docs" / "mix.md").read_text(encoding="utf-8")

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codeflow.mix.config import MixConfig
-from codeflow.mix.laws import (
+from codeflow.curation.mix.config import MixConfig
+from codeflow.curation.mix.laws import (
     FITS,
     GREATEST_GAMMA,
     LANGUAGES,
@@ -20,8 +20,8 @@ from codeflow.mix.laws import (
     literal,
     per_language,
 )
-from codeflow.mix.samplers import optimum
-from codeflow.mix.search import minimise
+from codeflow.curation.mix.samplers import optimum
+from codeflow.curation.mix.search import minimise
 
 TAU = np.array([[SYNERGY[i][j] for j in LANGUAGES] for i in LANGUAGES])
 ALPHA_N, ALPHA_D, FLOOR = np.array([FITS[name] for name in LANGUAGES]).T

@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codeflow.config import as_mapping, from_mapping
+from codeflow.curation.mix.allocate import fill
+from codeflow.curation.mix.config import MixConfig
+from codeflow.curation.mix.draw import BUCKETS, buckets, chance, draw
+from codeflow.curation.mix.estimate import BYTES_PER_TOKEN, bytes_per_token, group
+from codeflow.curation.mix.laws import LANGUAGES, PUBLISHED
+from codeflow.curation.mix.samplers import mix
 from codeflow.errors import UsageError
-from codeflow.mix.allocate import fill
-from codeflow.mix.config import MixConfig
-from codeflow.mix.draw import BUCKETS, buckets, chance, draw
-from codeflow.mix.estimate import BYTES_PER_TOKEN, bytes_per_token, group
-from codeflow.mix.laws import LANGUAGES, PUBLISHED
-from codeflow.mix.samplers import mix
 
 names = st.sampled_from(["Python", "Go", "C", "Ruby", "unknown", "YAML"])
 amounts = st.floats(1e3, 1e12)

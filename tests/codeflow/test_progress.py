@@ -27,7 +27,7 @@ from codeflow.progress import (
     make_progress,
     quantity,
 )
-from codeflow.summary import Failure, LeftOut, StageCount, Summary, render_summary
+from codeflow.publish.summary import Failure, LeftOut, StageCount, Summary, render_summary
 
 HOSTILE = "https://example.org/\x1b]0;owned\x07\x1b[2J\r\n\u202eevil\x9b31m\udcff"
 
@@ -332,7 +332,7 @@ def test_the_stream_decides_the_display(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_rich_is_not_loaded_for_a_pipe() -> None:
     code = (
-        "import io, sys, codeflow.summary, codeflow.progress as p;"
+        "import io, sys, codeflow.publish.summary, codeflow.progress as p;"
         "p.make_progress(False, io.StringIO()); p.make_progress(True, io.StringIO());"
         "sys.exit('rich' in sys.modules)"
     )

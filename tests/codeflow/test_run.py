@@ -26,9 +26,9 @@ from codeflow.errors import CodeflowError, UsageError
 from codeflow.execution.ray_pool import RayPool
 from codeflow.execution.units import Failure, find_result, run_unit
 from codeflow.progress import make_progress
+from codeflow.publish.summary import Summary
 from codeflow.run import Execution, run
 from codeflow.storage import manifest
-from codeflow.summary import Summary
 from codeflow_miners import flow
 from codeflow_miners.repositories import read_list
 from gitdag import Repo
@@ -370,7 +370,7 @@ def test_a_failed_shard_is_tried_again(tmp_path: Path, monkeypatch: pytest.Monke
     def fail(*args: Any) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("codeflow.publish.files.link", fail)
+    monkeypatch.setattr("codeflow.publish.shards.files.link", fail)
     with pytest.raises(Exception, match="memory"):
         mine(listing, tmp_path / "out")
     monkeypatch.undo()

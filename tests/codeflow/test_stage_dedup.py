@@ -19,14 +19,17 @@ from datasketch import MinHash
 
 import dedup_samples
 from codeflow.contracts import Unit
+from codeflow.curation import batches as parts
+from codeflow.curation import decisions
+from codeflow.curation.batches import Part
+from codeflow.curation.context import StageContext
+from codeflow.curation.dedup import stage as dedup
+from codeflow.curation.dedup import tables as dedup_tables
+from codeflow.curation.dedup.config import DedupConfig
+from codeflow.curation.dedup.tables import ShingleReader
 from codeflow.errors import UsageError
 from codeflow.execution.driver import drive
 from codeflow.execution.ray_pool import Pool, RayPool, SerialPool
-from codeflow.stages import decisions, dedup, dedup_tables, parts
-from codeflow.stages.context import StageContext
-from codeflow.stages.dedup_config import DedupConfig
-from codeflow.stages.dedup_tables import ShingleReader
-from codeflow.stages.parts import Part
 from codeflow_filters.dedup.curve import detection
 from codeflow_filters.dedup.shingles import make_shingles
 from dedup_samples import (
@@ -266,10 +269,10 @@ def no_kind(kind: str, by: int, name: bytes) -> bytes:
     ("name", "wrong"),
     [
         ("codeflow_filters.dedup.links.jaccard", not_confirmed),
-        ("codeflow.stages.dedup_scan._seed", one_seed),
-        ("codeflow.stages.dedup_scan._hash", no_kind),
-        ("codeflow.stages.dedup_join.NEAR", 0),
-        ("codeflow.stages.dedup_tables.HALF", np.uint64(31)),
+        ("codeflow.curation.dedup.scan._seed", one_seed),
+        ("codeflow.curation.dedup.scan._hash", no_kind),
+        ("codeflow.curation.dedup.join.NEAR", 0),
+        ("codeflow.curation.dedup.tables.HALF", np.uint64(31)),
     ],
 )
 def test_wrong_variants_are_caught(

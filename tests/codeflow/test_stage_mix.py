@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from codeflow.curation import batches as parts
+from codeflow.curation.mix import stage
+from codeflow.curation.mix.config import MixConfig
+from codeflow.curation.mix.estimate import BYTES_PER_TOKEN, OTHER_BYTES
+from codeflow.curation.mix.laws import PUBLISHED
+from codeflow.curation.mix.stage import OVER_SHARE, flow
 from codeflow.errors import UsageError
-from codeflow.mix.config import MixConfig
-from codeflow.mix.estimate import BYTES_PER_TOKEN, OTHER_BYTES
-from codeflow.mix.laws import PUBLISHED
-from codeflow.stages import mix as stage
-from codeflow.stages import parts
-from codeflow.stages.mix import OVER_SHARE, flow
 from mined_folder import Made, Mined, Repo, commit
 
 MANY = ["Python"] * 8 + ["Java"] * 4 + ["TSX", "TypeScript", "Go", "C", "C", None]

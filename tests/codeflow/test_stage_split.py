@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from codeflow.curation import batches as parts
+from codeflow.curation.split import held_out
+from codeflow.curation.split import stage as split
+from codeflow.curation.split.stage import SplitConfig, flow
 from codeflow.errors import DataError, UsageError
-from codeflow.stages import held_out, parts, split
-from codeflow.stages.split import SplitConfig, flow
 from mined_folder import Made, Mined, Repo, commit
 
 TIME = SplitConfig(by="time", validation=0.2)

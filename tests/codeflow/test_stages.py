@@ -25,14 +25,14 @@ from codeflow.api import Quiet
 from codeflow.config import MineConfig, Window
 from codeflow.contracts import CONTENTS, Cost
 from codeflow.curate import plan_again, stored_config
+from codeflow.curation.chain import chain_of
+from codeflow.curation.filter.stage import FilterConfig
+from codeflow.curation.mined_reader import MinedReader
+from codeflow.curation.mix.config import MixConfig
+from codeflow.curation.split.stage import SplitConfig
 from codeflow.errors import CodeflowError, UsageError
-from codeflow.mix.config import MixConfig
 from codeflow.run import Execution, run_again
 from codeflow.settings import Settings
-from codeflow.stages.chain import chain_of
-from codeflow.stages.filter import FilterConfig
-from codeflow.stages.reading import MinedReader
-from codeflow.stages.split import SplitConfig
 from codeflow.verify import verify
 from small_history import environment, small_history
 

@@ -17,9 +17,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from codeflow.curation import batches as parts
+from codeflow.curation.batches import Part
 from codeflow.records import TRIPLES
-from codeflow.stages import parts
-from codeflow.stages.parts import Part
 from codeflow_filters.dedup.lines import Lines, find_lines
 
 _TOKEN = re.compile(rb"[A-Za-z0-9_\x80-\xff]+|[^A-Za-z0-9_\x80-\xff\s]")

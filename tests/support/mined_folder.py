@@ -13,13 +13,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from codeflow.contracts import Flow, Unit
+from codeflow.curation import batches as parts
+from codeflow.curation import decisions
+from codeflow.curation.batches import Part
+from codeflow.curation.context import StageContext
 from codeflow.execution.driver import drive
 from codeflow.execution.ray_pool import Done
 from codeflow.execution.units import run_unit
 from codeflow.records import CONTAINED, TRIPLES, table_of
-from codeflow.stages import decisions, parts
-from codeflow.stages.context import StageContext
-from codeflow.stages.parts import Part
 
 _COLUMNS = ["id", "repo", "old_commit", "commits", "patch", "language", "position"]
 _SCHEMA = pa.schema([TRIPLES.field(name) for name in _COLUMNS])

@@ -24,11 +24,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from codeflow.contracts import Flow, Sink
-from codeflow.errors import UsageError
-from codeflow.mix.draw import chance
-from codeflow.stages import decisions, parts
-from codeflow.stages.context import StageContext
-from codeflow.stages.held_out import (
+from codeflow.curation import batches as parts
+from codeflow.curation import decisions
+from codeflow.curation.batches import Part
+from codeflow.curation.context import StageContext
+from codeflow.curation.mix.draw import chance
+from codeflow.curation.split.held_out import (
     PLACE_COLUMNS,
     STRADDLES,
     TRAIN,
@@ -42,7 +43,7 @@ from codeflow.stages.held_out import (
     places,
     with_forks,
 )
-from codeflow.stages.parts import Part
+from codeflow.errors import UsageError
 
 SPLIT_BY: Final = ("auto", "family", "time")
 DEDUP: Final = "dedup"

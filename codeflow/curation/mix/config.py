@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from math import isfinite
 from typing import Final
 
+from codeflow.curation.mix.laws import GREATEST_GAMMA
 from codeflow.errors import UsageError
-from codeflow.mix.laws import GREATEST_GAMMA
 
 SAMPLERS: Final = ("natural", "temperature", "uniform", "shares", "guided", "optimal")
 LAWS: Final = ("per-language", "literal")

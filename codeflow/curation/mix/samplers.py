@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
+from codeflow.curation.mix.allocate import fill
+from codeflow.curation.mix.config import LAWS, MixConfig
+from codeflow.curation.mix.laws import LANGUAGES, PUBLISHED, literal, per_language
+from codeflow.curation.mix.search import minimise
 from codeflow.errors import UsageError
-from codeflow.mix.allocate import fill
-from codeflow.mix.config import LAWS, MixConfig
-from codeflow.mix.laws import LANGUAGES, PUBLISHED, literal, per_language
-from codeflow.mix.search import minimise
 
 Tokens = Mapping[str, float]
 

@@ -19,7 +19,6 @@ from typing import Any
 
 import pyarrow as pa
 
-from codeflow.account import without_folders
 from codeflow.contracts import (
     CONTENTS,
     RepositoryFilter,
@@ -28,13 +27,15 @@ from codeflow.contracts import (
     SparingFilter,
     Verdict,
 )
+from codeflow.curation import batches as parts
+from codeflow.curation import decisions
+from codeflow.curation.batches import Part, Piece
+from codeflow.curation.filter.time_limit import Alarm, TimeIsUpError
+from codeflow.curation.mined_reader import MinedReader, MinedRepositoryView
 from codeflow.errors import CodeflowError, UsageError
+from codeflow.mining.outcomes import without_folders
 from codeflow.plugins.entry_points import LoadedFilter
 from codeflow.records import TRIPLES
-from codeflow.stages import decisions, parts
-from codeflow.stages.alarm import Alarm, TimeIsUpError
-from codeflow.stages.parts import Part, Piece
-from codeflow.stages.reading import MinedReader, MinedRepositoryView
 from codeflow.triple import Triple
 
 ALWAYS = (

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from codeflow.contracts import Sink, Unit
-from codeflow.stages.parts import Part
+from codeflow.curation.batches import Part
 
 
 @dataclass(frozen=True)

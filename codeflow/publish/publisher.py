@@ -1,8 +1,8 @@
 """The last step: what was mined and decided becomes the dataset folder.
 
 Triples are selected part by part, what they reach is found repository by repository, and shards are
-written as units of `codeflow.publish`. The manifest goes first when something else was published
-here before, and comes last.
+written as units of `codeflow.publish.shards`. The manifest goes first when something else was
+published here before, and comes last.
 """
 
 from __future__ import annotations
@@ -18,15 +18,20 @@ from typing import Any
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from codeflow import __version__, card, workdir
-from codeflow.account import deterministic, summarise
+from codeflow import __version__, workdir
 from codeflow.config import stage_hash
 from codeflow.contracts import Flow, Unit
+from codeflow.curation.batches import Part
+from codeflow.curation.chain import Record
 from codeflow.errors import CodeflowError
 from codeflow.execution.job import Job
 from codeflow.execution.units import DONE, PARTS, Failure, forget_failure
-from codeflow.mined import MinedIndex, MinedRepository
-from codeflow.publish import (
+from codeflow.mining.index import MinedIndex, MinedRepository
+from codeflow.mining.outcomes import deterministic, summarise
+from codeflow.publish import card
+from codeflow.publish.reachable import ReachArguments, reach
+from codeflow.publish.select import SPLITS, SelectArguments, select
+from codeflow.publish.shards import (
     MinedFile,
     describe,
     gather_units,
@@ -34,13 +39,9 @@ from codeflow.publish import (
     remove_unlisted,
     triples_units,
 )
-from codeflow.reach import ReachArguments, reach
+from codeflow.publish.summary import Summary
 from codeflow.records import SCHEMA_VERSION
-from codeflow.stages.chain import Record
-from codeflow.stages.parts import Part
-from codeflow.stages.select import SPLITS, SelectArguments, select
 from codeflow.storage import files, manifest
-from codeflow.summary import Summary
 
 
 def publish_stamp(parent: str) -> str:

@@ -15,10 +15,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from codeflow.contents import ContentStore, Shards
+from codeflow.curation.batches import Piece
 from codeflow.dataset import as_bytes
 from codeflow.git.objects import TreeEntry
 from codeflow.records import BLOBS, TREES
-from codeflow.stages.parts import Piece
 from codeflow.triple import Triple
 
 AHEAD_BYTES = 192 << 20

@@ -20,10 +20,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from codeflow.contracts import Sink
-from codeflow.errors import DataError
-from codeflow.stages import decisions, parts
-from codeflow.stages.dedup_config import DedupConfig
-from codeflow.stages.dedup_tables import (
+from codeflow.curation import batches as parts
+from codeflow.curation import decisions
+from codeflow.curation.batches import Part
+from codeflow.curation.dedup.config import DedupConfig
+from codeflow.curation.dedup.tables import (
     BAND_KEYS,
     CONTENTS,
     EXACT_KEYS,
@@ -31,7 +32,7 @@ from codeflow.stages.dedup_tables import (
     TRIPLE_ROWS,
     batch,
 )
-from codeflow.stages.parts import Part
+from codeflow.errors import DataError
 from codeflow_filters.dedup.exact import ChangedFile, contents_id, patch_ids
 from codeflow_filters.dedup.lines import Bytes, Ints, Lines, find_lines
 from codeflow_filters.dedup.shingles import Shingles, Words, make_shingles

@@ -12,8 +12,15 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 from typing import Any
 
-from codeflow import mined, workdir
-from codeflow.account import (
+from codeflow import workdir
+from codeflow.contracts import Flow, Unit
+from codeflow.errors import CodeflowError
+from codeflow.execution.driver import Outcome
+from codeflow.execution.job import Job
+from codeflow.execution.units import DONE, MINED, PARTS, Failure, forget_failure
+from codeflow.mining import index as mined
+from codeflow.mining.index import OUTCOME, MinedIndex, MinedRepository
+from codeflow.mining.outcomes import (
     families,
     forked_families,
     outcome_of,
@@ -21,12 +28,6 @@ from codeflow.account import (
     without_folders,
     write_run_ledger,
 )
-from codeflow.contracts import Flow, Unit
-from codeflow.errors import CodeflowError
-from codeflow.execution.driver import Outcome
-from codeflow.execution.job import Job
-from codeflow.execution.units import DONE, MINED, PARTS, Failure, forget_failure
-from codeflow.mined import OUTCOME, MinedIndex, MinedRepository
 from codeflow.storage import files
 
 

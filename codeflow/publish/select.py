@@ -17,9 +17,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from codeflow.contracts import Sink
+from codeflow.curation import batches as parts
+from codeflow.curation import decisions
+from codeflow.curation.batches import Part
 from codeflow.records import LEDGER, SCORES, TRIPLES, LedgerRow, table_of
-from codeflow.stages import decisions, parts
-from codeflow.stages.parts import Part
 from codeflow.storage import files
 
 SPLITS = ("train", "validation")

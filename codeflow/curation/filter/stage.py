@@ -1,4 +1,4 @@
-"""The filter stage: one unit a part, see `codeflow.stages.judge`."""
+"""The filter stage: one unit a part, see `codeflow.curation.filter.judge`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 
 from codeflow.config import require_within
 from codeflow.contracts import Flow
+from codeflow.curation.context import StageContext
+from codeflow.curation.filter.judge import JudgeArguments, judge
 from codeflow.errors import UsageError
 from codeflow.plugins.entry_points import LoadedFilter
-from codeflow.stages.context import StageContext
-from codeflow.stages.judge import JudgeArguments, judge
 
 
 @dataclass(frozen=True)

@@ -15,14 +15,14 @@ from typing import Any
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from codeflow.curation.chain import Record
 from codeflow.execution.driver import Outcome
 from codeflow.execution.units import MINED, Failure
-from codeflow.mined import MinedIndex
+from codeflow.mining.index import MinedIndex
+from codeflow.publish.summary import Failure as FailedRepository
+from codeflow.publish.summary import LeftOut, StageCount, Summary
 from codeflow.records import LEDGER, LedgerRow, table_of
-from codeflow.stages.chain import Record
 from codeflow.storage import files
-from codeflow.summary import Failure as FailedRepository
-from codeflow.summary import LeftOut, StageCount, Summary
 
 
 def write_run_ledger(

@@ -21,14 +21,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from codeflow.contracts import Flow, Sink
-from codeflow.mix.config import MixConfig
-from codeflow.mix.draw import BUCKETS, Draw, buckets, draw
-from codeflow.mix.estimate import bytes_per_token, group
-from codeflow.mix.samplers import mix
+from codeflow.curation import batches as parts
+from codeflow.curation import decisions
+from codeflow.curation.batches import Part
+from codeflow.curation.context import StageContext
+from codeflow.curation.mix.config import MixConfig
+from codeflow.curation.mix.draw import BUCKETS, Draw, buckets, draw
+from codeflow.curation.mix.estimate import bytes_per_token, group
+from codeflow.curation.mix.samplers import mix
 from codeflow.records import table_of
-from codeflow.stages import decisions, parts
-from codeflow.stages.context import StageContext
-from codeflow.stages.parts import Part
 
 OVER_SHARE = "over-share"
 _REASON = "its language has more than its share of the mix"

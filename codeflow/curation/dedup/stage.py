@@ -17,9 +17,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 from codeflow.contracts import Flow, UnitResult
-from codeflow.stages.context import StageContext
-from codeflow.stages.dedup_config import DedupConfig
-from codeflow.stages.dedup_decide import (
+from codeflow.curation.context import StageContext
+from codeflow.curation.dedup.config import DedupConfig
+from codeflow.curation.dedup.decide import (
     ClusterArguments,
     CompareArguments,
     DecideArguments,
@@ -27,9 +27,9 @@ from codeflow.stages.dedup_decide import (
     decide,
     make_clusters,
 )
-from codeflow.stages.dedup_join import ExactArguments, NearArguments, link_exact, link_near
-from codeflow.stages.dedup_scan import ScanArguments, scan
-from codeflow.stages.dedup_tables import partition
+from codeflow.curation.dedup.join import ExactArguments, NearArguments, link_exact, link_near
+from codeflow.curation.dedup.scan import ScanArguments, scan
+from codeflow.curation.dedup.tables import partition
 from codeflow_filters.dedup.curve import curve
 
 _COMPARED_MEMBERS = 1 << 15

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from codeflow.contracts import Sink
-from codeflow.stages.dedup_tables import (
+from codeflow.curation.dedup.tables import (
     BAND_KEYS,
     CONTENTS,
     EXACT_KEYS,

@@ -17,13 +17,13 @@ import pyarrow.compute as pc
 
 from codeflow.config import stage_hash
 from codeflow.contracts import Flow
+from codeflow.curation import decisions
+from codeflow.curation.batches import ROWS_WANTED, Part
+from codeflow.curation.context import StageContext
+from codeflow.curation.decisions import FOLDER
 from codeflow.errors import UsageError
 from codeflow.execution.job import Job
 from codeflow.execution.units import DONE, PARTS
-from codeflow.stages import decisions
-from codeflow.stages.context import StageContext
-from codeflow.stages.decisions import FOLDER
-from codeflow.stages.parts import ROWS_WANTED, Part
 from codeflow.storage import files
 from codeflow.workdir import WORK
 

@@ -16,8 +16,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from codeflow.contracts import Sink
-from codeflow.stages import decisions, parts
-from codeflow.stages.dedup_tables import (
+from codeflow.curation import batches as parts
+from codeflow.curation import decisions
+from codeflow.curation.batches import Part
+from codeflow.curation.dedup.tables import (
     HALF,
     LINKS,
     MEMBERS,
@@ -32,7 +34,6 @@ from codeflow.stages.dedup_tables import (
     read_columns,
     split,
 )
-from codeflow.stages.parts import Part
 from codeflow_filters.dedup.lines import Bools, Ints
 from codeflow_filters.dedup.links import UnionFind, jaccard
 from codeflow_filters.dedup.shingles import Words

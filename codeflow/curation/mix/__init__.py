@@ -1,6 +1,7 @@
 """The language mix: how much of each language a training set holds.
 
-Pure arithmetic on token counts by language; `codeflow.stages.mix` reads and writes the tables.
+Pure arithmetic on token counts by language; `codeflow.curation.mix.stage` reads and writes the
+tables.
 
     estimate   bytes of patch → tokens of a language
     samplers   tokens that are there → shares asked for      laws, search: for the sampler `optimal`

@@ -1,0 +1,1 @@
+"""The stage `filter`: every triple through the filters."""

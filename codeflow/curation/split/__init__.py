@@ -1,0 +1,1 @@
+"""The stage `split`: what is held out for validation."""
