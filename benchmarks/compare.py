@@ -31,8 +31,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from codeflow.loopcoder import metrics, recipe
-from codeflow.loopcoder.shards import Row, Source
-from codeflow.tokens.shards import TokenShards
+from codeflow.shards.reader import Row, Source
+from codeflow.shards.writer import TokenShards
 from codeflow.tokens.stage import tokenize
 
 LENGTH = 512

@@ -37,7 +37,7 @@ from codeflow.loopcoder.attention import BlockAttention, Documents
 from codeflow.loopcoder.config import ModelConfig, preset
 from codeflow.loopcoder.model import create
 from codeflow.loopcoder.train import TENSOR_BYTES, train
-from codeflow.tokens.shards import Description, Row, write_shards
+from codeflow.shards.writer import Description, Row, write_shards
 
 LAYERS = 4
 VOCAB = 8192

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from codeflow.api import mine
     from codeflow.config import MineConfig
     from codeflow.contracts import Verdict, drop, keep
-    from codeflow.dataset import Dataset, open
+    from codeflow.dataset.reader import Dataset, open
     from codeflow.errors import CodeflowError
     from codeflow.publish.summary import Summary
     from codeflow.triple import Triple
@@ -34,7 +34,7 @@ __all__ = [
 
 _HOMES = {
     "CodeflowError": "codeflow.errors",
-    "Dataset": "codeflow.dataset",
+    "Dataset": "codeflow.dataset.reader",
     "MineConfig": "codeflow.config",
     "Summary": "codeflow.publish.summary",
     "Triple": "codeflow.triple",
@@ -42,7 +42,7 @@ _HOMES = {
     "drop": "codeflow.contracts",
     "keep": "codeflow.contracts",
     "mine": "codeflow.api",
-    "open": "codeflow.dataset",
+    "open": "codeflow.dataset.reader",
 }
 
 

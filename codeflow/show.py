@@ -18,7 +18,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from codeflow.dataset import Dataset, Quantiles, Summary
+from codeflow.dataset.reader import Dataset, Quantiles, Summary
 from codeflow.records import FileChange
 from codeflow.triple import Triple
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
+from codeflow.dataset.verify import Progress, Report
 from codeflow.progress import clean, is_terminal, quantity, say
-from codeflow.verify import Progress, Report
 
 _STAGES = {
     "files": "bytes of files hashed",

@@ -33,9 +33,9 @@ def add(commands: Any) -> None:
 
 def _export(parsed: argparse.Namespace) -> int:
     need_torch()
+    from codeflow.documents.document import END_OF_TEXT, IM_END
     from codeflow.loopcoder.hf import export
     from codeflow.loopcoder.trained import find
-    from codeflow.tokens.document import END_OF_TEXT, IM_END
 
     found = find(parsed.checkpoint, parsed.tokenizer)
     encoder = encoder_of(found)

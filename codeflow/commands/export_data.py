@@ -33,7 +33,7 @@ def add(commands: Any) -> None:
 
 
 def _export_data(parsed: argparse.Namespace) -> int:
-    from codeflow.export_data import export_commitpack
+    from codeflow.dataset.commitpack import export_commitpack
 
     done = export_commitpack(parsed.dir, parsed.to, parsed.split)
     print(f"{done.rows:,} rows in {parsed.to}")

@@ -101,7 +101,7 @@ def _generate(parsed: argparse.Namespace) -> int:
     if parsed.triple is None:
         prompt = _text_prompt(parsed, encoder)
     else:
-        from codeflow import dataset
+        from codeflow.dataset import reader as dataset
         from codeflow.tokens.prompt import prompt_of
 
         rendering = _rendering(found, parsed.render)
@@ -123,7 +123,7 @@ def _generate(parsed: argparse.Namespace) -> int:
 
 
 def _stops(encoder: Encoder, names: list[str]) -> set[int]:
-    from codeflow.tokens.document import END_OF_TEXT, IM_END
+    from codeflow.documents.document import END_OF_TEXT, IM_END
 
     stops = {encoder.special[END_OF_TEXT], encoder.special[IM_END]}
     for name in names:
@@ -167,8 +167,8 @@ def _rendering(found: Trained, asked: str | None) -> str:
 
 def _check(rendering: str, new: list[int], encoder: Encoder, triple: Triple) -> int:
     """Says whether the proposal applies, and to what it leads."""
-    from codeflow.tokens.document import FILE_SEP
-    from codeflow.tokens.reply import apply_reply
+    from codeflow.documents.document import FILE_SEP
+    from codeflow.documents.reply import apply_reply
 
     parts: list[list[int]] = [[]]
     for token in new:

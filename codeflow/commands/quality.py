@@ -42,7 +42,7 @@ def add(commands: Any) -> None:
 
 
 def _train(parsed: argparse.Namespace) -> int:
-    from codeflow import dataset
+    from codeflow.dataset import reader as dataset
     from codeflow_filters.quality import train
     from codeflow_filters.quality.features import COLUMNS
 

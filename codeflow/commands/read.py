@@ -41,7 +41,7 @@ def add(commands: Any) -> None:
 
 
 def _inspect(parsed: argparse.Namespace) -> int:
-    from codeflow import dataset
+    from codeflow.dataset import reader as dataset
     from codeflow.show import show_dataset, show_triple
 
     opened = dataset.open(parsed.dir)
@@ -65,8 +65,8 @@ def _console() -> Console:
 
 
 def _checkout(parsed: argparse.Namespace) -> int:
-    from codeflow import dataset
-    from codeflow.checkout import checkout
+    from codeflow.dataset import reader as dataset
+    from codeflow.dataset.checkout import checkout
     from codeflow.progress import clean
 
     opened = dataset.open(parsed.dir)
@@ -78,9 +78,9 @@ def _checkout(parsed: argparse.Namespace) -> int:
 
 
 def _verify(parsed: argparse.Namespace) -> int:
+    from codeflow.dataset.verify import verify
     from codeflow.show_verify import show_report, verify_progress
     from codeflow.storage.transfer import local
-    from codeflow.verify import verify
 
     folder = local(parsed.dir)
     with verify_progress(sys.stderr) as progress:

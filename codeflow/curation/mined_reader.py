@@ -1,8 +1,8 @@
 """Contents of what was mined, for the stages before publishing.
 
-The same index of row groups as a published dataset's (`codeflow.contents`), over the mined files of
-one repository. `ahead` reads what is wanted of a chunk of triples in stored order, so that a row
-group is decoded once a chunk and not once a file.
+The same index of row groups as a published dataset's (`codeflow.dataset.contents`), over the mined
+files of one repository. `ahead` reads what is wanted of a chunk of triples in stored order, so that
+a row group is decoded once a chunk and not once a file.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from codeflow.contents import ContentStore, Shards
 from codeflow.curation.batches import Piece
-from codeflow.dataset import as_bytes
+from codeflow.dataset.contents import ContentStore, Shards
+from codeflow.dataset.reader import as_bytes
 from codeflow.git.objects import TreeEntry
 from codeflow.records import BLOBS, TREES
 from codeflow.triple import Triple

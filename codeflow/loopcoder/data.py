@@ -29,7 +29,7 @@ from codeflow.loopcoder.attention import Documents
 from codeflow.loopcoder.context import Part
 from codeflow.loopcoder.loss import next_tokens
 from codeflow.loopcoder.parallel import World
-from codeflow.loopcoder.shards import Row, Source, check_vocabulary, open_sources
+from codeflow.shards.reader import Row, Source, check_vocabulary, open_sources
 
 Sources = tuple[Source, ...]
 _AHEAD = 2  # steps read ahead of the one that is computed, beyond one a worker

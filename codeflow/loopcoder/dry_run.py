@@ -19,7 +19,7 @@ from codeflow.loopcoder.checkpoint import latest
 from codeflow.loopcoder.data import sources_of
 from codeflow.loopcoder.memory import memory_bytes
 from codeflow.loopcoder.model import build
-from codeflow.loopcoder.shards import missing, open_sources
+from codeflow.shards.reader import missing, open_sources
 
 _LATER_LAYER = re.compile(r"\.[1-9]\d*\.")  # in the names of what layers and gates have
 _GPU_BYTES = 80e9  # of the GPUs that most clusters have

@@ -32,9 +32,9 @@ from codeflow.loopcoder import recipe as recipes
 from codeflow.loopcoder.optim import Optimizer, learning_rate
 from codeflow.loopcoder.outcome import Outcome, Result, alone, explained, last_of
 from codeflow.loopcoder.parallel import World, accumulating, inner, joined, local, make_model
-from codeflow.loopcoder.shards import data_hash
 from codeflow.loopcoder.trained import keep_tokenizer
 from codeflow.loopcoder.validation import validate
+from codeflow.shards.reader import data_hash
 from codeflow.storage.files import read_json, write_json
 
 TENSOR_BYTES: Final = 1 << 30

@@ -17,7 +17,7 @@ from torch import nn
 from codeflow.loopcoder import recipe as recipes
 from codeflow.loopcoder.data import Micro, validation_micros
 from codeflow.loopcoder.parallel import World
-from codeflow.loopcoder.shards import Source
+from codeflow.shards.reader import Source
 
 Sums = dict[tuple[str, str], list[float]]  # (what, label) -> [weighted loss, weight]
 

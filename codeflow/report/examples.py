@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from codeflow.dataset import Dataset
+from codeflow.dataset.reader import Dataset
 from codeflow.records import LedgerRow
 
 SHOWN = 6

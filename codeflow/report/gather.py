@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from codeflow.dataset import Dataset
+from codeflow.dataset.reader import Dataset
 
 POSITION_BINS = 40
 MEASURES = ("files", "lines", "bytes", "commits")

@@ -14,7 +14,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from codeflow import dataset as datasets
+from codeflow.dataset import reader as datasets
 from codeflow.report import curation, examples, figures, stages, training, views
 from codeflow.report.charts import Chart, draw, label
 from codeflow.report.gather import gather

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import pyarrow.parquet as pq
 
-from codeflow.dataset import Dataset
+from codeflow.dataset.reader import Dataset
 from codeflow.records import LedgerRow
 
 STAGES = ("filter", "dedup", "mix", "split")

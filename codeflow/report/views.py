@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from codeflow.dataset import Dataset
+from codeflow.dataset.reader import Dataset
 from codeflow.records import LedgerRow
 from codeflow.report.charts import label
 from codeflow.report.curation import mined_triples

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from codeflow.documents.document import SPECIAL
+from codeflow.documents.triples import RENDERINGS
 from codeflow.errors import UsageError
-from codeflow.tokens.document import SPECIAL
-from codeflow.tokens.render import RENDERINGS
 
 LEAST_LENGTH = 64
 LEAST_VOCABULARY = 256 + len(SPECIAL)
@@ -20,7 +20,7 @@ class TokensConfig:
     """Token folders to write after publishing; each is named RENDERING-LENGTH.
 
     Attributes:
-        renderings: see `codeflow.tokens.render.RENDERINGS`.
+        renderings: see `codeflow.documents.triples.RENDERINGS`.
         length: tokens of a row.
         vocab_size: of the tokenizer, which is trained where the folder has none.
         seed: of the choice of copies and cut points.

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from codeflow.tokens.document import (
+from codeflow.documents.document import (
     FILE_SEP,
     FIM_MIDDLE,
     FIM_PREFIX,
@@ -25,7 +25,7 @@ from codeflow.tokens.document import (
     Document,
     Piece,
 )
-from codeflow.tokens.render.parts import file_name
+from codeflow.documents.pieces import file_name
 from codeflow.tokens.tokenizer import Encoder, Ids
 from codeflow.tokens.trim import Context, Encoded, Positions, around, fullest
 

@@ -25,10 +25,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from codeflow.dataset import Dataset
+from codeflow.dataset.reader import Dataset
 from codeflow.errors import UsageError
 from codeflow.records import TRIPLES
-from codeflow.tokens.shards import SPLITS
+from codeflow.shards.writer import SPLITS
 from codeflow.triple import Triple
 
 _BUCKET_BYTES = 256 << 20

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from codeflow.documents.document import IM_START, Document
+from codeflow.documents.options import Options
+from codeflow.documents.triples import RENDERINGS
 from codeflow.errors import UsageError
-from codeflow.tokens.document import IM_START, Document
 from codeflow.tokens.fit import Fitter
-from codeflow.tokens.render import RENDERINGS
-from codeflow.tokens.render.options import Options
 from codeflow.tokens.tokenizer import Encoder, Ids
 from codeflow.triple import Triple
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from codeflow.contents import Shards
-from codeflow.dataset import Dataset
+from codeflow.dataset.contents import Shards
+from codeflow.dataset.reader import Dataset
 
 SAMPLE_BYTES = 16 << 20
 _TRIPLES_PART = 0.25  # of the sample, for patches: what is to be written counts too

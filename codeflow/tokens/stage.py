@@ -17,19 +17,19 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from codeflow import dataset as datasets
-from codeflow.dataset import Dataset
+from codeflow.dataset import reader as datasets
+from codeflow.dataset.reader import Dataset
+from codeflow.documents.document import END_OF_TEXT, Document
+from codeflow.documents.options import Options, rest_weight
+from codeflow.documents.triples import RENDERINGS
 from codeflow.errors import DataError, UsageError
+from codeflow.shards.writer import SPLITS, Description, write_shards
 from codeflow.storage import files
 from codeflow.tokens.config import LEAST_LENGTH
-from codeflow.tokens.document import END_OF_TEXT, Document
 from codeflow.tokens.fit import Fitter
 from codeflow.tokens.order import OrderedTriples
 from codeflow.tokens.pack import pack
-from codeflow.tokens.render import RENDERINGS
-from codeflow.tokens.render.options import Options, rest_weight
 from codeflow.tokens.sample import sample
-from codeflow.tokens.shards import SPLITS, Description, write_shards
 from codeflow.tokens.tokenizer import Encoder, train
 from codeflow.triple import Triple
 

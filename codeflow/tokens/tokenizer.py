@@ -25,9 +25,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from codeflow.documents.document import SPECIAL
 from codeflow.errors import UsageError
 from codeflow.tokens.config import LEAST_VOCABULARY
-from codeflow.tokens.document import SPECIAL
 
 Ids = npt.NDArray[np.uint32]
 
@@ -51,7 +51,7 @@ _HARD_TEXTS = (
 
 
 def train(texts: Iterable[str], vocab_size: int) -> str:
-    """Trains a tokenizer with the special tokens of `codeflow.tokens.document`.
+    """Trains a tokenizer with the special tokens of `codeflow.documents.document`.
 
     The same texts in the same order give the same bytes.
 

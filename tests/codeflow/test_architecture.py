@@ -95,8 +95,8 @@ def test_tests_are_no_packages() -> None:
     ("module", "heavy"),
     [
         ("codeflow.cli", "pyarrow numpy pygit2 ray torch rich"),
-        ("codeflow.dataset", "pygit2 ray torch rich codeflow_miners"),
-        ("codeflow.verify", "pygit2 ray torch rich codeflow_miners"),
+        ("codeflow.dataset.reader", "pygit2 ray torch rich codeflow_miners"),
+        ("codeflow.dataset.verify", "pygit2 ray torch rich codeflow_miners"),
         ("codeflow.run", "ray torch rich codeflow_miners"),
         ("codeflow_miners", "ray torch rich"),
     ],

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codeflow import dataset as reading
-from codeflow.checkout import checkout, stays_inside
+from codeflow.dataset import reader as reading
+from codeflow.dataset.checkout import checkout, stays_inside
 from codeflow.errors import DataError, UsageError
 from codeflow.git.objects import TreeEntry, tree_id
 from tiny_dataset import SNAPSHOTS, Git, build, contents, history, triple_row, write_dataset

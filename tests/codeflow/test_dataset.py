@@ -9,8 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from codeflow import contents, records
-from codeflow import dataset as reading
+from codeflow import records
+from codeflow.dataset import contents
+from codeflow.dataset import reader as reading
 from codeflow.errors import DataError, UsageError
 from codeflow.git.names import refused_by_git, unsafe_to_write
 from codeflow.storage import manifest

@@ -12,12 +12,12 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-import codeflow.dataset
+import codeflow.dataset.reader
 from codeflow.config import Limits, MineConfig, Window
+from codeflow.dataset.verify import verify
 from codeflow.git.apply import apply_patch
 from codeflow.progress import make_progress
 from codeflow.run import Execution, run
-from codeflow.verify import verify
 from codeflow_miners import plan
 from codeflow_miners.repositories import parse_sources
 from edits import Files, commit_files
@@ -123,7 +123,7 @@ def test_what_is_published_is_exact(
     summary = run(sources, out, config, Execution(cache=tmp_path / "cache"), progress)
     progress.close()
     assert not summary.failed
-    dataset = codeflow.dataset.open(out)
+    dataset = codeflow.dataset.reader.open(out)
     triples = list(dataset.triples())
     kinds = {kind: sum(t.kind == kind for t in triples) for kind in ("commit", "span")}
     assert kinds["commit"] > 10

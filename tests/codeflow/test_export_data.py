@@ -12,8 +12,9 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from codeflow import dataset, export_data
 from codeflow.commands import export_data as command
+from codeflow.dataset import commitpack as export_data
+from codeflow.dataset import reader as dataset
 from codeflow.errors import DataError, UsageError
 from tiny_dataset import SNAPSHOTS, Files, Git, build, contents, history, triple_row, write_dataset
 
@@ -160,7 +161,7 @@ def test_the_new_side_is_what_git_apply_makes_of_the_old_one(made: Any, tmp_path
 
 def test_a_row_group_is_decoded_once(made: Any, tmp_path: Path, monkeypatch: Any) -> None:
     """However many triples there are: contents are read in stored order."""
-    monkeypatch.setattr("codeflow.contents.CACHE_BYTES", 1)
+    monkeypatch.setattr("codeflow.dataset.contents.CACHE_BYTES", 1)
     opened = dataset.open(made[0])
     seen: Counter[tuple[str, int]] = Counter()
     plain = dataset.Shards.read

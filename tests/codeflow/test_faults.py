@@ -25,7 +25,7 @@ import pytest
 import faults
 import varied
 from codeflow import workdir
-from codeflow.verify import verify
+from codeflow.dataset.verify import verify
 from gitdag import Repo
 from hostile import history
 

@@ -15,9 +15,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from codeflow import dataset, records
+from codeflow import records
 from codeflow.config import MineConfig, as_mapping
-from codeflow.dataset import Dataset
+from codeflow.dataset import reader as dataset
+from codeflow.dataset.reader import Dataset
 from codeflow.publish import card
 from small_history import codeflow, environment, small_history
 from tiny_dataset import SNAPSHOTS, Git, build, history

@@ -22,14 +22,15 @@ from hypothesis import strategies as st
 
 import codeflow
 import faults
-from codeflow import dataset, workdir
+from codeflow import workdir
 from codeflow.cli import main
+from codeflow.dataset import reader as dataset
+from codeflow.dataset.verify import verify
 from codeflow.errors import CodeflowError, DataError, UsageError
 from codeflow.storage import manifest
 from codeflow.storage import transfer as remote
 from codeflow.storage.store import Store, is_url, shown
 from codeflow.storage.transfer import MARK, Step, download, steps, upload
-from codeflow.verify import verify
 from small_history import small_history
 from tiny_dataset import SNAPSHOTS, Git, build, history
 

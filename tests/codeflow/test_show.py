@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from codeflow import dataset as reading
+from codeflow.dataset import reader as reading
 from codeflow.show import human_bytes, one_line, show_dataset, show_triple, visible
 from tiny_dataset import SNAPSHOTS, Git, build, history
 

@@ -30,10 +30,10 @@ from codeflow.curation.filter.stage import FilterConfig
 from codeflow.curation.mined_reader import MinedReader
 from codeflow.curation.mix.config import MixConfig
 from codeflow.curation.split.stage import SplitConfig
+from codeflow.dataset.verify import verify
 from codeflow.errors import CodeflowError, UsageError
 from codeflow.run import Execution, run_again
 from codeflow.settings import Settings
-from codeflow.verify import verify
 from small_history import environment, small_history
 
 WHOLE = Settings(mine=MineConfig(window=Window(0.0, 1.0)), split=SplitConfig(validation=0.2))

@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from codeflow import records
+from codeflow.dataset.verify import verify
 from codeflow.errors import DataError
 from codeflow.git.objects import TreeEntry, blob_id, tree_id
 from codeflow.storage import manifest
-from codeflow.verify import verify
 from tiny_dataset import SNAPSHOTS, Git, build, history, write_dataset
 
 Tables = dict[str, list[dict[str, Any]]]
@@ -259,7 +259,7 @@ def test_undamaged_rows_written_again_are_fine(good: Path, tmp_path: Path) -> No
 
 
 def test_batches_change_nothing(good: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("codeflow.verify.BATCH_PATCH_BYTES", 1)
+    monkeypatch.setattr("codeflow.dataset.verify.BATCH_PATCH_BYTES", 1)
     report = verify(good)
     assert report.ok
     assert report.triples == sum(len(tables_of(good)[name]) for name in ("train", "validation"))

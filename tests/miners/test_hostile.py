@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import faults
-from codeflow.verify import verify
+from codeflow.dataset.verify import verify
 from codeflow_miners.repositories import read_list
 from hostile import HOSTILE, HostileCase, history
 

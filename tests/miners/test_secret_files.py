@@ -12,11 +12,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-import codeflow.dataset
+import codeflow.dataset.reader
 from codeflow.config import MineConfig, Projection, Window
+from codeflow.dataset.verify import verify
 from codeflow.progress import make_progress
 from codeflow.run import Execution, run
-from codeflow.verify import verify
 from codeflow_filters.secrets import Secrets
 from codeflow_miners.repositories import parse_sources
 from gitdag import Repo
@@ -80,7 +80,7 @@ def test_no_version_with_a_secret_is_published_and_the_rest_is_exact(
     assert verify(out).ok
     done = check(out, history)
     assert done.returncode == 0, done.stdout + done.stderr
-    dataset = codeflow.dataset.open(out)
+    dataset = codeflow.dataset.reader.open(out)
     triples = list(dataset.triples())
     # 29 changes; at 10 and 22 a path crosses, at 14 nothing is left of the change
     assert len(triples) == 26
@@ -103,10 +103,14 @@ def test_it_is_off_by_default_and_part_of_an_id(history: Repo, tmp_path: Path) -
     without = mined(history, tmp_path / "none", secrets=True)
     assert KEY.encode() in everything(with_keys)
     assert check(with_keys, history).returncode == 0
-    ids = [{t.id for t in codeflow.dataset.open(out).triples()} for out in (with_keys, without)]
+    ids = [
+        {t.id for t in codeflow.dataset.reader.open(out).triples()} for out in (with_keys, without)
+    ]
     assert len(ids[0]) == 29
     assert not ids[0] & ids[1]
-    dropped = [t for t in codeflow.dataset.open(with_keys).triples() if not Secrets()(t).kept]
+    dropped = [
+        t for t in codeflow.dataset.reader.open(with_keys).triples() if not Secrets()(t).kept
+    ]
     assert len(dropped) == 4  # it comes, changes, moves, goes
 
 

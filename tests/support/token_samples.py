@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from codeflow import dataset as reading
-from codeflow.dataset import Dataset
-from codeflow.tokens.document import Document, Piece
+from codeflow.dataset import reader as reading
+from codeflow.dataset.reader import Dataset
+from codeflow.documents.document import Document, Piece
 from codeflow.tokens.sample import sample
 from codeflow.tokens.tokenizer import Encoder, train
 from tiny_dataset import SNAPSHOTS, Files, Git, build, history

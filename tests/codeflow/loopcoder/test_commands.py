@@ -15,13 +15,13 @@ import pytest
 import torch
 
 from codeflow.commands import export, generate
+from codeflow.documents.document import IM_END
+from codeflow.documents.options import Options
+from codeflow.documents.triples import RENDERINGS
 from codeflow.errors import CodeflowError, DataError, UsageError
 from codeflow.loopcoder import decode, load
 from codeflow.loopcoder.trained import find
-from codeflow.tokens.document import IM_END
 from codeflow.tokens.prompt import REPLIES, prompt_of
-from codeflow.tokens.render import RENDERINGS
-from codeflow.tokens.render.options import Options
 from codeflow.tokens.stage import tokenize
 from codeflow.tokens.tokenizer import Encoder
 from codeflow.triple import Triple

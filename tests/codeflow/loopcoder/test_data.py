@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from codeflow.errors import DataError, UsageError
 from codeflow.loopcoder import checkpoint, data
 from codeflow.loopcoder.parallel import World
-from codeflow.loopcoder.shards import Source, open_sources
+from codeflow.shards.reader import Source, open_sources
 from token_shards import Document, random_rows, write_shard
 from training_runs import TOKENS, VOCAB, make_data, run, small
 

@@ -19,9 +19,9 @@ from codeflow.errors import CodeflowError, DataError, UsageError
 from codeflow.loopcoder import checkpoint, data, validation
 from codeflow.loopcoder.optim import Optimizer
 from codeflow.loopcoder.parallel import World, inner
-from codeflow.loopcoder.shards import Source, open_sources
 from codeflow.loopcoder.train import Training
 from codeflow.loopcoder.verify import SilentError
+from codeflow.shards.reader import Source, open_sources
 from token_shards import random_rows, write_shard
 from training_runs import TOKENS, VOCAB, losses, make_data, run, small
 

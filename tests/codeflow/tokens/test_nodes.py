@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from codeflow.documents.options import Options
+from codeflow.documents.triples import context, fim, nodes
 from codeflow.errors import UsageError
-from codeflow.tokens.render import context, fim, nodes
-from codeflow.tokens.render.options import Options
 
 SOURCE = Path(context.__file__).read_text(encoding="utf-8")
 SAMPLES = {

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from codeflow.tokens.document import ContextFile, Document, Piece
+from codeflow.documents.document import ContextFile, Document, Piece
+from codeflow.shards.writer import PADDING, Row
 from codeflow.tokens.fit import Encoded, Fitter
 from codeflow.tokens.pack import pack
-from codeflow.tokens.shards import PADDING, Row
 from codeflow.tokens.tokenizer import Encoder
 from token_samples import encoder_for, make
 

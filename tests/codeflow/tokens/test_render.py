@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from codeflow.cli import main
+from codeflow.documents.document import Document
+from codeflow.documents.options import Options
+from codeflow.documents.triples import RENDERINGS
 from codeflow.git.patch import unquote_path
-from codeflow.tokens.document import Document
-from codeflow.tokens.render import RENDERINGS
-from codeflow.tokens.render.options import Options
-from codeflow.tokens.render.privacy import EMAIL, IPV4, IPV6, scrub, scrub_added, scrub_patch
+from codeflow.text.privacy import EMAIL, IPV4, IPV6, scrub, scrub_added, scrub_patch
 from codeflow.tokens.stage import copies
 from codeflow.triple import Triple
 from tiny_dataset import Git
@@ -235,7 +235,7 @@ def test_imports_come_before_what_is_merely_near(tmp_path: Path) -> None:
     class Tree(dict[str, bytes]):
         """Enough of a snapshot to resolve imports."""
 
-    from codeflow.tokens.render.imports import imported
+    from codeflow.documents.triples.imports import imported
 
     files = Tree(
         {

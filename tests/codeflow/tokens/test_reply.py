@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from codeflow.documents.document import FILE_SEP
+from codeflow.documents.options import Options
+from codeflow.documents.reply import _replaced, apply_reply
+from codeflow.documents.triples import RENDERINGS
+from codeflow.documents.triples.blocks import _written, blocks_of
 from codeflow.errors import DataError
 from codeflow.git.apply import changed_files
 from codeflow.git.patch import parse_patch
-from codeflow.tokens.document import FILE_SEP
-from codeflow.tokens.render import RENDERINGS
-from codeflow.tokens.render.blocks import _written, blocks_of
-from codeflow.tokens.render.options import Options
-from codeflow.tokens.reply import _replaced, apply_reply
 from codeflow.triple import Triple
 from tiny_dataset import Git
 from token_samples import make, opened, reply

@@ -14,10 +14,10 @@ import pytest
 
 from codeflow.cli import main
 from codeflow.errors import DataError, UsageError
-from codeflow.tokens import shards as module
-from codeflow.tokens.mixture import Mixture
+from codeflow.shards import writer as module
+from codeflow.shards.mixture import Mixture
+from codeflow.shards.writer import Description, Row, TokenShards, write_shards
 from codeflow.tokens.order import OrderedTriples
-from codeflow.tokens.shards import Description, Row, TokenShards, write_shards
 from codeflow.tokens.stage import tokenize
 from token_samples import make, opened
 

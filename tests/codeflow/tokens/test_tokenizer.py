@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from codeflow.documents.document import SPECIAL
 from codeflow.errors import UsageError
-from codeflow.tokens.document import SPECIAL
 from codeflow.tokens.sample import sample
 from codeflow.tokens.tokenizer import Encoder, train
 from token_samples import make, opened

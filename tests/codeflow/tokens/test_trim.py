@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import codeflow
-from codeflow.tokens.document import FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX, IM_END, Document, Piece
+from codeflow.documents.document import FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX, IM_END, Document, Piece
+from codeflow.shards.writer import Row, TokenShards
 from codeflow.tokens.fit import Fitter
 from codeflow.tokens.pack import pack
-from codeflow.tokens.shards import Row, TokenShards
 from codeflow.tokens.stage import tokenize
 from codeflow.tokens.tokenizer import Encoder
 from codeflow.tokens.trim import Around, Encoded, fullest

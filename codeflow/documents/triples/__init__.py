@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
-from codeflow.tokens.document import Document
-from codeflow.tokens.render import blocks, diff, fim, snapshot, whole
-from codeflow.tokens.render.options import Options
+from codeflow.documents.document import Document
+from codeflow.documents.options import Options
+from codeflow.documents.triples import blocks, diff, fim, snapshot
+from codeflow.documents.triples import files as whole
 from codeflow.triple import Triple
 
 

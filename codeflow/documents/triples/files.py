@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from codeflow.documents import pieces as parts
+from codeflow.documents.document import FILE_SEP, IM_END, Document, Piece
+from codeflow.documents.options import Options
+from codeflow.documents.triples.context import around, changed_old
 from codeflow.git.patch import parse_patch
-from codeflow.tokens.document import FILE_SEP, IM_END, Document, Piece
-from codeflow.tokens.render import parts
-from codeflow.tokens.render.context import around, changed_old
-from codeflow.tokens.render.options import Options
-from codeflow.tokens.render.privacy import scrub_added
+from codeflow.text.privacy import scrub_added
 from codeflow.triple import Triple
 
 

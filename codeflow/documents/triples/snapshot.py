@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from codeflow.tokens.document import END_OF_TEXT, Document, Piece
-from codeflow.tokens.render import parts
-from codeflow.tokens.render.context import around, changed_new
-from codeflow.tokens.render.options import Options
-from codeflow.tokens.render.privacy import scrub
+from codeflow.documents import pieces as parts
+from codeflow.documents.document import END_OF_TEXT, Document, Piece
+from codeflow.documents.options import Options
+from codeflow.documents.triples.context import around, changed_new
+from codeflow.text.privacy import scrub
 from codeflow.triple import Triple
 
 

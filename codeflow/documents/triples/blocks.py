@@ -19,12 +19,12 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from codeflow.documents import pieces as parts
+from codeflow.documents.document import FILE_SEP, IM_END, Document, Piece
+from codeflow.documents.options import Options
+from codeflow.documents.triples.context import around, changed_old, first_lines
 from codeflow.git.patch import FilePatch, Hunk, parse_patch
-from codeflow.tokens.document import FILE_SEP, IM_END, Document, Piece
-from codeflow.tokens.render import parts
-from codeflow.tokens.render.context import around, changed_old, first_lines
-from codeflow.tokens.render.options import Options
-from codeflow.tokens.render.privacy import scrub_added
+from codeflow.text.privacy import scrub_added
 from codeflow.triple import Triple
 
 _MARK = 7

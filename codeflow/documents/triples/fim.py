@@ -12,7 +12,8 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 
-from codeflow.tokens.document import (
+from codeflow.documents import pieces as parts
+from codeflow.documents.document import (
     FILE_SEP,
     FIM_MIDDLE,
     FIM_PREFIX,
@@ -21,10 +22,10 @@ from codeflow.tokens.document import (
     Document,
     Piece,
 )
-from codeflow.tokens.render import nodes, parts
-from codeflow.tokens.render.context import around, changed_new
-from codeflow.tokens.render.options import Options
-from codeflow.tokens.render.privacy import scrub
+from codeflow.documents.options import Options
+from codeflow.documents.triples import nodes
+from codeflow.documents.triples.context import around, changed_new
+from codeflow.text.privacy import scrub
 from codeflow.triple import Triple
 
 _CHARS_PER_TOKEN = 2  # few texts have less, so few middles turn out too long

@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from codeflow.dataset import Dataset
+from codeflow.dataset.reader import Dataset
 from codeflow.errors import DataError, UsageError
 from codeflow.git.names import unsafe_to_write
 from codeflow.git.objects import TreeEntry

@@ -9,12 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from codeflow.documents import pieces as parts
+from codeflow.documents.document import IM_END, Document, Piece
+from codeflow.documents.options import Options
+from codeflow.documents.triples.context import around, changed_old, first_lines
 from codeflow.git.patch import parse_patch
-from codeflow.tokens.document import IM_END, Document, Piece
-from codeflow.tokens.render import parts
-from codeflow.tokens.render.context import around, changed_old, first_lines
-from codeflow.tokens.render.options import Options
-from codeflow.tokens.render.privacy import scrub_patch
+from codeflow.text.privacy import scrub_patch
 from codeflow.triple import Triple
 
 _INDEX = re.compile(r"^index [0-9a-f]+\.\.[0-9a-f]+(?: \d{6})?\n", re.MULTILINE)

@@ -32,8 +32,8 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from codeflow import dataset as datasets
-from codeflow.dataset import Dataset
+from codeflow.dataset import reader as datasets
+from codeflow.dataset.reader import Dataset
 from codeflow.errors import DataError, UsageError
 from codeflow.records import SYMLINK_MODE, FileChange
 from codeflow.storage import files

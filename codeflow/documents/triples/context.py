@@ -13,11 +13,11 @@ from functools import partial
 from pathlib import PurePosixPath
 from types import MappingProxyType
 
+from codeflow.documents.document import ContextFile
+from codeflow.documents.triples.imports import imported
 from codeflow.git.objects import TreeEntry
 from codeflow.git.patch import FilePatch
 from codeflow.records import SYMLINK_MODE
-from codeflow.tokens.document import ContextFile
-from codeflow.tokens.render.imports import imported
 from codeflow.triple import Snapshot, Triple
 
 _READ_FOR_IMPORTS = 32  # changed files

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from codeflow.documents.document import FILE_SEP, IM_END, IM_START, REPO_NAME, Piece
 from codeflow.git.patch import FilePatch, quote_path
 from codeflow.text.messages import instruction
-from codeflow.tokens.document import FILE_SEP, IM_END, IM_START, REPO_NAME, Piece
-from codeflow.tokens.render.privacy import scrub
+from codeflow.text.privacy import scrub
 from codeflow.triple import Triple
 
 

@@ -1,8 +1,8 @@
 """Reading a dataset folder back: triples in a stream or by id, both repositories of each.
 
 Opening costs the manifest and the footers of the shards. Triples are decoded one row group at a
-time; contents are found through an index of row groups (`codeflow.contents`), of which the last
-decoded ones are kept. `mined/`, `.work/` and whatever else is in the folder is ignored.
+time; contents are found through an index of row groups (`codeflow.dataset.contents`), of which the
+last decoded ones are kept. `mined/`, `.work/` and whatever else is in the folder is ignored.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from codeflow.contents import ContentStore, RowGroup, Shards
+from codeflow.dataset.contents import ContentStore, RowGroup, Shards
 from codeflow.errors import DataError, UsageError
 from codeflow.git.objects import TreeEntry
 from codeflow.records import BLOBS, TREES, TRIPLES

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from codeflow.errors import DataError, UsageError
-from codeflow.tokens.shards import Row, TokenShards
+from codeflow.shards.writer import Row, TokenShards
 
 
 class Mixed(NamedTuple):

@@ -27,13 +27,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from codeflow import dataset as reading
-from codeflow.contents import RowGroup, Shards
+from codeflow.dataset import reader as reading
+from codeflow.dataset.contents import RowGroup, Shards
+from codeflow.dataset.replay import Replay
 from codeflow.errors import DataError
 from codeflow.git.names import refused_by_git
 from codeflow.git.objects import EMPTY_TREE, TreeEntry, blob_id, tree_id, tree_order
 from codeflow.records import EXECUTABLE_MODE, FILE_MODE, SYMLINK_MODE, TREE_MODE
-from codeflow.replay import Replay
 from codeflow.storage import manifest
 from codeflow.triple import Triple
 

@@ -1,0 +1,1 @@
+"""All that one does with a published folder: read, replay, verify, check out, export."""

@@ -1,0 +1,1 @@
+"""What a source says, as text with loss weights, and the way back."""
