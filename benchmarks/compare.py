@@ -30,10 +30,10 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from codeflow.loopcoder import metrics, recipe
 from codeflow.shards.reader import Row, Source
 from codeflow.shards.writer import TokenShards
 from codeflow.tokens.stage import tokenize
+from codeflow.train import metrics, recipe
 
 LENGTH = 512
 PATCH, TRIPLES, SNAPSHOTS = "compare-patch", "compare-triples", "compare-snapshots"
@@ -108,10 +108,10 @@ def one(name: str, seed: int, parsed: argparse.Namespace) -> dict[str, Any]:
     """Trains one arm with one seed, or finds it trained, and judges it. In a process of its own."""
     import torch
 
-    from codeflow.loopcoder import checkpoint
-    from codeflow.loopcoder.parallel import World, make_model
-    from codeflow.loopcoder.train import train
-    from codeflow.loopcoder.validation import validate
+    from codeflow.train.state import checkpoint
+    from codeflow.train.state.parallel import World, make_model
+    from codeflow.train.trainer import train
+    from codeflow.train.validation import validate
 
     torch.set_num_threads(parsed.threads)
     folder = parsed.dir / "tokens"

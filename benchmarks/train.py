@@ -32,12 +32,12 @@ import numpy as np
 import torch
 
 from codeflow.execution.process import keep_pages
-from codeflow.loopcoder import metrics, recipe
 from codeflow.loopcoder.attention import BlockAttention, Documents
 from codeflow.loopcoder.config import ModelConfig, preset
 from codeflow.loopcoder.model import create
-from codeflow.loopcoder.train import TENSOR_BYTES, train
 from codeflow.shards.writer import Description, Row, write_shards
+from codeflow.train import metrics, recipe
+from codeflow.train.trainer import TENSOR_BYTES, train
 
 LAYERS = 4
 VOCAB = 8192

@@ -212,7 +212,7 @@ def same_logits(run: Path, exported: Path) -> bool:
     import torch
 
     from codeflow.loopcoder import load
-    from codeflow.loopcoder.trained import find
+    from codeflow.train.state.trained import find
 
     model = find(run).model()
     tokens = torch.arange(model.config.vocab_size).view(-1, 256)

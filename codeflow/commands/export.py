@@ -10,8 +10,8 @@ from codeflow.commands import sentence
 from codeflow.errors import EXIT_OK, UsageError
 
 if TYPE_CHECKING:
-    from codeflow.loopcoder.trained import Trained
     from codeflow.tokens.tokenizer import Encoder
+    from codeflow.train.state.trained import Trained
 
 
 def add(commands: Any) -> None:
@@ -35,7 +35,7 @@ def _export(parsed: argparse.Namespace) -> int:
     need_torch()
     from codeflow.documents.document import END_OF_TEXT, IM_END
     from codeflow.loopcoder.hf import export
-    from codeflow.loopcoder.trained import find
+    from codeflow.train.state.trained import find
 
     found = find(parsed.checkpoint, parsed.tokenizer)
     encoder = encoder_of(found)

@@ -16,8 +16,8 @@ from codeflow.errors import EXIT_INCOMPLETE, EXIT_OK, DataError, UsageError
 from codeflow.progress import encodable
 
 if TYPE_CHECKING:
-    from codeflow.loopcoder.trained import Trained
     from codeflow.tokens.tokenizer import Encoder
+    from codeflow.train.state.trained import Trained
     from codeflow.triple import Triple
 
 _ROW_TOKENS = 4096  # of a model that does not say what it was trained on
@@ -91,7 +91,7 @@ def _generate(parsed: argparse.Namespace) -> int:
     import torch
 
     from codeflow.loopcoder.decode import Sampling, generate
-    from codeflow.loopcoder.trained import find
+    from codeflow.train.state.trained import find
 
     sampling = Sampling(parsed.temperature, parsed.top_p, parsed.seed)
     found = find(parsed.checkpoint, parsed.tokenizer)

@@ -27,10 +27,10 @@ def add(commands: Any) -> None:
 
 def _train(parsed: argparse.Namespace) -> int:
     _need_torch()
-    from codeflow.loopcoder.dry_run import dry_run
-    from codeflow.loopcoder.metrics import say
-    from codeflow.loopcoder.recipe import read_recipe
-    from codeflow.loopcoder.train import train
+    from codeflow.train.dry_run import dry_run
+    from codeflow.train.metrics import say
+    from codeflow.train.recipe import read_recipe
+    from codeflow.train.trainer import train
 
     recipe = read_recipe(parsed.recipe)
     out = parsed.out or parsed.data / "runs" / recipe.name
@@ -48,7 +48,7 @@ def _verify_resume(parsed: argparse.Namespace) -> int:
     _need_torch()
     import tempfile
 
-    from codeflow.loopcoder.verify import verify_resume
+    from codeflow.train.guard import verify_resume
 
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # each would wait in a folder of its own
         raise UsageError("verify-resume runs in one process: start it without torchrun")

@@ -1,6 +1,6 @@
 """Training runs from their `metrics.jsonl`: loss curves, speed, and what the loop does.
 
-Reads `DIR/runs/*/metrics.jsonl` as `codeflow.loopcoder.metrics` writes it, and nothing of torch. A
+Reads `DIR/runs/*/metrics.jsonl` as `codeflow.train.metrics` writes it, and nothing of torch. A
 torn last line and numbers that are not finite are passed over. A run of a million steps is drawn
 with a few hundred points, each the mean of its stretch.
 """

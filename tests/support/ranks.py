@@ -15,11 +15,11 @@ from typing import Any
 
 import torch
 
-from codeflow.loopcoder import recipe as recipes
-from codeflow.loopcoder.parallel import joined
+from codeflow.train import recipe as recipes
+from codeflow.train.state.parallel import joined
 
 context = multiprocessing.get_context("forkserver")
-context.set_forkserver_preload(["torch", "codeflow.loopcoder.train", "torch.distributed.fsdp"])
+context.set_forkserver_preload(["torch", "codeflow.train.trainer", "torch.distributed.fsdp"])
 
 
 def free_port() -> int:

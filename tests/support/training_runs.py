@@ -18,9 +18,9 @@ from typing import Any
 import torch
 
 from codeflow.errors import CodeflowError
-from codeflow.loopcoder import recipe as recipes
-from codeflow.loopcoder.outcome import Result
-from codeflow.loopcoder.train import Training, train
+from codeflow.train import recipe as recipes
+from codeflow.train.outcome import Result
+from codeflow.train.trainer import Training, train
 from ranks import become, context, free_port
 from token_shards import write_folder
 

@@ -13,8 +13,10 @@ import pytest
 
 from codeflow import cli
 from codeflow.errors import CodeflowError
-from codeflow.loopcoder import checkpoint, data, export, metrics
+from codeflow.loopcoder import export
 from codeflow.tokens import stage
+from codeflow.train import data, metrics
+from codeflow.train.state import checkpoint
 from loopcoder_models import random_model
 from token_samples import make
 from token_shards import random_rows, write_shard

@@ -20,10 +20,10 @@ from codeflow.documents.options import Options
 from codeflow.documents.triples import RENDERINGS
 from codeflow.errors import CodeflowError, DataError, UsageError
 from codeflow.loopcoder import decode, load
-from codeflow.loopcoder.trained import find
 from codeflow.tokens.prompt import REPLIES, prompt_of
 from codeflow.tokens.stage import tokenize
 from codeflow.tokens.tokenizer import Encoder
+from codeflow.train.state.trained import find
 from codeflow.triple import Triple
 from token_samples import make, opened, plain
 from training_runs import SHAPE, run, small

@@ -12,12 +12,12 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 from codeflow.loopcoder import attention, context
-from codeflow.loopcoder import recipe as recipes
 from codeflow.loopcoder.attention import BlockAttention, Documents, FlexAttention
 from codeflow.loopcoder.config import Compute
 from codeflow.loopcoder.context import Part
 from codeflow.loopcoder.loss import next_tokens
-from codeflow.loopcoder.parallel import World, inner, make_model, place
+from codeflow.train import recipe as recipes
+from codeflow.train.state.parallel import World, inner, make_model, place
 from loopcoder_models import SMALL, random_ids, random_model, relative_error
 from ranks import on_ranks
 

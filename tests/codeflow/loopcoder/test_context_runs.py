@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import torch
 
-from codeflow.loopcoder import checkpoint
-from codeflow.loopcoder import recipe as recipes
 from codeflow.loopcoder.config import Compute, ModelConfig
+from codeflow.train import recipe as recipes
+from codeflow.train.state import checkpoint
 from token_shards import write_folder
 from training_runs import flip_in_replica, kill_at, launch, losses, small, together
 
@@ -43,7 +43,7 @@ def recipe_of(how: recipes.Parallel, kind: str = "adamw", **compute: Any) -> rec
 
 def random_gates(rank: int) -> None:
     """Gates that differ by head and token from the first step on, in every process alike."""
-    from codeflow.loopcoder import parallel
+    from codeflow.train.state import parallel
 
     real = parallel.draw
 
@@ -57,7 +57,7 @@ def random_gates(rank: int) -> None:
 
 def targets_of_the_chunk(rank: int) -> None:
     """Wrong: the last token of this rank's part predicts the part's own first one."""
-    from codeflow.loopcoder import data
+    from codeflow.train import data
 
     random_gates(rank)
     real = data.Micro.of

@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codeflow.errors import DataError, UsageError
-from codeflow.loopcoder import checkpoint, data
-from codeflow.loopcoder.parallel import World
 from codeflow.shards.reader import Source, open_sources
+from codeflow.train import data
+from codeflow.train.state import checkpoint
+from codeflow.train.state.parallel import World
 from token_shards import Document, random_rows, write_shard
 from training_runs import TOKENS, VOCAB, make_data, run, small
 

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 import torch
 
-from codeflow.loopcoder import checkpoint
-from codeflow.loopcoder import recipe as recipes
 from codeflow.loopcoder.config import Compute
 from codeflow.loopcoder.model import build
-from codeflow.loopcoder.parallel import World, inner, make_model
-from codeflow.loopcoder.train import Training
+from codeflow.train import recipe as recipes
+from codeflow.train.state import checkpoint
+from codeflow.train.state.parallel import World, inner, make_model
+from codeflow.train.trainer import Training
 from live_bytes import LiveBytes
 from loopcoder_models import SMALL, random_ids
 from ranks import on_ranks

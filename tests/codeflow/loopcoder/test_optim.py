@@ -10,9 +10,9 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from codeflow.loopcoder.optim import Optimizer, has_decay, is_layer_matrix, learning_rate
-from codeflow.loopcoder.recipe import Optimizer as Settings
-from codeflow.loopcoder.recipe import Schedule
+from codeflow.train.recipe import Optimizer as Settings
+from codeflow.train.recipe import Schedule
+from codeflow.train.state.optim import Optimizer, has_decay, is_layer_matrix, learning_rate
 from loopcoder_models import random_model
 
 Array = npt.NDArray[np.float64]

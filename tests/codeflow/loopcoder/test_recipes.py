@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 from codeflow.errors import CodeflowError, UsageError
-from codeflow.loopcoder import checkpoint, metrics
-from codeflow.loopcoder import recipe as recipes
 from codeflow.loopcoder.config import ModelConfig
-from codeflow.loopcoder.dry_run import dry_run
-from codeflow.loopcoder.memory import memory_bytes
 from codeflow.loopcoder.model import build
-from codeflow.loopcoder.recipe import Recipe, read_recipe
+from codeflow.train import metrics
+from codeflow.train import recipe as recipes
+from codeflow.train.dry_run import dry_run
+from codeflow.train.recipe import Recipe, read_recipe
+from codeflow.train.state import checkpoint
+from codeflow.train.state.memory import memory_bytes
 from token_shards import random_rows, write_shard
 from training_runs import TOKENS, losses, make_data, run, small, together
 

@@ -16,12 +16,13 @@ import torch.nn.functional as F  # noqa: N812
 
 from codeflow import cli
 from codeflow.errors import CodeflowError, DataError, UsageError
-from codeflow.loopcoder import checkpoint, data, validation
-from codeflow.loopcoder.optim import Optimizer
-from codeflow.loopcoder.parallel import World, inner
-from codeflow.loopcoder.train import Training
-from codeflow.loopcoder.verify import SilentError
 from codeflow.shards.reader import Source, open_sources
+from codeflow.train import data, validation
+from codeflow.train.guard import SilentError
+from codeflow.train.state import checkpoint
+from codeflow.train.state.optim import Optimizer
+from codeflow.train.state.parallel import World, inner
+from codeflow.train.trainer import Training
 from token_shards import random_rows, write_shard
 from training_runs import TOKENS, VOCAB, losses, make_data, run, small
 

@@ -23,8 +23,8 @@ import torch
 from torch import Tensor, nn
 
 from codeflow.loopcoder.config import ModelConfig
-from codeflow.loopcoder.parallel import inner
 from codeflow.storage.files import replacing
+from codeflow.train.state.parallel import inner
 
 UNKNOWN: Final = "unknown"
 PEAK_BFLOAT16: Final[Mapping[str, float]] = {

@@ -24,12 +24,12 @@ import torch
 from torch import Tensor
 
 from codeflow.errors import DataError, UsageError
-from codeflow.loopcoder import recipe as recipes
 from codeflow.loopcoder.attention import Documents
 from codeflow.loopcoder.context import Part
 from codeflow.loopcoder.loss import next_tokens
-from codeflow.loopcoder.parallel import World
 from codeflow.shards.reader import Row, Source, check_vocabulary, open_sources
+from codeflow.train import recipe as recipes
+from codeflow.train.state.parallel import World
 
 Sources = tuple[Source, ...]
 _AHEAD = 2  # steps read ahead of the one that is computed, beyond one a worker

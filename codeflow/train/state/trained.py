@@ -15,11 +15,12 @@ from typing import Any, Final
 
 from codeflow.config import from_mapping
 from codeflow.errors import DataError, UsageError
-from codeflow.loopcoder import checkpoint, hf
+from codeflow.loopcoder import hf
 from codeflow.loopcoder.config import ModelConfig
 from codeflow.loopcoder.model import LoopCoder, build
-from codeflow.loopcoder.parallel import World
 from codeflow.storage.files import read_json, write_bytes
+from codeflow.train.state import checkpoint
+from codeflow.train.state.parallel import World
 
 TOKENIZER: Final = "tokenizer.json"
 _DESCRIBED: Final = "name about step tokens recipe recipe_hash data data_hash tokenizer parent"

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from codeflow.errors import CodeflowError, UsageError
-from codeflow.loopcoder.parallel import World, local
+from codeflow.train.state.parallel import World, local
 
 Fingerprint = dict[str, int]
 _INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
@@ -94,9 +94,9 @@ def verify_resume(recipe_path: Path, data: Path, work: Path, steps: int, at: int
     """Trains `steps` steps twice in `work`, the second time stopped after `at` and resumed with
     another number of data workers; the hashes are over weights, optimiser, generators, position.
     """
-    from codeflow.loopcoder.checkpoint import state_hash
-    from codeflow.loopcoder.recipe import read_recipe
-    from codeflow.loopcoder.train import train
+    from codeflow.train.recipe import read_recipe
+    from codeflow.train.state.checkpoint import state_hash
+    from codeflow.train.trainer import train
 
     recipe = read_recipe(recipe_path)
     if not 0 < at < steps <= recipe.schedule.steps:

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from codeflow.errors import DataError
-from codeflow.loopcoder import recipe as recipes
-from codeflow.loopcoder.parallel import shard_of
+from codeflow.train import recipe as recipes
+from codeflow.train.state.parallel import shard_of
 
 NEWTON_SCHULZ: Final = (3.4445, -4.7750, 2.0315)
 NEWTON_SCHULZ_STEPS: Final = 5

@@ -30,9 +30,9 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from codeflow.errors import CodeflowError, DataError
-from codeflow.loopcoder.optim import Optimizer
-from codeflow.loopcoder.parallel import World, inner, local, shard_range
 from codeflow.storage.files import usual_mode
+from codeflow.train.state.optim import Optimizer
+from codeflow.train.state.parallel import World, inner, local, shard_range
 
 META: Final = "meta.json"
 FORMAT: Final = 1

@@ -19,10 +19,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from codeflow.loopcoder import recipe as recipes
 from codeflow.loopcoder.config import ModelConfig
 from codeflow.loopcoder.model import build
-from codeflow.loopcoder.optim import is_layer_matrix
+from codeflow.train import recipe as recipes
+from codeflow.train.state.optim import is_layer_matrix
 
 FLOAT32: Final = 4
 _GATHERED_LAYERS: Final = 3 + 1 + 2  # weights; gradients; buffers to reduce in

@@ -27,15 +27,17 @@ from torch import Tensor
 from codeflow.config import as_mapping, differing_keys
 from codeflow.errors import CodeflowError, UsageError
 from codeflow.execution.process import keep_pages
-from codeflow.loopcoder import checkpoint, data, metrics, verify
-from codeflow.loopcoder import recipe as recipes
-from codeflow.loopcoder.optim import Optimizer, learning_rate
-from codeflow.loopcoder.outcome import Outcome, Result, alone, explained, last_of
-from codeflow.loopcoder.parallel import World, accumulating, inner, joined, local, make_model
-from codeflow.loopcoder.trained import keep_tokenizer
-from codeflow.loopcoder.validation import validate
 from codeflow.shards.reader import data_hash
 from codeflow.storage.files import read_json, write_json
+from codeflow.train import data, metrics
+from codeflow.train import guard as verify
+from codeflow.train import recipe as recipes
+from codeflow.train.outcome import Outcome, Result, alone, explained, last_of
+from codeflow.train.state import checkpoint
+from codeflow.train.state.optim import Optimizer, learning_rate
+from codeflow.train.state.parallel import World, accumulating, inner, joined, local, make_model
+from codeflow.train.state.trained import keep_tokenizer
+from codeflow.train.validation import validate
 
 TENSOR_BYTES: Final = 1 << 30
 """Tensors on a CPU below this size are made of pages that the process has already: fresh ones cost

@@ -1,6 +1,6 @@
 """What a recipe would do, without doing it: sizes, memory, tokens, operations, missing data.
 
-Memory is an estimate for one rank (`codeflow.loopcoder.memory`), every part of it shown.
+Memory is an estimate for one rank (`codeflow.train.state.memory`), every part of it shown.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from codeflow.errors import CodeflowError
-from codeflow.loopcoder import metrics
-from codeflow.loopcoder import recipe as recipes
-from codeflow.loopcoder.checkpoint import latest
-from codeflow.loopcoder.data import sources_of
-from codeflow.loopcoder.memory import memory_bytes
 from codeflow.loopcoder.model import build
 from codeflow.shards.reader import missing, open_sources
+from codeflow.train import metrics
+from codeflow.train import recipe as recipes
+from codeflow.train.data import sources_of
+from codeflow.train.state.checkpoint import latest
+from codeflow.train.state.memory import memory_bytes
 
 _LATER_LAYER = re.compile(r"\.[1-9]\d*\.")  # in the names of what layers and gates have
 _GPU_BYTES = 80e9  # of the GPUs that most clusters have

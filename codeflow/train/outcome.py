@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from codeflow.errors import CodeflowError, UsageError
-from codeflow.loopcoder.checkpoint import latest
-from codeflow.loopcoder.parallel import World, is_lost_rank
+from codeflow.train.state.checkpoint import latest
+from codeflow.train.state.parallel import World, is_lost_rank
 
 LOCK: Final = ".lock"
 

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from codeflow.loopcoder import recipe as recipes
-from codeflow.loopcoder.data import Micro, validation_micros
-from codeflow.loopcoder.parallel import World
 from codeflow.shards.reader import Source
+from codeflow.train import recipe as recipes
+from codeflow.train.data import Micro, validation_micros
+from codeflow.train.state.parallel import World
 
 Sums = dict[tuple[str, str], list[float]]  # (what, label) -> [weighted loss, weight]
 

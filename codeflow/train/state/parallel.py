@@ -34,10 +34,10 @@ from torch.distributed.tensor import DTensor, Shard
 from torch.nn.parallel import DistributedDataParallel
 
 from codeflow.errors import CodeflowError, UsageError
-from codeflow.loopcoder import recipe as recipes
 from codeflow.loopcoder.config import Compute, ModelConfig
 from codeflow.loopcoder.context import Part
 from codeflow.loopcoder.model import LoopCoder, build, draw
+from codeflow.train import recipe as recipes
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""What a run holds and saves: ranks, tensors, optimisers, checkpoints, memory."""
