@@ -8,13 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from codeflow.config import MineConfig, Window
-from codeflow.curate import plan
-from codeflow.destination import place_of, send
 from codeflow.errors import UsageError
+from codeflow.pipeline.destination import place_of, send
+from codeflow.pipeline.plan import plan
+from codeflow.pipeline.run import Execution, run
+from codeflow.pipeline.settings import Settings, read_settings
 from codeflow.plugins.entry_points import Spec
 from codeflow.publish.summary import Summary
-from codeflow.run import Execution, run
-from codeflow.settings import Settings, read_settings
 
 PathLike = str | os.PathLike[str]
 
@@ -102,7 +102,7 @@ def with_choices(
 
 
 class Quiet:
-    """A `codeflow.progress.Progress` that shows nothing."""
+    """A `codeflow.terminal.progress.Progress` that shows nothing."""
 
     def stage(self, name: str, total: int | None, done: int = 0) -> None:
         """Nothing."""

@@ -159,10 +159,10 @@ def _publish(parsed: argparse.Namespace) -> int:
 
 def _again(parsed: argparse.Namespace, stage: str, change: Callable[[Any], Any]) -> int:
     from codeflow.commands.mine import carry_out
-    from codeflow.curate import plan_again, stored_config
     from codeflow.mining import index as mined
-    from codeflow.run import Execution, run_again
-    from codeflow.settings import read_settings
+    from codeflow.pipeline.plan import plan_again, stored_config
+    from codeflow.pipeline.run import Execution, run_again
+    from codeflow.pipeline.settings import read_settings
 
     if parsed.workers is not None and parsed.workers < 1:
         raise UsageError(f"--workers {parsed.workers}: give 1 or more")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from codeflow.commands import sentence
 from codeflow.commands.export import encoder_of, need_torch
 from codeflow.errors import EXIT_INCOMPLETE, EXIT_OK, DataError, UsageError
-from codeflow.progress import encodable
+from codeflow.terminal.progress import encodable
 
 if TYPE_CHECKING:
     from codeflow.tokens.tokenizer import Encoder

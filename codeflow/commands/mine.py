@@ -21,8 +21,8 @@ from codeflow.commands.curate import (
 from codeflow.errors import EXIT_INCOMPLETE, EXIT_OK, UsageError
 
 if TYPE_CHECKING:
-    from codeflow.progress import Progress
     from codeflow.publish.summary import Summary
+    from codeflow.terminal.progress import Progress
 
 _MINE_EPILOG = """\
 A run that was stopped goes on when the same command is given again, and gives the same bytes.
@@ -106,10 +106,10 @@ def _mine(parsed: argparse.Namespace) -> int:
         raise UsageError(f"--workers {parsed.workers}: give 1 or more")
 
     from codeflow.api import with_choices
-    from codeflow.curate import plan
-    from codeflow.destination import place_of, send
-    from codeflow.run import Execution, run
-    from codeflow.settings import read_settings
+    from codeflow.pipeline.destination import place_of, send
+    from codeflow.pipeline.plan import plan
+    from codeflow.pipeline.run import Execution, run
+    from codeflow.pipeline.settings import read_settings
     from codeflow_miners.repositories import read_list
 
     kinds = None if parsed.kinds is None else [kind.strip() for kind in parsed.kinds.split(",")]
@@ -143,8 +143,8 @@ def _mine(parsed: argparse.Namespace) -> int:
 def carry_out(json: bool, work: Callable[[Progress], Summary]) -> int:
     """Runs something with a display, and says at the end what came of it."""
     from codeflow.execution.process import spare_pandas
-    from codeflow.progress import make_progress
     from codeflow.publish.summary import render_summary
+    from codeflow.terminal.progress import make_progress
 
     spare_pandas()
     progress = make_progress(json, sys.stdout if json else sys.stderr)

@@ -42,7 +42,7 @@ def add(commands: Any) -> None:
 
 def _inspect(parsed: argparse.Namespace) -> int:
     from codeflow.dataset import reader as dataset
-    from codeflow.show import show_dataset, show_triple
+    from codeflow.terminal.inspect import show_dataset, show_triple
 
     opened = dataset.open(parsed.dir)
     if parsed.id is None:
@@ -67,7 +67,7 @@ def _console() -> Console:
 def _checkout(parsed: argparse.Namespace) -> int:
     from codeflow.dataset import reader as dataset
     from codeflow.dataset.checkout import checkout
-    from codeflow.progress import clean
+    from codeflow.terminal.progress import clean
 
     opened = dataset.open(parsed.dir)
     written = checkout(opened, opened.triple(parsed.id), parsed.side, parsed.to)
@@ -79,8 +79,8 @@ def _checkout(parsed: argparse.Namespace) -> int:
 
 def _verify(parsed: argparse.Namespace) -> int:
     from codeflow.dataset.verify import verify
-    from codeflow.show_verify import show_report, verify_progress
     from codeflow.storage.transfer import local
+    from codeflow.terminal.verify import show_report, verify_progress
 
     folder = local(parsed.dir)
     with verify_progress(sys.stderr) as progress:

@@ -19,8 +19,8 @@ def add(commands: Any) -> None:
 
 
 def _report(parsed: argparse.Namespace) -> int:
-    from codeflow.report import write
-    from codeflow.show import human_bytes
+    from codeflow.terminal.inspect import human_bytes
+    from codeflow.terminal.report import write
 
     path = write(parsed.dir)
     print(f"{path} ({human_bytes(path.stat().st_size)})")

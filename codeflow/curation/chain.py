@@ -24,8 +24,8 @@ from codeflow.curation.decisions import FOLDER
 from codeflow.errors import UsageError
 from codeflow.execution.job import Job
 from codeflow.execution.units import DONE, PARTS
+from codeflow.pipeline.workdir import WORK
 from codeflow.storage import files
-from codeflow.workdir import WORK
 
 NAMES = ("filter", "dedup", "mix", "split")
 """The stages that decide, in order."""

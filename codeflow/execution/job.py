@@ -11,7 +11,7 @@ from codeflow.errors import CodeflowError
 from codeflow.execution.driver import Outcome, drive
 from codeflow.execution.ray_pool import Pool
 from codeflow.execution.units import Failure, forget_failure
-from codeflow.progress import Progress
+from codeflow.terminal.progress import Progress
 
 SHOWN = "publish-"
 """How the keys of units begin that count for the progress of their stage one by one."""

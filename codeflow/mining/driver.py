@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 from typing import Any
 
-from codeflow import workdir
 from codeflow.contracts import Flow, Unit
 from codeflow.errors import CodeflowError
 from codeflow.execution.driver import Outcome
@@ -28,6 +27,7 @@ from codeflow.mining.outcomes import (
     without_folders,
     write_run_ledger,
 )
+from codeflow.pipeline import workdir
 from codeflow.storage import files
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from codeflow import __version__, workdir
+from codeflow import __version__
 from codeflow.config import stage_hash
 from codeflow.contracts import Flow, Unit
 from codeflow.curation.batches import Part
@@ -28,6 +28,7 @@ from codeflow.execution.job import Job
 from codeflow.execution.units import DONE, PARTS, Failure, forget_failure
 from codeflow.mining.index import MinedIndex, MinedRepository
 from codeflow.mining.outcomes import deterministic, summarise
+from codeflow.pipeline import workdir
 from codeflow.publish import card
 from codeflow.publish.reachable import ReachArguments, reach
 from codeflow.publish.select import SPLITS, SelectArguments, select

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import NamedTuple, TextIO
 
-from codeflow.progress import clean, duration, encodable, is_terminal, quantity, say
+from codeflow.terminal.progress import clean, duration, encodable, is_terminal, quantity, say
 
 WIDTH = 80
 FAILURES_SHOWN = 10

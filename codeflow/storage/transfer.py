@@ -27,8 +27,8 @@ from collections.abc import Callable, Collection, Iterator, Set
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from codeflow import workdir
 from codeflow.errors import DataError, UsageError
+from codeflow.pipeline import workdir
 from codeflow.publish.shards import remove_unlisted
 from codeflow.storage import files, manifest
 from codeflow.storage.manifest import ListedFile

@@ -53,7 +53,7 @@ def mining(tree: ast.AST) -> set[str]:
     [
         ("import codeflow", {""}),
         ("from codeflow import run", {"run"}),
-        ("def f():\n    from codeflow.run import run", {"run"}),
+        ("def f():\n    from codeflow.pipeline.run import run", {"run"}),
         ("import codeflow.publish.shards as p", {"publish"}),
         ("from codeflow.records import TRIPLES\nimport codeflow_miners.git", {"records"}),
     ],
@@ -97,7 +97,7 @@ def test_tests_are_no_packages() -> None:
         ("codeflow.cli", "pyarrow numpy pygit2 ray torch rich"),
         ("codeflow.dataset.reader", "pygit2 ray torch rich codeflow_miners"),
         ("codeflow.dataset.verify", "pygit2 ray torch rich codeflow_miners"),
-        ("codeflow.run", "ray torch rich codeflow_miners"),
+        ("codeflow.pipeline.run", "ray torch rich codeflow_miners"),
         ("codeflow_miners", "ray torch rich"),
     ],
 )

@@ -21,7 +21,7 @@ from codeflow.config import (
     stage_hash,
 )
 from codeflow.errors import UsageError
-from codeflow.settings import Settings, read_settings
+from codeflow.pipeline.settings import Settings, read_settings
 
 
 def read(text: str, tmp_path: Path) -> MineConfig:

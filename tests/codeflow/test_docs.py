@@ -19,11 +19,11 @@ import pytest
 
 from codeflow import cli, records
 from codeflow.config import MineConfig
-from codeflow.curate import UNTIL
 from codeflow.curation.dedup import decide as dedup_decide
 from codeflow.curation.mix import stage as mix
 from codeflow.curation.split import stage as split
-from codeflow.settings import Settings, read_settings
+from codeflow.pipeline.plan import UNTIL
+from codeflow.pipeline.settings import Settings, read_settings
 from codeflow_miners import MINERS
 from pages import (
     CURATION,

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from codeflow.settings import Settings, read_settings
+from codeflow.pipeline.settings import Settings, read_settings
 from codeflow_filters.dedup.curve import detection
 from codeflow_filters.registry import FILTERS
 from pages import (

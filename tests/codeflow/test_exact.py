@@ -16,8 +16,8 @@ import codeflow.dataset.reader
 from codeflow.config import Limits, MineConfig, Window
 from codeflow.dataset.verify import verify
 from codeflow.git.apply import apply_patch
-from codeflow.progress import make_progress
-from codeflow.run import Execution, run
+from codeflow.pipeline.run import Execution, run
+from codeflow.terminal.progress import make_progress
 from codeflow_miners import plan
 from codeflow_miners.repositories import parse_sources
 from edits import Files, commit_files

@@ -24,8 +24,8 @@ import pytest
 
 import faults
 import varied
-from codeflow import workdir
 from codeflow.dataset.verify import verify
+from codeflow.pipeline import workdir
 from gitdag import Repo
 from hostile import history
 

@@ -17,7 +17,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codeflow.progress import (
+from codeflow.publish.summary import Failure, LeftOut, StageCount, Summary, render_summary
+from codeflow.terminal.progress import (
     JsonProgress,
     LiveProgress,
     PlainProgress,
@@ -27,7 +28,6 @@ from codeflow.progress import (
     make_progress,
     quantity,
 )
-from codeflow.publish.summary import Failure, LeftOut, StageCount, Summary, render_summary
 
 HOSTILE = "https://example.org/\x1b]0;owned\x07\x1b[2J\r\n\u202eevil\x9b31m\udcff"
 
@@ -332,7 +332,7 @@ def test_the_stream_decides_the_display(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_rich_is_not_loaded_for_a_pipe() -> None:
     code = (
-        "import io, sys, codeflow.publish.summary, codeflow.progress as p;"
+        "import io, sys, codeflow.publish.summary, codeflow.terminal.progress as p;"
         "p.make_progress(False, io.StringIO()); p.make_progress(True, io.StringIO());"
         "sys.exit('rich' in sys.modules)"
     )
@@ -341,7 +341,7 @@ def test_rich_is_not_loaded_for_a_pipe() -> None:
 
 RUN = """
 import sys, time
-from codeflow.progress import make_progress
+from codeflow.terminal.progress import make_progress
 progress = make_progress(False, sys.stdout)
 progress.stage("content", 10)
 progress.add(units=3, commits=1234, repositories=7, repositories_failed=1)

@@ -22,11 +22,11 @@ from hypothesis import strategies as st
 
 import codeflow
 import faults
-from codeflow import workdir
 from codeflow.cli import main
 from codeflow.dataset import reader as dataset
 from codeflow.dataset.verify import verify
 from codeflow.errors import CodeflowError, DataError, UsageError
+from codeflow.pipeline import workdir
 from codeflow.storage import manifest
 from codeflow.storage import transfer as remote
 from codeflow.storage.store import Store, is_url, shown

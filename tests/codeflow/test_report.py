@@ -17,10 +17,10 @@ import pytest
 import codeflow
 from codeflow.commands import report as command
 from codeflow.errors import DataError
-from codeflow.report import write
-from codeflow.report.page import render
-from codeflow.report.training import read_runs
 from codeflow.storage import manifest
+from codeflow.terminal.report import write
+from codeflow.terminal.report.page import render
+from codeflow.terminal.report.training import read_runs
 from reported import ADDRESS, SECRET, Reported, curated, mined, write_run
 from small_history import ROOT, environment
 
@@ -126,7 +126,9 @@ def test_a_pair_of_near_duplicates_is_shown_with_its_similarity(page: str) -> No
 def test_same_folder_same_bytes(reported: Reported, page: str, tmp_path: Path) -> None:
     """In another process, another place, another order of hashes."""
     shutil.copytree(reported.folder, tmp_path / "moved")
-    code = "from pathlib import Path; from codeflow.report import write; write(Path('moved'))"
+    code = (
+        "from pathlib import Path; from codeflow.terminal.report import write; write(Path('moved'))"
+    )
     subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env=environment(PYTHONHASHSEED="7"), check=True
     )
@@ -223,4 +225,4 @@ def test_a_folder_that_is_no_dataset_is_one_line(tmp_path: Path) -> None:
 def test_assets_are_in_the_package() -> None:
     """The wheel takes whole packages: what the page is made of lies in one."""
     assert {p.suffix for p in (ROOT / "codeflow" / "report").iterdir()} >= {".j2", ".css", ".js"}
-    assert write.__module__ == "codeflow.report"
+    assert write.__module__ == "codeflow.terminal.report"

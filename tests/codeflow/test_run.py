@@ -19,16 +19,16 @@ import pytest
 
 import faults
 import varied
-from codeflow import workdir
 from codeflow.config import Limits, MineConfig, Window
 from codeflow.contracts import Unit
 from codeflow.errors import CodeflowError, UsageError
 from codeflow.execution.ray_pool import RayPool
 from codeflow.execution.units import Failure, find_result, run_unit
-from codeflow.progress import make_progress
+from codeflow.pipeline import workdir
+from codeflow.pipeline.run import Execution, run
 from codeflow.publish.summary import Summary
-from codeflow.run import Execution, run
 from codeflow.storage import manifest
+from codeflow.terminal.progress import make_progress
 from codeflow_miners import flow
 from codeflow_miners.repositories import read_list
 from gitdag import Repo

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from codeflow.dataset import reader as reading
-from codeflow.show import human_bytes, one_line, show_dataset, show_triple, visible
+from codeflow.terminal.inspect import human_bytes, one_line, show_dataset, show_triple, visible
 from tiny_dataset import SNAPSHOTS, Git, build, history
 
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")

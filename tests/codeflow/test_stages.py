@@ -24,7 +24,6 @@ from codeflow import Triple, Verdict, drop, keep
 from codeflow.api import Quiet
 from codeflow.config import MineConfig, Window
 from codeflow.contracts import CONTENTS, Cost
-from codeflow.curate import plan_again, stored_config
 from codeflow.curation.chain import chain_of
 from codeflow.curation.filter.stage import FilterConfig
 from codeflow.curation.mined_reader import MinedReader
@@ -32,8 +31,9 @@ from codeflow.curation.mix.config import MixConfig
 from codeflow.curation.split.stage import SplitConfig
 from codeflow.dataset.verify import verify
 from codeflow.errors import CodeflowError, UsageError
-from codeflow.run import Execution, run_again
-from codeflow.settings import Settings
+from codeflow.pipeline.plan import plan_again, stored_config
+from codeflow.pipeline.run import Execution, run_again
+from codeflow.pipeline.settings import Settings
 from small_history import environment, small_history
 
 WHOLE = Settings(mine=MineConfig(window=Window(0.0, 1.0)), split=SplitConfig(validation=0.2))

@@ -15,8 +15,8 @@ import pytest
 import codeflow.dataset.reader
 from codeflow.config import MineConfig, Projection, Window
 from codeflow.dataset.verify import verify
-from codeflow.progress import make_progress
-from codeflow.run import Execution, run
+from codeflow.pipeline.run import Execution, run
+from codeflow.terminal.progress import make_progress
 from codeflow_filters.secrets import Secrets
 from codeflow_miners.repositories import parse_sources
 from gitdag import Repo

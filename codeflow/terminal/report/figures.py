@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from codeflow.report.charts import COLOURS, Chart, Spec, bars, columns, label
-from codeflow.report.gather import POSITION_BINS, Published
-from codeflow.report.words import count, listing, percent, top
+from codeflow.terminal.report.charts import COLOURS, Chart, Spec, bars, columns, label
+from codeflow.terminal.report.gather import POSITION_BINS, Published
+from codeflow.terminal.report.words import count, listing, percent, top
 
 ROWS = 14
 MEASURES = ("lines", "files", "bytes", "commits")

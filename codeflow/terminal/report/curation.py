@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from codeflow.report.charts import COLOURS, Chart, Spec, bars, label
-from codeflow.report.figures import ROWS, share_chart, unique
-from codeflow.report.gather import Published
-from codeflow.report.stages import Ledger, Stage
-from codeflow.report.words import count, percent, short
+from codeflow.terminal.report.charts import COLOURS, Chart, Spec, bars, label
+from codeflow.terminal.report.figures import ROWS, share_chart, unique
+from codeflow.terminal.report.gather import Published
+from codeflow.terminal.report.stages import Ledger, Stage
+from codeflow.terminal.report.words import count, percent, short
 
 _NEGLIGIBLE = 0.0005
 _STAGES = {

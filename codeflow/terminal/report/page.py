@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from codeflow.dataset import reader as datasets
-from codeflow.report import curation, examples, figures, stages, training, views
-from codeflow.report.charts import Chart, draw, label
-from codeflow.report.gather import gather
-from codeflow.show import one_line, visible
+from codeflow.terminal.inspect import one_line, visible
+from codeflow.terminal.report import curation, examples, figures, stages, training, views
+from codeflow.terminal.report.charts import Chart, draw, label
+from codeflow.terminal.report.gather import gather
 
 
 def render(folder: Path) -> str:
@@ -43,7 +43,7 @@ def render(folder: Path) -> str:
 
 
 def _asset(name: str) -> str:
-    return resources.files("codeflow.report").joinpath(name).read_text(encoding="utf-8")
+    return resources.files("codeflow.terminal.report").joinpath(name).read_text(encoding="utf-8")
 
 
 def _values(folder: Path) -> dict[str, Any]:

@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from codeflow.errors import UsageError
-from codeflow.progress import Progress
 from codeflow.publish.summary import Summary
 from codeflow.storage.store import is_url, shown
 from codeflow.storage.transfer import upload, work_folder
+from codeflow.terminal.progress import Progress
 
 
 def place_of(out: str | os.PathLike[str], work: Path | None = None) -> tuple[Path, str | None]:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TextIO
 
 from codeflow.dataset.verify import Progress, Report
-from codeflow.progress import clean, is_terminal, quantity, say
+from codeflow.terminal.progress import clean, is_terminal, quantity, say
 
 _STAGES = {
     "files": "bytes of files hashed",

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from codeflow import workdir
 from codeflow.config import MineConfig, as_mapping
 from codeflow.curation import batches as parts
 from codeflow.curation.chain import Stage, last_stamp, run_stages
@@ -25,11 +24,12 @@ from codeflow.execution.units import disk_error
 from codeflow.mining import index as mined
 from codeflow.mining.index import MinedIndex
 from codeflow.mining.outcomes import stored_summary
+from codeflow.pipeline import workdir
 from codeflow.plugins.entry_points import load_miners
-from codeflow.progress import Progress
 from codeflow.publish.publisher import Publishing, publish_stamp
 from codeflow.publish.summary import Summary
 from codeflow.storage import files, manifest
+from codeflow.terminal.progress import Progress
 
 Plan = Callable[[MinedIndex], Sequence[Stage]]
 """The stages to run once it is known what was mined; none publishes all of it."""

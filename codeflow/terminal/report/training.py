@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from codeflow.report.charts import COLOURS, Chart, Spec, label, lines
-from codeflow.report.words import listing, short
+from codeflow.terminal.report.charts import COLOURS, Chart, Spec, label, lines
+from codeflow.terminal.report.words import listing, short
 
 POINTS = 160
 DETAILED = 3  # runs with charts of their own

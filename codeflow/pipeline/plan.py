@@ -17,9 +17,9 @@ from codeflow.curation.mix.config import MixConfig
 from codeflow.curation.split.stage import SplitConfig
 from codeflow.errors import UsageError
 from codeflow.mining.index import MinedIndex
+from codeflow.pipeline.run import Plan
+from codeflow.pipeline.settings import Settings
 from codeflow.plugins.entry_points import LoadedFilter, Spec, load_filters
-from codeflow.run import Plan
-from codeflow.settings import Settings
 
 UNTIL: Final = ("mine", "filter", "dedup", "mix", "tokens")
 FAMILIES_WANTED: Final = 40

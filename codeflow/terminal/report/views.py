@@ -13,15 +13,15 @@ from dataclasses import dataclass, replace
 
 from codeflow.dataset.reader import Dataset
 from codeflow.records import LedgerRow
-from codeflow.report.charts import label
-from codeflow.report.curation import mined_triples
-from codeflow.report.diffs import Line, read_diff
-from codeflow.report.examples import Example, Found
-from codeflow.report.gather import Published
-from codeflow.report.stages import Ledger, Rule, Stage
-from codeflow.report.training import Run
-from codeflow.report.words import count, listing, percent, short, top
-from codeflow.show import human_bytes
+from codeflow.terminal.inspect import human_bytes
+from codeflow.terminal.report.charts import label
+from codeflow.terminal.report.curation import mined_triples
+from codeflow.terminal.report.diffs import Line, read_diff
+from codeflow.terminal.report.examples import Example, Found
+from codeflow.terminal.report.gather import Published
+from codeflow.terminal.report.stages import Ledger, Rule, Stage
+from codeflow.terminal.report.training import Run
+from codeflow.terminal.report.words import count, listing, percent, short, top
 
 REPOSITORIES = 30
 RULES = 40

@@ -18,8 +18,8 @@ def write(folder: Path) -> Path:
     Raises:
         DataError: it is not a dataset, or is damaged.
     """
-    from codeflow.report.page import render
     from codeflow.storage.files import write_bytes
+    from codeflow.terminal.report.page import render
 
     path = folder / NAME
     write_bytes(path, render(folder).encode("utf-8"))

@@ -1,0 +1,1 @@
+"""From `codeflow.toml` to a finished folder."""
