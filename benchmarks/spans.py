@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
 from spans_history import Layout, chain_history, laid_out
 
 from codeflow.contracts import History
-from codeflow_miners.spans.miner import SpanMiner
+from codeflow_miners.kinds.span.miner import SpanMiner
 from spans_planted import boundary_f1, planted
 
 LONGEST = 32

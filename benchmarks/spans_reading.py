@@ -19,7 +19,7 @@ from spans import mine, name_of
 from spans_history import chain_history, git
 
 from codeflow.contracts import History
-from codeflow_miners.spans.miner import SpanMiner
+from codeflow_miners.kinds.span.miner import SpanMiner
 
 EACH = 40
 SEED = 7

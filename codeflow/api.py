@@ -53,7 +53,7 @@ def mine(
         CodeflowError: the disk is full or not writable; the same call goes on afterwards.
         KeyboardInterrupt: stopped; the same call goes on afterwards.
     """
-    from codeflow_miners.repositories import parse_sources, read_list
+    from codeflow_miners.acquire.repositories import parse_sources, read_list
 
     if isinstance(repos, (str, os.PathLike)):
         sources = read_list(Path(repos))

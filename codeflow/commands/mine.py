@@ -110,7 +110,7 @@ def _mine(parsed: argparse.Namespace) -> int:
     from codeflow.pipeline.plan import plan
     from codeflow.pipeline.run import Execution, run
     from codeflow.pipeline.settings import read_settings
-    from codeflow_miners.repositories import read_list
+    from codeflow_miners.acquire.repositories import read_list
 
     kinds = None if parsed.kinds is None else [kind.strip() for kind in parsed.kinds.split(",")]
     settings = read_settings(parsed.config)

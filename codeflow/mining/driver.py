@@ -141,7 +141,7 @@ class Mining:
             lost: keys of those that could not be mined, and keep nothing.
             number: of the round, in which each division has a unit of its own.
         """
-        from codeflow_miners.families import FamilyArguments, Member, divide
+        from codeflow_miners.history.families import FamilyArguments, Member, divide
 
         starts: dict[str, Sequence[int]] = {
             key: range(value["starts"])
@@ -210,8 +210,8 @@ class Mining:
         self, opened: Mapping[str, dict[str, Any]], todo: Mapping[str, Sequence[int]], number: int
     ) -> dict[str, Outcome]:
         """Mines some repositories, or finds what an earlier run made of them."""
+        from codeflow_miners.acquire.open import find_again
         from codeflow_miners.flow import mine_repository
-        from codeflow_miners.open import find_again
 
         self._job.progress.stage("content", sum(len(own) for own in todo.values()))
         results: dict[str, Outcome] = {}

@@ -177,7 +177,7 @@ def record_of(outcome: Outcome) -> dict[str, Any]:
 
 def families(opened: Mapping[str, dict[str, Any]]) -> list[tuple[str, ...]]:
     """Keys of opened repositories, those that share a root together."""
-    from codeflow_miners.families import families
+    from codeflow_miners.history.families import families
 
     return families({k: value["roots"] for k, value in opened.items() if "failure" not in value})
 

@@ -28,8 +28,8 @@ from typing import ClassVar, Final
 from codeflow.config import require_within
 from codeflow.contracts import Cost, Verdict, drop, keep
 from codeflow.triple import Triple
-from codeflow_filters.hunks import sections
 from codeflow_filters.paths import is_data, is_lock
+from codeflow_filters.text.hunks import sections
 
 # Where a line may be a paragraph or a document: what The Stack exempts, and its kin.
 _PROSE: Final = frozenset({

@@ -15,8 +15,8 @@ made up (they say EXAMPLE, or repeat a few characters) are no secrets. Nothing i
 the network. Encrypted and PGP keys are not found.
 
 Cost: plug-ins in pure Python are slow, so each has *needles*, byte strings of which one is in every
-match of it. A file costs one search for all needles (`codeflow_filters.needles`); only lines that
-hold one reach the plug-in. Of a line longer than 3,840 bytes, pieces of that size around the
+match of it. A file costs one search for all needles (`codeflow_filters.text.needles`); only lines
+that hold one reach the plug-in. Of a line longer than 3,840 bytes, pieces of that size around the
 needles are looked at: a value that is longer than its piece may be missed, and no line takes more
 than linear time.
 """
@@ -32,8 +32,8 @@ from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple, Protocol
 from weakref import WeakSet
 
 from codeflow.contracts import CONTENTS, Cost, Verdict, drop, keep
-from codeflow_filters.hunks import added
-from codeflow_filters.needles import Needle, Needles
+from codeflow_filters.text.hunks import added
+from codeflow_filters.text.needles import Needle, Needles
 
 if TYPE_CHECKING:
     from detect_secrets.plugins.base import BasePlugin, RegexBasedDetector

@@ -1,15 +1,15 @@
 """Drops changes that introduce syntax errors: the change is judged, not the file.
 
-Each changed file of a language in `codeflow_filters.grammars` is looked at on both sides. A triple
-goes when the new side of a file has more syntax errors than the old side (none, for an added file),
-by full parses of both with tree-sitter; in C and C++ brackets must have come out of balance as well
-(`codeflow_filters.brackets` says why). An error that was there before does no harm, and neither
-does removing one. Generated and vendored files are not judged: nobody wrote them here.
+Each changed file of a language in `codeflow_filters.grammar.grammars` is looked at on both sides. A
+triple goes when the new side of a file has more syntax errors than the old side (none, for an added
+file), by full parses of both with tree-sitter; in C and C++ brackets must have come out of balance
+as well (`codeflow_filters.grammar.brackets` says why). An error that was there before does no harm,
+and neither does removing one. Generated and vendored files are not judged: nobody wrote them here.
 
 A full parse of everything would cost more than mining. So a change is kept without one when the
-items it touches parse by themselves (`codeflow_filters.syntax_screen`), or, in C and C++, when
-the lines of the patch keep their brackets in balance: then the file is not even read. A drop is
-never decided that way.
+items it touches parse by themselves (`codeflow_filters.grammar.syntax_screen`), or, in C and C++,
+when the lines of the patch keep their brackets in balance: then the file is not even read. A drop
+is never decided that way.
 
 What cannot be parsed within the limits is kept, and the score `syntax_unparsed` counts such files.
 The limit on bytes, and one on the parser's operations, are deterministic; those on memory and time
@@ -29,17 +29,17 @@ from typing import ClassVar
 from codeflow.contracts import CONTENTS, Cost, Verdict, drop, keep
 from codeflow.records import SYMLINK_MODE, FileChange
 from codeflow.triple import Triple
-from codeflow_filters.brackets import (
+from codeflow_filters.grammar.brackets import (
     balance,
     has_open_macro,
     hunk_stays_balanced,
     lines_stay_balanced,
     stays_balanced,
 )
-from codeflow_filters.grammars import GRAMMARS
-from codeflow_filters.hunks import hunks, once_a_triple, sections
-from codeflow_filters.parser import Limits, errors
-from codeflow_filters.syntax_screen import changed_items, starts_outside
+from codeflow_filters.grammar.grammars import GRAMMARS
+from codeflow_filters.grammar.parser import Limits, errors
+from codeflow_filters.grammar.syntax_screen import changed_items, starts_outside
+from codeflow_filters.text.hunks import hunks, once_a_triple, sections
 
 
 @dataclass(frozen=True)

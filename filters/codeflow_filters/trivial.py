@@ -27,16 +27,16 @@ from typing import ClassVar, Final
 from codeflow.contracts import CONTENTS, Cost, Verdict, drop, keep
 from codeflow.records import SYMLINK_MODE, FileChange
 from codeflow.triple import Triple
-from codeflow_filters.grammars import GRAMMARS
-from codeflow_filters.hunks import hunks, once_a_triple, opening, sections, sides
-from codeflow_filters.parser import Limits, tokens
-from codeflow_filters.syntax_screen import (
+from codeflow_filters.grammar.grammars import GRAMMARS
+from codeflow_filters.grammar.parser import Limits, tokens
+from codeflow_filters.grammar.syntax_screen import (
     changed_items,
     difference,
     in_comment,
     opening_before,
     starts_outside,
 )
+from codeflow_filters.text.hunks import hunks, once_a_triple, opening, sections, sides
 
 _BLOCKS: Final = re.compile(rb"//[^\n]*|/\*.*?(?:\*/|\Z)", re.DOTALL)
 _HASHES: Final = re.compile(rb"#[^\n]*")

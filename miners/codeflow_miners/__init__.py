@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from codeflow.contracts import Miner
-from codeflow_miners.commits import CommitMiner
-from codeflow_miners.spans.miner import SpanMiner
+from codeflow_miners.kinds.commit import CommitMiner
+from codeflow_miners.kinds.span.miner import SpanMiner
 
 MINERS: Mapping[str, Callable[..., Miner]] = {"span": SpanMiner, "commit": CommitMiner}

@@ -13,14 +13,19 @@ from typing import Any
 
 from codeflow.config import MineConfig
 from codeflow.contracts import Flow, Miner, Unit, UnitResult
-from codeflow_miners.assemble import AssembleArguments, assemble
-from codeflow_miners.choose import ChooseArguments, choose_pairs
-from codeflow_miners.content import ContentArguments, read_content
-from codeflow_miners.open import AcquireArguments, HistoryArguments, acquire_source, read_history
-from codeflow_miners.plan import PlanArguments, plan_contents
-from codeflow_miners.repositories import Source
-from codeflow_miners.snapshots import COMMIT_KIND, SnapshotsArguments, take_snapshots
-from codeflow_miners.steps import STEPS_PER_UNIT, StepsArguments, read_steps
+from codeflow_miners.acquire.open import (
+    AcquireArguments,
+    HistoryArguments,
+    acquire_source,
+    read_history,
+)
+from codeflow_miners.acquire.repositories import Source
+from codeflow_miners.changes.plan import PlanArguments, plan_contents
+from codeflow_miners.changes.steps import STEPS_PER_UNIT, StepsArguments, read_steps
+from codeflow_miners.contents.unit import ContentArguments, read_content
+from codeflow_miners.kinds.choose import ChooseArguments, choose_pairs
+from codeflow_miners.snapshots.assemble import AssembleArguments, assemble
+from codeflow_miners.snapshots.unit import COMMIT_KIND, SnapshotsArguments, take_snapshots
 from codeflow_miners.tables import CHOSEN, STEPS
 
 

@@ -14,8 +14,8 @@ import pyarrow as pa
 
 from codeflow.contracts import Commit
 from codeflow.records import table_of
-from codeflow_miners.renames import FileRow
-from codeflow_miners.treediff import Side
+from codeflow_miners.changes.renames import FileRow
+from codeflow_miners.changes.treediff import Side
 
 COMMITS = pa.schema(
     [

@@ -55,7 +55,7 @@ def mining(tree: ast.AST) -> set[str]:
         ("from codeflow import run", {"run"}),
         ("def f():\n    from codeflow.pipeline.run import run", {"run"}),
         ("import codeflow.publish.shards as p", {"publish"}),
-        ("from codeflow.records import TRIPLES\nimport codeflow_miners.git", {"records"}),
+        ("from codeflow.records import TRIPLES\nimport codeflow_miners.acquire.git", {"records"}),
     ],
 )
 def test_the_reading_of_imports_sees_every_form(text: str, found: set[str]) -> None:

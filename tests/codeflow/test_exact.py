@@ -18,8 +18,8 @@ from codeflow.dataset.verify import verify
 from codeflow.git.apply import apply_patch
 from codeflow.pipeline.run import Execution, run
 from codeflow.terminal.progress import make_progress
-from codeflow_miners import plan
-from codeflow_miners.repositories import parse_sources
+from codeflow_miners.acquire.repositories import parse_sources
+from codeflow_miners.changes import plan
 from edits import Files, commit_files
 from gitdag import Entry, Gitlink, Repo
 from mining import git_apply, run_in

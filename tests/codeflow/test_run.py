@@ -30,7 +30,7 @@ from codeflow.publish.summary import Summary
 from codeflow.storage import manifest
 from codeflow.terminal.progress import make_progress
 from codeflow_miners import flow
-from codeflow_miners.repositories import read_list
+from codeflow_miners.acquire.repositories import read_list
 from gitdag import Repo
 from hostile import history
 
@@ -484,5 +484,5 @@ def test_a_limit_on_time_sticks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(KeyboardInterrupt):
         mine(listing, out, config)
     monkeypatch.undo()
-    monkeypatch.setattr("codeflow_miners.clock.Deadline.check", lambda self: None)
+    monkeypatch.setattr("codeflow_miners.deadline.Deadline.check", lambda self: None)
     assert [f.rule for f in mine(listing, out, config).failed] == ["unit-seconds"]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from codeflow.git.patch import parse_patch
 from codeflow.triple import Triple
 from codeflow_filters.content import _BASE64, Content, _runs
-from codeflow_filters.hunks import sections
+from codeflow_filters.text.hunks import sections
 from tiny_dataset import SNAPSHOTS, Git, triple_row
 from triples import Blobs, triple
 

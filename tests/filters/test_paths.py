@@ -8,7 +8,7 @@ import pytest
 
 from codeflow.triple import Triple
 from codeflow_filters.paths import Paths, file_class
-from codeflow_miners.linguist import is_vendored
+from codeflow_miners.contents.linguist import is_vendored
 from triples import triple
 
 

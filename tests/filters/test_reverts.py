@@ -14,7 +14,7 @@ import pytest
 
 from codeflow.triple import Triple
 from codeflow_filters.reverts import Reverts, reverted_by, said
-from codeflow_miners.messages import clean, decode
+from codeflow_miners.history.messages import clean, decode
 from triples import Blobs, commit_id, triple
 
 

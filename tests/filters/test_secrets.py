@@ -19,7 +19,6 @@ from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 from codeflow_filters import secrets
-from codeflow_filters.needles import Needle, Needles
 from codeflow_filters.secrets import (
     PIECE_BYTES,
     Finding,
@@ -28,6 +27,7 @@ from codeflow_filters.secrets import (
     real,
     rules,
 )
+from codeflow_filters.text.needles import Needle, Needles
 from file_triples import Blobs, change, triple_of
 from planted_triple import plant
 

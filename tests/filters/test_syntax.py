@@ -13,9 +13,9 @@ from tree_sitter import Node, Parser
 
 from codeflow.contracts import Filter
 from codeflow.errors import UsageError
-from codeflow_filters.brackets import balance, has_open_macro
-from codeflow_filters.grammars import GRAMMARS, load
-from codeflow_filters.parser import Limits
+from codeflow_filters.grammar.brackets import balance, has_open_macro
+from codeflow_filters.grammar.grammars import GRAMMARS, load
+from codeflow_filters.grammar.parser import Limits
 from codeflow_filters.syntax import Syntax, introduces_errors, passes_screen
 from file_triples import Blobs, change, triple_of
 

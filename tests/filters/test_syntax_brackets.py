@@ -10,9 +10,9 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from codeflow_filters import brackets
-from codeflow_filters.brackets import Balance, balance, has_open_macro, hunk_stays_balanced
-from codeflow_filters.hunks import hunks
+from codeflow_filters.grammar import brackets
+from codeflow_filters.grammar.brackets import Balance, balance, has_open_macro, hunk_stays_balanced
+from codeflow_filters.text.hunks import hunks
 from file_triples import hunks_of
 
 PIECES = [

@@ -13,10 +13,10 @@ import pytest
 import tree_sitter
 
 from codeflow.errors import UsageError
-from codeflow_filters import parser
-from codeflow_filters.grammars import GRAMMARS, Grammar, load
-from codeflow_filters.parser import Limits, errors
-from codeflow_filters.parser_child import UNPARSED_ROOT
+from codeflow_filters.grammar import parser
+from codeflow_filters.grammar.grammars import GRAMMARS, Grammar, load
+from codeflow_filters.grammar.parser import Limits, errors
+from codeflow_filters.grammar.parser_child import UNPARSED_ROOT
 from codeflow_filters.syntax import Syntax
 from file_triples import Blobs, change, triple_of
 

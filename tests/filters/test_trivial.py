@@ -10,7 +10,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from codeflow.contracts import Filter, Verdict
-from codeflow_filters.parser import Limits
+from codeflow_filters.grammar.parser import Limits
 from codeflow_filters.trivial import Trivial, is_trivial, looks_trivial, shows_code
 from file_triples import Blobs, change, triple_of
 

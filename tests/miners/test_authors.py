@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codeflow_miners.authors import author_kind, merge_kind
+from codeflow_miners.history.authors import author_kind, merge_kind
 
 BOTS = [
     ("dependabot[bot]", "49699333+dependabot[bot]@users.noreply.github.com"),

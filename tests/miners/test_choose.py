@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from codeflow.contracts import Commit, History, Pair
 from codeflow.errors import RepositoryError
-from codeflow_miners import choose
-from codeflow_miners.choose import compose
-from codeflow_miners.objects import ObjectReader
-from codeflow_miners.renames import FileRow, pair_renames
-from codeflow_miners.treediff import PathChange, TreeDiffer
+from codeflow_miners.changes.renames import FileRow, pair_renames
+from codeflow_miners.changes.treediff import PathChange, TreeDiffer
+from codeflow_miners.kinds import choose
+from codeflow_miners.kinds.choose import compose
+from codeflow_miners.objects.reader import ObjectReader
 from edits import Files, commit_files, tree_of, two_trees
 from gitdag import Repo
 

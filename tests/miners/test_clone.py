@@ -20,12 +20,12 @@ from typing import Any
 import pytest
 
 from codeflow.errors import LimitExceededError, RepositoryError
-from codeflow_miners import clone
-from codeflow_miners.clone import acquire
-from codeflow_miners.git import GitFailedError, last_words, run_git
-from codeflow_miners.preflight import inspect_git_dir
-from codeflow_miners.refs import resolve_head, tags
-from codeflow_miners.repositories import Source, parse_sources
+from codeflow_miners.acquire import clone
+from codeflow_miners.acquire.clone import acquire
+from codeflow_miners.acquire.git import GitFailedError, last_words, run_git
+from codeflow_miners.acquire.preflight import inspect_git_dir
+from codeflow_miners.acquire.refs import resolve_head, tags
+from codeflow_miners.acquire.repositories import Source, parse_sources
 from gitdag import ENV, Repo, git
 from hostile import HOSTILE, history
 
@@ -138,8 +138,8 @@ def test_a_damaged_clone_is_made_anew(harmed: str, tmp_path: Path) -> None:
 
 def acquire_in_a_process(url: str, cache: Path) -> subprocess.Popen[bytes]:
     program = (
-        "import sys; from pathlib import Path; from codeflow_miners.clone import acquire;"
-        "from codeflow_miners.repositories import parse_sources;"
+        "import sys; from pathlib import Path; from codeflow_miners.acquire.clone import acquire;"
+        "from codeflow_miners.acquire.repositories import parse_sources;"
         "acquire(parse_sources([sys.argv[1]], Path('/'))[0], Path(sys.argv[2]))"
     )
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
@@ -349,7 +349,7 @@ class _Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def web(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[_Web, _Web]]:
     """A server, and another that redirects to it; plain http, for want of certificates."""
-    monkeypatch.setattr("codeflow_miners.git.PROTOCOLS", "http")
+    monkeypatch.setattr("codeflow_miners.acquire.git.PROTOCOLS", "http")
     for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.delenv(name, raising=False)
     first = _Web()

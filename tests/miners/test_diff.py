@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from codeflow.git.apply import apply_file
 from codeflow.git.patch import parse_patch
-from codeflow_miners import diff
-from codeflow_miners.diff import diff_lines, line_count
-from codeflow_miners.filepatch import file_patch
-from codeflow_miners.renames import FileRow
-from codeflow_miners.treediff import Side
+from codeflow_miners.changes.renames import FileRow
+from codeflow_miners.changes.treediff import Side
+from codeflow_miners.contents import diff
+from codeflow_miners.contents.diff import diff_lines, line_count
+from codeflow_miners.contents.filepatch import file_patch
 from edits import CONTENTS, commit_files, tree_of
 from gitdag import Repo, object_id
 from mining import git_apply

@@ -12,8 +12,8 @@ import pytest
 
 from codeflow.config import Limits, MineConfig, Window
 from codeflow.errors import LimitExceededError, RepositoryError
-from codeflow_miners.history import MAX_BROUGHT_SUBJECTS, Chain, read_chain
-from codeflow_miners.objects import ObjectReader
+from codeflow_miners.history.chain import MAX_BROUGHT_SUBJECTS, Chain, read_chain
+from codeflow_miners.objects.reader import ObjectReader
 from gitdag import Repo
 
 ALL = Window(0.0, 1.0)

@@ -15,7 +15,7 @@ import pytest
 
 import faults
 from codeflow.dataset.verify import verify
-from codeflow_miners.repositories import read_list
+from codeflow_miners.acquire.repositories import read_list
 from hostile import HOSTILE, HostileCase, history
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "check_with_git.py"

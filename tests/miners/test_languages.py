@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codeflow_miners.languages import ChangedLines, Languages, kind, triple_language
+from codeflow_miners.contents.languages import ChangedLines, Languages, kind, triple_language
 
 EXPECTED = {
     "a.py": "Python", "a.pyi": "Python", "a.c": "C", "a.cc": "C++", "a.hpp": "C++", "a.cs": "C#",

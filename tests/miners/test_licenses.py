@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from identify.vendor.licenses import LICENSES
 
-from codeflow_miners.licenses import license_files, license_of_text, license_of_tree
+from codeflow_miners.snapshots.licenses import license_files, license_of_text, license_of_tree
 
 TEXTS = dict(LICENSES)
 COMMONS_CLAUSE = """

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codeflow_miners.linguist import is_generated, is_vendored
+from codeflow_miners.contents.linguist import is_generated, is_vendored
 
 VENDORED = """node_modules/a/index.js|src/node_modules/a.js|vendor/x.go|a/vendors/x|deps/lua/lua.c
 third_party/a.c|src/ThirdParty/a.c|3rd-party/a.c|externals/a.c|dist/app.js|cache/x|configure

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from codeflow_miners.messages import clean, decode, subject
+from codeflow_miners.history.messages import clean, decode, subject
 
 Git = Callable[..., bytes]
 SLOW = settings(

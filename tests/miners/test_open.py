@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from codeflow.errors import CodeflowError, RepositoryError
-from codeflow_miners.open import AcquireArguments, acquire_source, find_again
-from codeflow_miners.repositories import parse_sources
+from codeflow_miners.acquire.open import AcquireArguments, acquire_source, find_again
+from codeflow_miners.acquire.repositories import parse_sources
 from gitdag import git
 from hostile import history
 

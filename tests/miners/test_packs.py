@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from codeflow.errors import RepositoryError
-from codeflow_miners import packs
-from codeflow_miners.packs import require_sound_packs
+from codeflow_miners.objects import packs
+from codeflow_miners.objects.packs import require_sound_packs
 from gitdag import Repo, git
 from packwriter import DeltaEntry, write_pack
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codeflow.git.names import refused_by_git, unsafe_to_write
-from codeflow_miners.paths import refused
+from codeflow_miners.changes.paths import refused
 from gitdag import Repo
 
 PIECES = [".git", "git~1", ".", "..", " ", "\\", ":", "~", "~1", "~12", "~123", "4", "5", "\u200c",

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from codeflow.config import MineConfig
 from codeflow.storage import files as storage
 from codeflow_miners import tables
-from codeflow_miners.content import ContentArguments, read_content
-from codeflow_miners.plan import foreign_blobs, plan_units
-from codeflow_miners.renames import FileRow
+from codeflow_miners.changes.plan import foreign_blobs, plan_units
+from codeflow_miners.changes.renames import FileRow
+from codeflow_miners.changes.treediff import Side
+from codeflow_miners.contents.unit import ContentArguments, read_content
 from codeflow_miners.tables import CHANGES, FOREIGN, STEPS, Change
-from codeflow_miners.treediff import Side
 from gitdag import Repo
 from mining import MemorySink
 
@@ -104,7 +104,7 @@ def test_a_wrong_key_cuts_a_lineage(monkeypatch: pytest.MonkeyPatch) -> None:
         Change(-1, FileRow(None, None, b"a", side)),
         Change(1, FileRow(b"a", side, b"b", side)),
     ]
-    monkeypatch.setattr("codeflow_miners.plan.lineages", lambda rows: {})
+    monkeypatch.setattr("codeflow_miners.changes.plan.lineages", lambda rows: {})
     with pytest.raises(AssertionError, match="cut"):
         test_units_part_the_rows.hypothesis.inner_test(changes, 1)  # type: ignore[attr-defined]
 

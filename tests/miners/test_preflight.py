@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from codeflow.errors import RepositoryError
-from codeflow_miners.clone import acquire
-from codeflow_miners.git import run_git
-from codeflow_miners.preflight import inspect_git_dir
-from codeflow_miners.refs import resolve_head, stand_in, tags
-from codeflow_miners.repositories import parse_sources
+from codeflow_miners.acquire.clone import acquire
+from codeflow_miners.acquire.git import run_git
+from codeflow_miners.acquire.preflight import inspect_git_dir
+from codeflow_miners.acquire.refs import resolve_head, stand_in, tags
+from codeflow_miners.acquire.repositories import parse_sources
 from gitdag import ENV, Repo, Symlink, git
 from hostile import HOSTILE, MINED, HostileCase, history
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from codeflow_miners.projection import ProjectedTree, TreeRow, entry_fields
-from codeflow_miners.treediff import Side
+from codeflow_miners.changes.treediff import Side
+from codeflow_miners.snapshots.projection import ProjectedTree, TreeRow, entry_fields
 from edits import NAMES, Files, two_trees
 from gitdag import Repo
 from mining import run_in

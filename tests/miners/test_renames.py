@@ -9,15 +9,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from codeflow_miners.objects import ObjectReader
-from codeflow_miners.renames import (
+from codeflow_miners.changes.renames import (
     FileRow,
     line_bytes,
     lineages,
     pair_renames,
     similarity,
 )
-from codeflow_miners.treediff import PathChange, Side, TreeDiffer
+from codeflow_miners.changes.treediff import PathChange, Side, TreeDiffer
+from codeflow_miners.objects.reader import ObjectReader
 from edits import Files, commit_files, tree_of, two_trees
 from gitdag import Repo
 

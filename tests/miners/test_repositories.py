@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codeflow.errors import UsageError
-from codeflow_miners.repositories import Source, parse_sources, read_list
+from codeflow_miners.acquire.repositories import Source, parse_sources, read_list
 
 BASE = Path("/no/such/base")
 

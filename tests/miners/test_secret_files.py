@@ -18,7 +18,7 @@ from codeflow.dataset.verify import verify
 from codeflow.pipeline.run import Execution, run
 from codeflow.terminal.progress import make_progress
 from codeflow_filters.secrets import Secrets
-from codeflow_miners.repositories import parse_sources
+from codeflow_miners.acquire.repositories import parse_sources
 from gitdag import Repo
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "check_with_git.py"

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codeflow_miners.spans.features import file_kind, line_features
+from codeflow_miners.kinds.span.features import file_kind, line_features
 
 LINES = st.lists(
     st.tuples(
@@ -55,7 +55,7 @@ def test_identifiers_do_not_run_across_lines_and_are_kept_once() -> None:
 
 def test_features_are_the_same_in_another_process() -> None:
     program = (
-        "from codeflow_miners.spans.features import line_features as f;"
+        "from codeflow_miners.kinds.span.features import line_features as f;"
         "x = f(b'@@ -1 +1 @@\\n+alpha beta\\n-gamma\\n');"
         "print([list(map(int, part)) for part in x])"
     )

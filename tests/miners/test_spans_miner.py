@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from codeflow.contracts import History
-from codeflow_miners.spans.miner import SpanMiner
+from codeflow_miners.kinds.span.miner import SpanMiner
 from spans_planted import Edit, Planted, Step, boundary_f1, history, planted
 
 SEEDS = range(5)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codeflow_miners.spans.select import select
+from codeflow_miners.kinds.span.select import select
 
 TAU = 0.5
 

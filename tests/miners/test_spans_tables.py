@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codeflow.contracts import STEP_FEATURES, History
-from codeflow_miners.spans.likeness import TERMS_PER_STEP, topic_band
-from codeflow_miners.spans.net import net_sizes
-from codeflow_miners.spans.score import strongest_ties, weakest_joints
-from codeflow_miners.spans.steps import read_steps
+from codeflow_miners.kinds.span.likeness import TERMS_PER_STEP, topic_band
+from codeflow_miners.kinds.span.net import net_sizes
+from codeflow_miners.kinds.span.score import strongest_ties, weakest_joints
+from codeflow_miners.kinds.span.steps import read_steps
 from spans_planted import Edit, Step, history, row
 
 LONGEST = 5

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 
-from codeflow_miners.objects import ObjectReader
-from codeflow_miners.treediff import PathChange, Side, TreeDiffer
+from codeflow_miners.changes.treediff import PathChange, Side, TreeDiffer
+from codeflow_miners.objects.reader import ObjectReader
 from edits import Files, commit_files, tree_of, two_trees
 from gitdag import Entry, Gitlink, Repo
 
@@ -61,7 +61,7 @@ def test_differences_are_gits(repo: Repo, trees: tuple[Files, Files]) -> None:
 
 def test_a_long_walk_with_a_small_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Trees that were forgotten are read again, submodules and odd modes among them."""
-    monkeypatch.setattr("codeflow_miners.treediff._CACHED_ENTRIES", 12)
+    monkeypatch.setattr("codeflow_miners.changes.treediff._CACHED_ENTRIES", 12)
     repo = Repo.create(tmp_path / "r.git")
     draw = random.Random(1)
     commits = [repo.commit({f"d{k % 5}/e{k % 3}/f{k}": f"{k}\n" for k in range(40)})]

@@ -119,7 +119,7 @@ def kill_once(marker: Path) -> None:
 def dying_content(arguments: Any, sink: Any) -> dict[str, Any]:
     """A content unit: of a repository named `dies-once` its worker dies in the middle of the first
     attempt, of one named `dies-always` in every one."""
-    from codeflow_miners.content import read_content
+    from codeflow_miners.contents.unit import read_content
 
     value = read_content(arguments, sink)  # all is written, nothing is marked
     if arguments.repo == "dies-once":

@@ -11,13 +11,13 @@ from pathlib import Path
 import pyarrow as pa
 
 import gitdag
-from codeflow_miners.batches import RowBuffer
-from codeflow_miners.content import Contents, DescribedFile, FileDescriber
-from codeflow_miners.languages import Languages
-from codeflow_miners.objects import ObjectReader
-from codeflow_miners.renames import pair_renames
+from codeflow_miners.changes.renames import pair_renames
+from codeflow_miners.changes.treediff import TreeDiffer
+from codeflow_miners.contents.languages import Languages
+from codeflow_miners.contents.unit import Contents, DescribedFile, FileDescriber
+from codeflow_miners.objects.reader import ObjectReader
+from codeflow_miners.rows import RowBuffer
 from codeflow_miners.tables import LEFT_OUT
-from codeflow_miners.treediff import TreeDiffer
 
 
 class MemorySink:

@@ -1,0 +1,1 @@
+"""Patches and messages as the filters read them."""

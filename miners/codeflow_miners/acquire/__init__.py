@@ -1,0 +1,1 @@
+"""Brings a source here and opens it, without trusting it."""

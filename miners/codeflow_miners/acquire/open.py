@@ -1,0 +1,101 @@
+"""The first two units of a repository: bring it here, and read its history."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from codeflow.config import MineConfig
+from codeflow.contracts import Sink
+from codeflow.errors import CodeflowError, RepositoryError
+from codeflow.records import CONTAINED, table_of
+from codeflow_miners.acquire.clone import acquire
+from codeflow_miners.acquire.preflight import GitDir, inspect_git_dir
+from codeflow_miners.acquire.refs import resolve_head, tags
+from codeflow_miners.acquire.repositories import Source
+from codeflow_miners.history.chain import read_chain
+from codeflow_miners.objects.reader import ObjectReader
+from codeflow_miners.tables import COMMITS
+
+
+@dataclass(frozen=True)
+class AcquireArguments:
+    """Attributes: `with_tags`: whether some miner searches, and may look at tags."""
+
+    source: Source
+    cache: str
+    with_tags: bool
+
+
+def acquire_source(arguments: AcquireArguments, sink: Sink) -> dict[str, Any]:
+    """Clones or updates a source, checks it, and pins its head.
+
+    Returns:
+        `git_dir`: the folder that holds `objects`; `head`; `tags`.
+    """
+    source = arguments.source
+    found: GitDir = inspect_git_dir(acquire(source, Path(arguments.cache)))
+    return {
+        "git_dir": str(found.objects.parent),
+        "head": resolve_head(found, source.ref),
+        "tags": tags(found) if arguments.with_tags else [],
+    }
+
+
+def find_again(source: Source, opened: Mapping[str, Any], cache: str) -> str:
+    """The Git folder of a source that was opened earlier; cloned anew where its clone is gone.
+
+    Raises:
+        CodeflowError: the clone is gone and does not come back now. Nothing is recorded of it, so
+            that a later start can go on.
+    """
+    git_dir: str = opened["git_dir"]
+    if source.is_path or (Path(git_dir) / "objects").is_dir():
+        return git_dir
+    try:
+        found = inspect_git_dir(acquire(source, Path(cache), pinned=opened["head"]))
+    except RepositoryError as error:
+        raise CodeflowError(
+            f"{source.repo}: its clone is gone and does not come back ({error.reason}); "
+            "run the same command again when it can"
+        ) from None
+    return str(found.objects.parent)
+
+
+@dataclass(frozen=True)
+class HistoryArguments:
+    """Attributes: `acquired`: the value of the acquire unit; `lookahead` in commits."""
+
+    acquired: Mapping[str, Any]
+    config: MineConfig
+    lookahead: int
+
+
+def read_history(arguments: HistoryArguments, sink: Sink) -> dict[str, Any]:
+    """Writes `commits` and `contained`. Returns the chain without its commits."""
+    acquired = arguments.acquired
+    reader = ObjectReader(Path(acquired["git_dir"]))
+    chain = read_chain(
+        reader,
+        bytes.fromhex(acquired["head"]),
+        acquired["tags"],
+        arguments.config,
+        arguments.lookahead,
+    )
+    if not chain.starts:
+        window = arguments.config.window
+        raise RepositoryError(
+            "empty-window", f"no commit with a successor in {window.start:g}:{window.stop:g}"
+        )
+    with sink.table("commits", COMMITS) as writer:
+        writer.write(table_of(chain.commits, COMMITS))
+    with sink.table("contained", CONTAINED) as writer:
+        writer.write(table_of(chain.contained, CONTAINED))
+    return {
+        "length": chain.length,
+        "last": len(chain.commits) - 1,
+        "roots": list(chain.roots),
+        "starts": len(chain.starts),
+    }

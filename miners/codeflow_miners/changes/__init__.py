@@ -1,0 +1,1 @@
+"""Which paths differ, from trees alone, and how they are cut into units."""

@@ -1,0 +1,1 @@
+"""Contents: read once, judged, diffed, described."""

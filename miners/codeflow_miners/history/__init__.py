@@ -1,0 +1,1 @@
+"""The first-parent chain: commits, messages, authors, forks."""

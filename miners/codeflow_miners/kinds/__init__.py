@@ -1,0 +1,1 @@
+"""The kinds of triples that come with codeflow."""

@@ -1,0 +1,1 @@
+"""Both sides of every triple as projected trees, and the triples' rows."""
