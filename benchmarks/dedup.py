@@ -42,7 +42,7 @@ from codeflow.records import FILE_CHANGE, TRIPLES
 from codeflow.storage import files
 from codeflow_filters.dedup.curve import detection
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
+sys.path.extend(map(str, Path(__file__).parents[1].glob("tests/support/*")))
 
 from dedup_samples import naive_jaccard, naive_shingles, planted_pair
 

@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
+sys.path.extend(map(str, Path(__file__).parents[1].glob("tests/support/*")))
 
 from spans_history import Layout, chain_history, laid_out
 

@@ -310,17 +310,20 @@ def test_pages_name_only_modules_that_are_there() -> None:
         assert (ROOT / folder).is_dir(), folder
 
 
-def test_internals_name_every_module_of_the_package_and_of_the_stages() -> None:
-    for folder in ("codeflow", "codeflow/stages"):
-        for path in sorted((ROOT / folder).glob("*.py")):
-            if not path.name.startswith("_"):
-                assert path.name in INTERNALS, path.name
-
-
-def test_internals_name_every_package() -> None:
+def test_internals_name_every_room() -> None:
     for path in sorted((ROOT / "codeflow").iterdir()):
+        if path.suffix == ".py" and not path.name.startswith("_"):
+            assert f"`{path.name}`" in INTERNALS, path
         if path.is_dir() and (path / "__init__.py").exists():
-            assert f"codeflow/{path.name}/`" in INTERNALS or f"`{path.name}/`" in INTERNALS, path
+            assert f"`{path.name}/`" in INTERNALS, path
+
+
+def test_the_picture_names_files_that_are_there() -> None:
+    picture = INTERNALS[INTERNALS.index("```") : INTERNALS.index("## Rooms")]
+    there = {path.name for path in ROOT.rglob("*.py")}
+    named = set(re.findall(r"\b\w+\.py\b", picture))
+    assert named <= there, named - there
+    assert len(named) > 20
 
 
 def test_examples_are_where_the_pages_say() -> None:

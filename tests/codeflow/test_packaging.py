@@ -47,7 +47,7 @@ def test_the_wheel_holds_what_is_in_the_tree_and_nothing_else(wheel: Path) -> No
     }
     for package in ("codeflow", "codeflow_miners", "codeflow_filters"):
         assert f"{package}/py.typed" in packages
-    assert "codeflow_miners/isolated.gitconfig" in packages
+    assert "codeflow_miners/acquire/isolated.gitconfig" in packages
     assert any(name.endswith("/licenses/LICENSE") for name in names)
     for path in tracked:
         top, _, rest = path.partition("/")

@@ -28,6 +28,7 @@ from codeflow.dataset.verify import verify
 from codeflow.pipeline import workdir
 from gitdag import Repo
 from hostile import history
+from small_history import SUPPORT
 
 WINDOW = ("--window", "0:1")
 FAULTS = pytest.mark.faults
@@ -156,7 +157,7 @@ def test_a_killed_driver_of_ray_goes_on(seed: int, reference: Reference, tmp_pat
 
 def support_environment() -> dict[str, str]:
     """Child processes find the helpers of the tests, too."""
-    folders = [str(Path(faults.__file__).parent), os.environ.get("PYTHONPATH", "")]
+    folders = [*SUPPORT, os.environ.get("PYTHONPATH", "")]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, folders))}
 
 

@@ -9,7 +9,9 @@ from pathlib import Path
 
 from gitdag import Repo
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
+SUPPORT = sorted(str(folder) for folder in Path(__file__).resolve().parents[1].iterdir())
+"""Where the modules that tests share are found; for the PYTHONPATH of other processes."""
 
 
 def small_history(path: Path, commits: int = 30, tag_every: int = 0) -> Repo:

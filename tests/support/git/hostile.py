@@ -651,6 +651,6 @@ def _linked_worktree(path: Path) -> HostileCase:
     return HostileCase(str(path))
 
 
-if __name__ == "__main__":  # python tests/support/hostile.py FOLDER: to look at them by hand
+if __name__ == "__main__":  # python tests/support/git/hostile.py FOLDER: to look at them by hand
     for case_name, make in HOSTILE.items():
         print(f"{case_name}: {make(Path(sys.argv[1]))}")

@@ -24,7 +24,7 @@ from edits import Files, commit_files
 from gitdag import Entry, Gitlink, Repo
 from mining import git_apply, run_in
 
-SCRIPT = Path(__file__).parents[2] / "examples" / "check_with_git.py"
+SCRIPT = Path(__file__).parents[3] / "examples" / "check_with_git.py"
 NAMES = [b"a", b"A", b"a b", b"d/a", b"d /b", b"d/e/f.py", b'q"', b"t\tb", b"n\nl", b"b\\s"]
 NAMES += ["é".encode()]
 TEXTS = [b"", b"x", b"one\ntwo\n", b"cr\r\nlf\r\n", b"lone\rcr", b"\xc3\xa9\xe6\x97\xa5\n" * 30]

@@ -21,7 +21,7 @@ from codeflow_filters.secrets import Secrets
 from codeflow_miners.acquire.repositories import parse_sources
 from gitdag import Repo
 
-SCRIPT = Path(__file__).parents[2] / "examples" / "check_with_git.py"
+SCRIPT = Path(__file__).parents[3] / "examples" / "check_with_git.py"
 KEY = "ghp" + "_" + "Zq3vT8mWx1Lk5Rb7Ny2Hc9Jd4Fg6Ps0UaEtK"
 OTHER = KEY[:-1] + "z"
 

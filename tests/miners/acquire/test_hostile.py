@@ -18,7 +18,7 @@ from codeflow.dataset.verify import verify
 from codeflow_miners.acquire.repositories import read_list
 from hostile import HOSTILE, HostileCase, history
 
-SCRIPT = Path(__file__).parents[2] / "examples" / "check_with_git.py"
+SCRIPT = Path(__file__).parents[3] / "examples" / "check_with_git.py"
 MEMORY_BYTES = 1 << 30
 MEASURED = (
     "import resource, subprocess, sys;"

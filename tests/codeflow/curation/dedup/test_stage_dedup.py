@@ -17,7 +17,6 @@ import pyarrow as pa
 import pytest
 from datasketch import MinHash
 
-import dedup_samples
 from codeflow.contracts import Unit
 from codeflow.curation import batches as parts
 from codeflow.curation import decisions
@@ -45,6 +44,7 @@ from dedup_samples import (
     words,
     write_mined,
 )
+from small_history import SUPPORT
 
 DEFAULT = DedupConfig()
 
@@ -466,7 +466,7 @@ def ray() -> Iterator[None]:
     """One Ray of two workers; its workers find our modules."""
     import ray
 
-    folders = [str(Path(dedup_samples.__file__).parent), os.environ.get("PYTHONPATH", "")]
+    folders = [*SUPPORT, os.environ.get("PYTHONPATH", "")]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, folders)))
         ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)

@@ -33,6 +33,7 @@ from codeflow_miners import flow
 from codeflow_miners.acquire.repositories import read_list
 from gitdag import Repo
 from hostile import history
+from small_history import SUPPORT
 
 WHOLE = MineConfig(window=Window(0.0, 1.0))
 COMMITS_ONLY = MineConfig(kinds=("commit",))
@@ -60,7 +61,7 @@ def ray() -> Iterator[None]:
     """One Ray of two workers for all tests here; its workers find our modules."""
     import ray
 
-    folders = [str(Path(faults.__file__).parent), os.environ.get("PYTHONPATH", "")]
+    folders = [*SUPPORT, os.environ.get("PYTHONPATH", "")]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, folders)))
         ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
