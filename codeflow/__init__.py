@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from codeflow.version import __version__
+
 if TYPE_CHECKING:
     from codeflow.api import mine
     from codeflow.config import MineConfig
@@ -17,8 +19,6 @@ if TYPE_CHECKING:
     from codeflow.publish.summary import Summary
     from codeflow.triple import Triple
 
-__version__ = "0.1.0"
-
 __all__ = [
     "CodeflowError",
     "Dataset",
@@ -26,6 +26,7 @@ __all__ = [
     "Summary",
     "Triple",
     "Verdict",
+    "__version__",
     "drop",
     "keep",
     "mine",

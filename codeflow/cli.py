@@ -13,7 +13,6 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from codeflow import __version__
 from codeflow.commands import (
     curate,
     export,
@@ -27,6 +26,7 @@ from codeflow.commands import (
     train,
 )
 from codeflow.errors import EXIT_INTERRUPTED, EXIT_OK, CodeflowError, UsageError
+from codeflow.version import __version__
 
 # in the order of a life: from repositories to a model that others load
 _COMMANDS = (mine, curate, quality, read, report, export_data, tokenize, train, generate, export)

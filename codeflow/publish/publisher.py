@@ -18,7 +18,6 @@ from typing import Any
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from codeflow import __version__
 from codeflow.config import stage_hash
 from codeflow.contracts import Flow, Unit
 from codeflow.curation.batches import Part
@@ -43,6 +42,7 @@ from codeflow.publish.shards import (
 from codeflow.publish.summary import Summary
 from codeflow.records import SCHEMA_VERSION
 from codeflow.storage import files, manifest
+from codeflow.version import __version__
 
 
 def publish_stamp(parent: str) -> str:
