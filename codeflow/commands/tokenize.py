@@ -32,7 +32,7 @@ def add(commands: Any) -> None:
         "--vocab", type=int, default=32768, metavar="N", help="size of a tokenizer to train"
     )
     tokenize.add_argument("--loss", metavar="WHERE", help="patch, all, or the rest's weight")
-    tokenize.add_argument("--long", choices=("cut", "drop"), default="cut", help="long documents")
+    tokenize.add_argument("--long", choices=("cut", "drop"), default="drop", help="long documents")
     tokenize.add_argument(
         "--validation", type=float, default=0.05, metavar="SHARE", help="latest part to hold out"
     )

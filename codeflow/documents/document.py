@@ -2,10 +2,13 @@
 
 A document is laid out as
 
-    head, context files from the least to the most important, body
+    head, context files from the least to the most important, files that have to be seen,
+    body, sections, end
 
-so that what matters most stands next to the body, and cutting for room starts at the far end.
-Context is read and encoded only as far as it fits; a renderer just says in which order.
+so that what matters most stands next to the body, and giving up lines for room starts at the far
+end. Context is read and encoded only as far as it fits; a renderer just says in which order. A
+section is the answer for one file, and names what of the old file has to be seen to give it: there
+is no loss on an answer whose question is not on the page.
 """
 
 from __future__ import annotations
@@ -52,22 +55,47 @@ class Piece(NamedTuple):
 class ContextFile(NamedTuple):
     """A file that may be shown before the body, if there is room.
 
-    `blob` identifies the content, `read` fetches it. When only a part fits, it is the part around
-    `line` (counted from 0).
+    `blob` identifies the content, `read` fetches it. When only a part fits, it is the beginning.
     """
 
     path: str
     blob: str
     read: Callable[[], str]
-    line: int = 0
+
+
+class Window(NamedTuple):
+    """Lines `start` to `stop - 1` of a file, counted from 0."""
+
+    start: int
+    stop: int
+
+
+class SeenFile(NamedTuple):
+    """A file of which `windows`, in order, have to be seen, and more where there is room."""
+
+    path: str
+    blob: str
+    read: Callable[[], str]
+    windows: tuple[Window, ...]
+
+
+class Section(NamedTuple):
+    """What a model is to write about one file; `seen` is what it cannot know otherwise."""
+
+    pieces: tuple[Piece, ...]
+    seen: SeenFile | None = None
 
 
 @dataclass(frozen=True)
 class Document:
     """One training document before it is encoded.
 
-    `context` is in order of importance. `whole` forbids cutting the body in parts: a
-    fill-in-the-middle document makes no sense so, and loses what lies far from its hole instead.
+    Attributes:
+        context: in order of importance.
+        body: never cut; a document that is too long goes, but one with a hole loses what lies far
+            from it.
+        sections: may be parted into several documents, each with the head, the body and the end.
+        divisible: whether it always is where it is too long, and its files at line ends, too.
     """
 
     triple_id: str
@@ -77,4 +105,12 @@ class Document:
     context: Iterator[ContextFile]
     context_weight: float
     body: tuple[Piece, ...]
-    whole: bool = False
+    sections: tuple[Section, ...] = ()
+    end: tuple[Piece, ...] = ()
+    divisible: bool = False
+
+    @property
+    def written(self) -> tuple[Piece, ...]:
+        """Everything behind what is shown, when it is in one part."""
+        answers = (piece for section in self.sections for piece in section.pieces)
+        return (*self.body, *answers, *self.end)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from codeflow.documents.document import IM_START, Document
+from codeflow.documents.document import Section
 from codeflow.documents.options import Options
 from codeflow.documents.triples import RENDERINGS
 from codeflow.errors import UsageError
@@ -37,7 +37,8 @@ def prompt_of(
     options = Options(row_tokens, rest=1.0)
     (document,) = RENDERINGS[rendering].render(triple, options, triple.id)
     fitter = Fitter(encoder, row_tokens - reply_tokens, cut=False)
-    found = list(fitter.encode([_until_reply(document, rendering)]))
+    asked = tuple(Section((), section.seen) for section in document.sections)
+    found = list(fitter.encode([replace(document, sections=asked, end=())]))
     if not found:
         raise UsageError(
             f"triple {triple.id[:12]}: its messages and what goes with them take more than "
@@ -45,13 +46,3 @@ def prompt_of(
             f"{reply_tokens} for the reply; give a smaller --max-tokens"
         )
     return found[0].ids
-
-
-def _until_reply(document: Document, rendering: str) -> Document:
-    body = document.body
-    last = max(
-        place
-        for place, piece in enumerate(body)
-        if piece.special and piece.text == IM_START and body[place + 1].text == f"{rendering}\n"
-    )
-    return replace(document, body=body[: last + 2], whole=True)

@@ -60,7 +60,7 @@ def tokenize(
     tokenizer: Path | str | None = None,
     vocab_size: int = 32768,
     loss: str | None = None,
-    long: str = "cut",
+    long: str = "drop",
     validation: float = 0.05,
     seed: int = 0,
     fast: bool = True,
@@ -75,7 +75,8 @@ def tokenize(
         vocab_size: of a tokenizer that is trained.
         loss: where the loss is: `patch`, `all`, or the weight of what is not the patch; the
             rendering's own by default.
-        long: what to do with a document of more than `length` tokens: `cut` or `drop`.
+        long: what to do with a document of more than `length` tokens: `drop` it, or `cut` it
+            between files, each part with the head, the request and the lines that it changes.
         validation: share of every repository to hold out, see `OrderedTriples`.
         fast: whether to encode with gigatoken where that is possible; the ids are the same.
 

@@ -20,9 +20,9 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from codeflow.documents import pieces as parts
-from codeflow.documents.document import FILE_SEP, IM_END, Document, Piece
+from codeflow.documents.document import FILE_SEP, IM_END, Document, Piece, Section, Window
 from codeflow.documents.options import Options
-from codeflow.documents.triples.context import around, changed_old, first_lines
+from codeflow.documents.triples.context import around, changed_old, hunk_windows, merged, seen_file
 from codeflow.git.patch import FilePatch, Hunk, parse_patch
 from codeflow.text.privacy import scrub_added
 from codeflow.triple import Triple
@@ -32,35 +32,35 @@ _MARKS = re.compile(r"^(?:<{7,}|={7,}|>{7,})", re.MULTILINE)
 
 
 class Block(NamedTuple):
-    """One replacement in a file."""
+    """One replacement in a file; `lines` are those of the old file that it searches for."""
 
     search: str
     replace: str
+    lines: Window = Window(0, 0)
 
 
 def render(triple: Triple, options: Options, key: str) -> Iterator[Document]:
     """One document: repository, old files, messages, `<|im_start|>blocks`, files with blocks."""
     rest = options.rest
     old_repo = triple.old_repo
-    after: list[Piece] = []
-    patches = parse_patch(triple.patch.encode())
-    for patch in patches:
+    sections = []
+    for patch in parse_patch(triple.patch.encode()):
         old = (
             old_repo[patch.old_path].decode() if patch.old_path is not None and patch.hunks else ""
         )
-        text = "".join(_written(block) for block in blocks_of(patch, old))
-        after.append(Piece(FILE_SEP, 1.0, special=True))
-        after.append(Piece(parts.change_line(patch) + text, 1.0))
-    body = (
-        *parts.request(triple, rest, options.length // 2),
-        *parts.reply_start("blocks", rest),
-        *after,
-        Piece(IM_END, 1.0, special=True),
-    )
-    lines = first_lines(patches)
-    context = around(old_repo, triple.old_tree, changed_old(triple), lines=lines)
+        blocks = blocks_of(patch, old)
+        written = parts.change_line(patch) + "".join(_written(block) for block in blocks)
+        wide = [block.lines for block in blocks if block.search]
+        seen = seen_file(triple, patch, merged([*hunk_windows(patch), *wide]))
+        sections.append(Section((Piece(FILE_SEP, 1.0, special=True), Piece(written, 1.0)), seen))
+    body = (*parts.request(triple, rest, options.length // 2), *parts.reply_start("blocks", rest))
+    end = (Piece(IM_END, 1.0, special=True),)
+    paths = changed_old(triple)
+    context = around(old_repo, triple.old_tree, paths, shown=frozenset(paths))
     head = parts.head(triple, rest)
-    yield Document(triple.id, triple.language, triple.kind, head, context, rest, body)
+    yield Document(
+        triple.id, triple.language, triple.kind, head, context, rest, body, tuple(sections), end
+    )
 
 
 def blocks_of(patch: FilePatch, old: str) -> list[Block]:
@@ -81,7 +81,8 @@ def blocks_of(patch: FilePatch, old: str) -> list[Block]:
     found = []
     for low, high, hunks in groups:
         search = "".join(lines[low:high])
-        found.append(Block(search, scrub_added(_replaced(lines, low, high, hunks), old)))
+        new = scrub_added(_replaced(lines, low, high, hunks), old)
+        found.append(Block(search, new, Window(low, high)))
     return found
 
 
@@ -108,7 +109,7 @@ def _replaced(lines: Sequence[str], low: int, high: int, hunks: Sequence[Hunk]) 
 
 
 def _written(block: Block) -> str:
-    longest = max((len(mark) for side in block for mark in _MARKS.findall(side)), default=0)
+    longest = max((len(mark) for side in block[:2] for mark in _MARKS.findall(side)), default=0)
     size = max(_MARK, longest + 1) if longest else _MARK
     old, old_end = _closed(block.search)
     new, new_end = _closed(block.replace)

@@ -1,19 +1,18 @@
-"""Which files to show before the body, and in which order.
+"""Which files to show before the body, in which order, and what of the changed ones in any case.
 
-First the changed files, then what they import, then the files around them: by the distance of
-their directories in the tree, those with a changed file's ending before others. All of it is
-lazy: a directory or a content is read when the budget has got that far.
+First the files that are asked for, then what they import, then the files around them: by the
+distance of their directories in the tree, those with a changed file's ending before others. All of
+it is lazy: a directory or a content is read when the budget has got that far.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import PurePosixPath
-from types import MappingProxyType
 
-from codeflow.documents.document import ContextFile
+from codeflow.documents.document import ContextFile, SeenFile, Window
 from codeflow.documents.triples.imports import imported
 from codeflow.git.objects import TreeEntry
 from codeflow.git.patch import FilePatch
@@ -21,6 +20,7 @@ from codeflow.records import SYMLINK_MODE
 from codeflow.triple import Snapshot, Triple
 
 _READ_FOR_IMPORTS = 32  # changed files
+_BESIDE = 3  # lines to see around those that a hunk holds, besides the ones that git shows
 
 
 def changed_old(triple: Triple) -> list[str]:
@@ -34,9 +34,35 @@ def changed_new(triple: Triple) -> list[str]:
     return list(dict.fromkeys(path for path in paths if path is not None))
 
 
-def first_lines(patches: Sequence[FilePatch]) -> dict[str, int]:
-    """By old path, the number of the line where its first hunk starts."""
-    return {p.old_path: p.hunks[0].old_skip for p in patches if p.old_path and p.hunks}
+def hunk_windows(patch: FilePatch) -> tuple[Window, ...]:
+    """The old lines of all hunks of a file, with a few around."""
+    return merged(
+        Window(hunk.old_skip - _BESIDE, hunk.old_skip + hunk.old_lines + _BESIDE)
+        for hunk in patch.hunks
+    )
+
+
+def merged(windows: Iterable[Window]) -> tuple[Window, ...]:
+    """Windows in order that neither overlap nor touch; none is empty."""
+    found: list[Window] = []
+    for start, stop in sorted(windows):
+        start = max(0, start)
+        if stop <= start:
+            continue
+        if found and start <= found[-1].stop:
+            start, before = found.pop()
+            stop = max(stop, before)
+        found.append(Window(start, stop))
+    return tuple(found)
+
+
+def seen_file(triple: Triple, patch: FilePatch, windows: tuple[Window, ...]) -> SeenFile | None:
+    """What of a changed file has to be seen; None where nothing of it is asked for."""
+    if patch.old_path is None or not windows:
+        return None
+    blob = triple.old_repo.entry(patch.old_path).id
+    read = partial(_read, triple.old_repo, patch.old_path, str)
+    return SeenFile(patch.old_path, blob, read, windows)
 
 
 def around(
@@ -46,7 +72,6 @@ def around(
     near: Sequence[str] | None = None,
     shown: frozenset[str] = frozenset(),
     clean: Callable[[str], str] = str,
-    lines: Mapping[str, int] = MappingProxyType({}),
 ) -> Iterator[ContextFile]:
     """The files of a snapshot, the most important first.
 
@@ -54,9 +79,8 @@ def around(
         root: the snapshot's tree id.
         first: paths in it that come first; their imports come next.
         near: paths, there or not, around which to look for the rest; `first` by default.
-        shown: paths to leave out.
+        shown: paths to leave out; what they import comes all the same.
         clean: what to do to each content.
-        lines: by path, the line to show when there is room for a part only.
     """
     seen = set(shown)
 
@@ -66,7 +90,7 @@ def around(
             entry = snapshot.entry(path)
             if entry.mode != SYMLINK_MODE:
                 read = partial(_read, snapshot, path, clean)
-                yield ContextFile(path, entry.id, read, lines.get(path, 0))
+                yield ContextFile(path, entry.id, read)
 
     for path in first:
         yield from take(path)

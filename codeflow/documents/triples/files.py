@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from codeflow.documents import pieces as parts
-from codeflow.documents.document import FILE_SEP, IM_END, Document, Piece
+from codeflow.documents.document import FILE_SEP, IM_END, Document, Piece, Section, Window
 from codeflow.documents.options import Options
-from codeflow.documents.triples.context import around, changed_old
+from codeflow.documents.triples.context import around, changed_old, seen_file
 from codeflow.git.patch import parse_patch
 from codeflow.text.privacy import scrub_added
 from codeflow.triple import Triple
@@ -21,24 +21,22 @@ def render(triple: Triple, options: Options, key: str) -> Iterator[Document]:
     """
     rest = options.rest
     old_repo, new_repo = triple.old_repo, triple.new_repo
-    old_paths = changed_old(triple)
-    before: list[Piece] = []
-    for path in old_paths:
-        before += parts.file_pieces(path, old_repo[path].decode(), rest)
-    after: list[Piece] = []
+    sections = []
     for patch in parse_patch(triple.patch.encode()):
-        after.append(Piece(FILE_SEP, 1.0, special=True))
-        after.append(Piece(parts.change_line(patch), 1.0))
+        written = [
+            Piece(FILE_SEP, 1.0, special=True),
+            Piece(parts.change_line(patch), 1.0),
+        ]
+        old = old_repo[patch.old_path].decode() if patch.old_path is not None else ""
         if patch.new_path is not None:
-            old = old_repo[patch.old_path].decode() if patch.old_path is not None else ""
-            after.append(Piece(scrub_added(new_repo[patch.new_path].decode(), old), 1.0))
-    body = (
-        *before,
-        *parts.request(triple, rest, options.length // 2),
-        *parts.reply_start("files", rest),
-        *after,
-        Piece(IM_END, 1.0, special=True),
-    )
-    context = around(old_repo, triple.old_tree, old_paths, shown=frozenset(old_paths))
+            written.append(Piece(scrub_added(new_repo[patch.new_path].decode(), old), 1.0))
+        whole = (Window(0, old.count("\n") + 1),)
+        sections.append(Section(tuple(written), seen_file(triple, patch, whole)))
+    body = (*parts.request(triple, rest, options.length // 2), *parts.reply_start("files", rest))
+    end = (Piece(IM_END, 1.0, special=True),)
+    paths = changed_old(triple)
+    context = around(old_repo, triple.old_tree, paths, shown=frozenset(paths))
     head = parts.head(triple, rest)
-    yield Document(triple.id, triple.language, triple.kind, head, context, rest, body)
+    yield Document(
+        triple.id, triple.language, triple.kind, head, context, rest, body, tuple(sections), end
+    )

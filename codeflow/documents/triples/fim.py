@@ -38,9 +38,7 @@ def render_file(triple: Triple, options: Options, key: str) -> Iterator[Document
     if chosen is not None:
         shown = options.length * _MOST_CHARS_PER_TOKEN
         body = _pieces(*chosen[1:], options, shown, random.Random(f"{key}:cut"))
-        yield Document(
-            triple.id, triple.language, triple.kind, (), iter(()), options.rest, body, whole=True
-        )
+        yield Document(triple.id, triple.language, triple.kind, (), iter(()), options.rest, body)
 
 
 def render_repository(triple: Triple, options: Options, key: str) -> Iterator[Document]:
@@ -59,7 +57,7 @@ def render_repository(triple: Triple, options: Options, key: str) -> Iterator[Do
     others = [path, *(other for other in changed_new(triple) if other != path)]
     context = around(triple.new_repo, triple.new_tree, others, shown=frozenset({path}), clean=scrub)
     head = parts.head(triple, rest)
-    yield Document(triple.id, triple.language, triple.kind, head, context, rest, body, whole=True)
+    yield Document(triple.id, triple.language, triple.kind, head, context, rest, body)
 
 
 def _choose(triple: Triple, key: str) -> tuple[str, str, str | None] | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from codeflow.documents import pieces as parts
-from codeflow.documents.document import END_OF_TEXT, Document, Piece
+from codeflow.documents.document import END_OF_TEXT, Document, Piece, Section
 from codeflow.documents.options import Options
 from codeflow.documents.triples.context import around, changed_new
 from codeflow.text.privacy import scrub
@@ -21,13 +21,22 @@ def render(triple: Triple, options: Options, key: str) -> Iterator[Document]:
     A triple that only deletes shows what is left; one that leaves nothing gives no document.
     """
     new_repo, paths = triple.new_repo, changed_new(triple)
-    body: list[Piece] = []
-    for path in paths:
-        body += parts.file_pieces(path, scrub(new_repo[path].decode()), 1.0)
-    body.append(Piece(END_OF_TEXT, 1.0, special=True))
+    sections = tuple(
+        Section(parts.file_pieces(path, scrub(new_repo[path].decode()), 1.0)) for path in paths
+    )
+    end = (Piece(END_OF_TEXT, 1.0, special=True),)
     near = [*paths, *(change.path for change in triple.files if change.new_path is None)]
     context = around(new_repo, triple.new_tree, paths, near, frozenset(paths), clean=scrub)
     head = parts.head(triple, options.rest)
     yield Document(
-        triple.id, triple.language, triple.kind, head, context, options.rest, tuple(body)
+        triple.id,
+        triple.language,
+        triple.kind,
+        head,
+        context,
+        options.rest,
+        (),
+        sections,
+        end,
+        divisible=True,
     )

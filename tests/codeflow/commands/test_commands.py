@@ -146,9 +146,9 @@ def test_a_stream_that_cannot_hold_the_text_gets_escapes(
 def reply_of(triple: Triple, rendering: str, encoder: Encoder) -> list[int]:
     """The ids that a model would write that has learnt the document by heart."""
     (document,) = RENDERINGS[rendering].render(triple, Options(T, 1.0), "k")
-    starts = [k for k, p in enumerate(document.body) if p.text == f"{rendering}\n"]
+    starts = [k for k, p in enumerate(document.written) if p.text == f"{rendering}\n"]
     ids: list[int] = []
-    for piece in document.body[starts[-1] + 1 : -1]:
+    for piece in document.written[starts[-1] + 1 : -1]:
         ids += (
             [encoder.special[piece.text]]
             if piece.special
@@ -211,13 +211,13 @@ def test_a_prompt_is_a_document_up_to_its_reply(made: Path) -> None:
     encoder = Encoder.open(made / "runs/one/tokenizer.json", fast=False)
     for triple in triples(made):
         for rendering in ("diff", "blocks"):
-            ids = prompt_of(triple, rendering, encoder, 2 * T, T)
+            ids = prompt_of(triple, rendering, encoder, 5 * T, T)
             text = encoder.decode(ids)
-            assert len(ids) <= T
+            assert len(ids) <= 4 * T
             assert text.startswith(f"<|repo_name|>{triple.repo}\n")
             assert text.endswith(f"<|im_start|>{rendering}\n")
-            (document,) = RENDERINGS[rendering].render(triple, Options(2 * T, 1.0), "k")
-            whole = plain(document.body)
+            (document,) = RENDERINGS[rendering].render(triple, Options(5 * T, 1.0), "k")
+            whole = plain(document.written)
             request = text[text.rindex("<|im_start|>message\n") :]
             assert whole.startswith(request)
             new = {f.new_blob for f in triple.files} - {f.old_blob for f in triple.files}

@@ -147,13 +147,13 @@ def test_whole_files_give_the_new_files(made: tuple[list[Triple], dict[str, Git]
         (document,) = rendered(triple, "files")
         text = reply(document, "files")
         assert apply_changes(triple, text, lambda new, _: new) == expected_new(triple)
-        before = plain(document.body).partition("<|im_start|>")[0]
         changed = {f.old_path for f in triple.files if f.old_path}
-        shown = {
-            unquote_path(part.partition("\n")[0].encode()).decode(): part.partition("\n")[2]
-            for part in before.split("<|file_sep|>")[1:]
-        }
-        assert shown == {path: side(triple.old_repo)[path][1] for path in changed}
+        seen = {section.seen.path: section.seen for section in document.sections if section.seen}
+        assert seen.keys() == changed
+        for path, file in seen.items():
+            assert file.read().encode() == side(triple.old_repo)[path][1].encode()
+            assert file.windows[0].start == 0
+            assert file.windows[-1].stop >= file.read().count("\n")
 
 
 @pytest.mark.parametrize("name", ["fim-file", "fim-repo"])
@@ -167,8 +167,7 @@ def test_the_parts_of_a_middle_join_to_the_file(
     for triple in made[0]:
         for key in "abcdefgh":
             for document in rendered(triple, name, key):
-                assert document.whole
-                match = form.search(plain(document.body))
+                match = form.search(plain(document.written))
                 assert match
                 whole = match[1] + match[3] + match[2]
                 texts = [scrub(triple.new_repo[p].decode()) for p in triple.new_repo]
@@ -180,7 +179,7 @@ def test_the_parts_of_a_middle_join_to_the_file(
                 )
                 cuts.add((len(match[1]), len(match[3]), at_lines))
                 again = next(iter(rendered(triple, name, key)))
-                assert again.body == document.body
+                assert again.written == document.written
     assert len(cuts) > 30
 
 
@@ -192,7 +191,7 @@ def test_a_middle_of_a_long_file_is_from_a_stretch_that_fits(
     shares = []
     for key in map(str, range(60)):
         for document in RENDERINGS["fim-file"].render(triple, Options(100, 1.0), key):
-            _, before, _, after, _, middle, _ = document.body
+            _, before, _, after, _, middle, _ = document.written
             part = before.text + middle.text + after.text
             assert len(middle.text) <= 2 * 100
             assert len(part) <= 5 * 100
@@ -208,7 +207,7 @@ def test_a_middle_of_a_long_file_is_from_a_stretch_that_fits(
 def test_a_snapshot_shows_the_new_files(made: tuple[list[Triple], dict[str, Git]]) -> None:
     for triple in made[0]:
         (document,) = rendered(triple, "snapshot")
-        text = plain(document.body)
+        text = plain(document.written)
         for change in triple.files:
             if change.new_path and change.new_mode != "120000":
                 assert scrub(triple.new_repo[change.new_path].decode()) in text
@@ -226,7 +225,10 @@ def test_context_starts_with_changed_files_then_imports_then_neighbours(
     (document,) = rendered(triple, "diff")
     paths = [file.path for file in document.context]
     changed = [f.old_path for f in triple.files if f.old_path]
-    assert paths[: len(changed)] == changed
+    assert not set(paths) & set(changed)
+    seen = {section.seen.path for section in document.sections if section.seen}
+    paths = [*changed, *paths]
+    assert seen <= set(changed)
     regular = {p for p in triple.old_repo if triple.old_repo.mode(p) != "120000"}
     assert sorted(paths) == sorted(regular | set(changed))
 

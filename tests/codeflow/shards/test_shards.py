@@ -181,23 +181,25 @@ def digests(path: Path) -> dict[str, str]:
     "rendering", ["diff", "blocks", "files", "fim-file", "fim-repo", "snapshot"]
 )
 def test_the_stage_writes_the_same_bytes_again(folder: Path, rendering: str) -> None:
-    first = tokenize(folder, "one", rendering, 512, vocab_size=600)
-    second = tokenize(folder, "two", rendering, 512, vocab_size=600, fast=False)
+    first = tokenize(folder, "one", rendering, 2048, vocab_size=600)
+    second = tokenize(folder, "two", rendering, 2048, vocab_size=600, fast=False)
     assert digests(first.folder) == digests(second.folder)
     assert set(digests(first.folder)) == {
         "tokens.json", "tokenizer.json", "train-00000.arrow", "validation-00000.arrow",
     }  # fmt: skip
     stamp = (first.folder / "tokens.json").stat().st_mtime_ns
-    assert tokenize(folder, "one", rendering, 512) == first
+    assert tokenize(folder, "one", rendering, 2048) == first
     assert (first.folder / "tokens.json").stat().st_mtime_ns == stamp
+    missing = 0
     for split in ("train", "validation"):
         shards = TokenShards(first.folder, split)
         wanted = {t.id for t in opened(folder).triples(split=split)}
         shown = {id for r in shards for id in r.triple_ids if id}
         assert shown <= wanted
-        assert shown == wanted or rendering.startswith("fim")
+        missing += len(wanted - shown)
         assert len(shards) == first.rows[split]
-    other = tokenize(folder, "one", rendering, 512, seed=1, loss="0.5")
+    assert missing == first.documents.get("too-long", 0) or rendering.startswith("fim")
+    other = tokenize(folder, "one", rendering, 2048, seed=1, loss="0.5")
     assert digests(other.folder) != digests(second.folder)
 
 

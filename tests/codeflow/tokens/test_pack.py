@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from codeflow.documents.document import ContextFile, Document, Piece
@@ -106,16 +106,14 @@ def test_packing_holds_one_window_in_memory() -> None:
     assert peak < 6000 * 400 * 8 / 4  # bytes: a quarter of all documents
 
 
-def document(
-    body: str, files: dict[str, str], *, lines: dict[str, int] | None = None, whole: bool = False
-) -> Document:
+def document(body: str, files: dict[str, str]) -> Document:
     context = (
-        ContextFile(path, f"{path}:{text}", lambda text=text: text, (lines or {}).get(path, 0))  # type: ignore[misc]
+        ContextFile(path, f"{path}:{text}", lambda text=text: text)  # type: ignore[misc]
         for path, text in files.items()
     )
     pieces = (Piece("<|im_start|>", 0.25, True), Piece(body, 1.0), Piece("<|im_end|>", 1.0, True))
     head = (Piece("<|repo_name|>", 0.5, True), Piece("r\n", 0.5))
-    return Document("1" * 32, None, "commit", head, context, 0.5, pieces, whole)
+    return Document("1" * 32, None, "commit", head, context, 0.5, pieces)
 
 
 FILES = {
@@ -153,11 +151,10 @@ def test_context_fills_the_budget_by_importance(encoder: Encoder, length: int) -
     assert made.weights.tolist() == expected
 
 
-@pytest.mark.parametrize("line", [0, 1, 2])
-def test_a_file_of_one_long_line_leaves_its_room_empty(encoder: Encoder, line: int) -> None:
-    """Minified code, or a hunk behind the last line end: there is no whole line to show."""
+def test_a_file_of_one_long_line_leaves_its_room_empty(encoder: Encoder) -> None:
+    """Minified code: there is no whole line to show."""
     for content in ("x = 1; " * 3000, "first\n" + "x = 1; " * 3000):
-        shown = document("the body\n", {"a.js": content}, lines={"a.js": line})
+        shown = document("the body\n", {"a.js": content})
         (made,) = Fitter(encoder, 512, cut=True).encode([shown])
         text = encoder.decode(made.ids)
         assert text.endswith("<|im_start|>the body\n<|im_end|>")
@@ -232,74 +229,21 @@ def test_rows_of_like_documents_are_filled_by_trimming(encoder: Encoder) -> None
         assert sum(f"<|im_start|>body {k}\n<|im_end|>" in text for text in texts) == 1
 
 
-def test_a_part_of_a_file_is_the_part_that_changes(encoder: Encoder) -> None:
-    text = "".join(f"line {n} of the file\n" for n in range(400))
-    fitter = Fitter(encoder, 300, cut=True)
-    (made,) = fitter.encode([document("b\n", {"a.txt": text}, lines={"a.txt": 250})])
-    shown = encoder.decode(made.ids)
-    assert "\nline 250 of the file\n" in shown
-    assert "\nline 245 of the file\n" in shown
-    assert "line 3 of" not in shown
-    assert "<|file_sep|>a.txt\nline " in shown
-
-
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    lines=st.lists(st.text("ab \u00e9", max_size=90), min_size=1, max_size=60),
-    length=st.integers(64, 200),
-)
-@example(  # the end mark alone would be the last part
-    lines=[
-        "",
-        "",
-        "",
-        "a",
-        "a",
-        "é",
-        "aé",
-        "aé",
-        "aé",
-        "aaa",
-        "aaa",
-        "a éa  aa",
-        "a éaéa  éaéaéaaaéaéé",
-    ],
-    length=69,
-)
-def test_a_long_body_is_cut_at_lines_and_nothing_is_lost(
-    encoder: Encoder, lines: list[str], length: int
-) -> None:
-    body = "\n".join(lines) + "\n"
-    fitter = Fitter(encoder, length, cut=True)
-    made = list(fitter.encode([document(body, {})]))
-    joined = np.concatenate([part.ids for part in made])
-    assert encoder.decode(joined) == f"<|repo_name|>r\n<|im_start|>{body}<|im_end|>"
-    for part in made:
-        assert len(part.ids) <= length
-        assert part.weights[0] == 0
-    for part in made[:-1]:
-        at_line = encoder.decode(part.ids).endswith("\n")
-        assert at_line or len(part.ids) >= length - 1
-    assert fitter.counts == Counter({"cut" if len(joined) > length else "whole": 1})
-
-
-def test_what_may_not_be_cut_is_dropped_and_counted(encoder: Encoder) -> None:
+def test_a_body_that_is_too_long_is_dropped_and_counted(encoder: Encoder) -> None:
     long = "word and word\n" * 200
-    for cut, whole in ((False, False), (True, True)):
+    for cut in (False, True):
         fitter = Fitter(encoder, 100, cut=cut)
-        made = list(fitter.encode([document(long, {}, whole=whole), document("b", {})]))
+        made = list(fitter.encode([document(long, {}), document("b", {})]))
         assert len(made) == 1
         assert fitter.counts == Counter({"too-long": 1, "whole": 1})
 
 
 def test_nothing_to_learn_is_dropped_and_counted(encoder: Encoder) -> None:
-    piece = (Piece("many words without loss\n" * 100, 0.0), Piece("x", 1.0))
-    made_of = Document("1" * 32, None, "commit", (), iter(()), 0.0, piece)
+    pieces = (Piece("x", 1.0), Piece("words without loss\n", 0.0))
     fitter = Fitter(encoder, 100, cut=True)
-    made = list(fitter.encode([made_of]))
-    assert len(made) == 1
-    assert made[0].weights[-1] == 1
-    assert fitter.counts["no-target"] >= 2
+    unlearnt = Document("1" * 32, None, "commit", (), iter(()), 0.0, pieces[1:])
+    assert not list(fitter.encode([unlearnt]))
+    assert fitter.counts["no-target"] == 1
 
 
 def test_the_cache_changes_nothing(encoder: Encoder, tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def document(parts: Parts, number: int = 0) -> Document:
         Piece(middle, 0.5),
         Piece(IM_END, 0.5, special=True),
     )
-    return Document(f"{number:032x}", None, "commit", (), iter(()), 1.0, body, whole=True)
+    return Document(f"{number:032x}", None, "commit", (), iter(()), 1.0, body)
 
 
 def check(text: str, parts: Parts) -> tuple[int, int]:

@@ -61,6 +61,6 @@ def plain(pieces: Sequence[Piece]) -> str:
 
 def reply(document: Document, name: str) -> str:
     """What stands between `<|im_start|>NAME` and the last `<|im_end|>`."""
-    _, _, text = plain(document.body).rpartition(f"<|im_start|>{name}\n")
+    _, _, text = plain(document.written).rpartition(f"<|im_start|>{name}\n")
     assert text.endswith("<|im_end|>")
     return text.removesuffix("<|im_end|>")
