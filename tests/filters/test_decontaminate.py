@@ -334,7 +334,7 @@ def test_boilerplate_and_numbers_say_nothing(tmp_path: Path) -> None:
 def test_a_bad_line_is_named(tmp_path: Path, line: str, says: str) -> None:
     path = tmp_path / "bad.jsonl"
     good = json.dumps({"text": "fine"}) + "\n\n"
-    path.write_bytes((good + line + "\n").encode(errors="surrogateescape"))
+    path.write_bytes((good + line + "\n").encode())
     with pytest.raises(UsageError) as raised:
         Decontaminator([path])
     message = str(raised.value)
