@@ -54,8 +54,8 @@ SAMPLES = {
     "no algorithm, in other case": jwt({"typ": "JWT", "alg": "NONE"}, CLAIMS),
     "no signature": f"{part({'alg': 'HS256'})}.{part(CLAIMS)}.",
     # RFC 7519, section 6.1
-    "RFC 7519": "eyJhbGciOiJub25lIn0.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFt"
-    "cGxlLmNvbS9pc19yb290Ijp0cnVlfQ.",
+    "RFC 7519": "eyJhbGciOiJub25lIn0.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9l"
+    "eGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ.",
     # RFC 7515, appendix A.1
     "RFC 7515": "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTk"
     "zODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ.dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk",
