@@ -30,6 +30,7 @@ from codeflow_miners.linguist import is_generated, is_vendored
 from codeflow_miners.objects import ObjectReader
 from codeflow_miners.paths import refused
 from codeflow_miners.renames import MIN_SIMILARITY, FileRow, line_bytes, similarity
+from codeflow_miners.shared_endings import HEAD_BYTES
 from codeflow_miners.spans.features import file_kind, line_features
 from codeflow_miners.tables import LEFT_OUT, PATCHES
 from codeflow_miners.treediff import GITLINK, Side
@@ -355,14 +356,10 @@ class FileDescriber:
             row=row,
             hunks=hunks,
             patch=patch,
-            language=None if symlink else self._languages.language(path, _first_line(content)),
+            language=None if symlink else self._languages.language(path, content[:HEAD_BYTES]),
             generated=not symlink and is_generated(path, content),
             vendored=is_vendored(path),
         )
-
-
-def _first_line(content: bytes) -> bytes:
-    return content[:256].partition(b"\n")[0]
 
 
 def _status(row: FileRow, score: int | None) -> str:
