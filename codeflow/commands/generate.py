@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from codeflow.commands import sentence
 from codeflow.commands.export import encoder_of, need_torch
-from codeflow.config import read_text
 from codeflow.errors import EXIT_INCOMPLETE, EXIT_OK, DataError, UsageError
 from codeflow.progress import encodable
 
@@ -136,6 +135,8 @@ def _stops(encoder: Encoder, names: list[str]) -> set[int]:
 
 
 def _text_prompt(parsed: argparse.Namespace, encoder: Encoder) -> list[int]:
+    from codeflow.config import read_text
+
     text = parsed.prompt
     if text is None:
         text = read_text(parsed.prompt_file, "prompt")

@@ -73,7 +73,7 @@ _NIX: Final = re.compile(r"\s-i\s+(\S+)|\s(?:-c|--command)\s+(\S+)")
 _NIX_LINE: Final = re.compile(r"^#!\s*(?:\S*/)?nix(?:-shell)?\b[^\n]*", re.MULTILINE)
 # a shell script that hands itself over, in its first lines
 _HANDED_OVER: Final = re.compile(
-    r"""\bexec\s+(?P<command>[^\n$`()|;&<>]*?)\s["']?\$\{?0\}?["']?(?=\s|\Z)"""
+    r"""\bexec["']?\s+(?P<command>[^\n$`()|;&<>]*?)\s["']?\$\{?0\}?["']?(?=\s|\Z)"""
 )
 _FIRST_LINES: Final = 8
 _FIRST_BYTES: Final = 2048
