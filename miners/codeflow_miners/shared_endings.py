@@ -124,7 +124,7 @@ SHARED: Final[dict[str, tuple[Rule, ...]]] = {
         (r"\A\s*(?:<!--|<!DOCTYPE|<(?:html|head|body|div|table|p|a|ul|form|script|link|meta)\b)", "HTML"),
         (r"(?i)^\s*(?:%macro|\.macro|mov[lq]?\s+\S+,|\w+:?\s+(?:equ|macro)\b|\.?(?:db|dw|dd|section|globl?)\s)",
          "Assembly"),
-        (r"^\s*#\s*(?:include|define|ifn?def|if|undef|pragma)\b|^\s*(?:static|struct|typedef|extern|void)\s",
+        (r"^\s*#\s*(?:include\s*[<\"]|(?:define|ifn?def|undef|pragma)\s+\w)|^\s*(?:static|struct|typedef|extern|void)\s",
          HEADER),
         (r"(?i)^\s*(?:create\s+table|insert\s+into|drop\s+table|select\s)", "SQL"),
         (r"^[\w.-]+\s*[:?+]?=|^[\w./%$()-]+\s*:(?:\s|$)", "Makefile"),

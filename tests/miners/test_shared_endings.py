@@ -82,6 +82,8 @@ FILES: list[tuple[str, str, str | None]] = [
     ("a.inc", "SUMMARY = \"x\"\nLICENSE = \"MIT\"\ninherit autotools\n", "BitBake"),
     ("a.inc", "{$IFDEF FPC}\nprocedure A;\nbegin\nend;\n", "Pascal"),
     ("a.inc", "%macro a 1\n  mov eax, %1\n%endmacro\n", "Assembly"),
+    ("Makefile.inc", "# define what to build\nall: a\n", "Makefile"),
+    ("a.inc", "# if this is set\nX = 1\nall: a\n", "Makefile"),
     ("a.cl", "__kernel void f(__global float* a) {}\n", "OpenCL"),
     ("a.cl", "(defun f (x) x)\n", "Common Lisp"),
     ("a.php", "<?hh // strict\n", "Hack"),
