@@ -171,7 +171,7 @@ class Languages:
             return language_of_script(head) or "Shell"
         found = _by_name(name)
         ending = name.rpartition(".")[2].lower() if "." in name[1:] else ""
-        if head and ending in SHARED and name.partition(".")[0] not in NAMES:
+        if head and ending in SHARED and NAMES.keys().isdisjoint((name, name.partition(".")[0])):
             script = language_of_script(head) if ending in BY_SHEBANG else None
             rule = next((rule for rule in SHARED[ending] if rule.holds(head)), None)
             found = script or (found if rule is None else rule.language)

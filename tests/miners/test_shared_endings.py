@@ -82,6 +82,7 @@ FILES: list[tuple[str, str, str | None]] = [
     ("a.inc", "SUMMARY = \"x\"\nLICENSE = \"MIT\"\ninherit autotools\n", "BitBake"),
     ("a.inc", "{$IFDEF FPC}\nprocedure A;\nbegin\nend;\n", "Pascal"),
     ("a.inc", "%macro a 1\n  mov eax, %1\n%endmacro\n", "Assembly"),
+    ("rebar.config", "{erl_opts, []}.\n", "Erlang"),
     ("Makefile.inc", "# define what to build\nall: a\n", "Makefile"),
     ("a.inc", "# if this is set\nX = 1\nall: a\n", "Makefile"),
     ("a.cl", "__kernel void f(__global float* a) {}\n", "OpenCL"),
