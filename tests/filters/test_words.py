@@ -144,3 +144,14 @@ def test_near_duplicates_are_near_in_every_script(name: str) -> None:
     edited = f"{text[:middle]}x{text[middle:]}"
     assert similarity(text, edited) > 0.6
     assert similarity(text, text[::-1]) < 0.2
+
+
+@pytest.mark.parametrize("name", ["Chinese", "Japanese", "Thai"])
+def test_a_gold_patch_is_as_long_as_its_characters(name: str, tmp_path: Path) -> None:
+    """One line of such a script says enough to be no coincidence; by spaces it is one word."""
+    added = f"+{TEXTS[name]}\n"
+    patch = f"--- a/x.md\n+++ b/x.md\n@@ -1 +1,2 @@\n one\n{added}"
+    path = tmp_path / "benchmark.jsonl"
+    path.write_text(json.dumps({"instance_id": "x", "patch": patch}) + "\n", encoding="utf-8")
+    found = Decontaminator([path])(plant({"a": "x\n"}, {"a": f"x\n{TEXTS[name]}\nand more\n"}))
+    assert found.reason == "gold-lines"
