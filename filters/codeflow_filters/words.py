@@ -127,4 +127,5 @@ def _mark_characters(text: Bytes, kinds: Bytes, wide_signs: bool) -> Ints:
         chosen = found == kind
         for k in range(4):
             kinds[lead[chosen & (size > k)] + k] = becomes
-    return lead[(found == _CHARACTER) | (wide_signs & (found == _WIDE_SIGN))]
+    words: Ints = lead[(found == _CHARACTER) | (wide_signs & (found == _WIDE_SIGN))]
+    return words
