@@ -1,4 +1,5 @@
-"""Configuration: one frozen dataclass a concern, read strictly from `codeflow.toml`.
+"""Configuration: one frozen dataclass a concern, read strictly from `codeflow.toml`; and the one
+way in which files that a user hands over become text.
 
 Every value that can change a published byte is in here, and `stage_hash` turns it into the stage's
 identity. Workers, addresses and displays are not configuration of the data and stay out.
@@ -6,6 +7,7 @@ identity. Workers, addresses and displays are not configuration of the data and 
 
 from __future__ import annotations
 
+import codecs
 import dataclasses
 import difflib
 import hashlib
@@ -15,7 +17,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from codeflow.errors import UsageError
 from codeflow.records import SCHEMA_VERSION
@@ -167,15 +169,65 @@ def require_within(config: object, **bounds: tuple[float, float]) -> None:
             raise UsageError(f"{name} = {value}: give {what}")
 
 
+# UTF-32 before UTF-16, whose mark it begins with
+_OTHER_MARKS: Final = (
+    (codecs.BOM_UTF32_LE, "UTF-32"),
+    (codecs.BOM_UTF32_BE, "UTF-32"),
+    (codecs.BOM_UTF16_LE, "UTF-16"),
+    (codecs.BOM_UTF16_BE, "UTF-16"),
+)
+_MARK: Final = "\ufeff"
+
+
+def decode_text(data: bytes) -> str:
+    """What a file of a user says: UTF-8, every line ended by a newline alone.
+
+    A byte order mark at the start of the file or of a line (where files were joined) is left out:
+    editors write it, nobody sees it, and with it no name, key or word is what it seems to be.
+
+    Raises:
+        ValueError: it is no UTF-8 text; says what it is and what to do.
+    """
+    for mark, name in _OTHER_MARKS:
+        if data.startswith(mark):
+            raise ValueError(f"{name} text; save it as UTF-8")
+    if (at := data.find(b"\0")) >= 0:
+        line = data.count(b"\n", 0, at) + 1
+        raise ValueError(f"a NUL byte in line {line}, as in UTF-16 or no text; save it as UTF-8")
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ValueError(f"not UTF-8 text in line {line}; save it as UTF-8") from None
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return text.removeprefix(_MARK).replace(f"\n{_MARK}", "\n")
+
+
+def read_text(path: str | Path, what: str) -> str:
+    """A text file that a user hands over, as `decode_text` has it.
+
+    Args:
+        what: names it in messages: "list", "configuration".
+
+    Raises:
+        UsageError: one line that names the file, what is wrong with it and what to do.
+    """
+    try:
+        return decode_text(Path(path).read_bytes())
+    except FileNotFoundError:
+        raise UsageError(f"{path}: cannot read the {what}: no such file") from None
+    except OSError as error:
+        raise UsageError(f"{path}: cannot read the {what}: {error.strerror}") from None
+    except ValueError as error:
+        raise UsageError(f"{path}: cannot read the {what}: {error}") from None
+
+
 def read_toml(path: Path) -> dict[str, Any]:
     """Reads a TOML file. Raises UsageError with the line for anything wrong with it."""
+    text = read_text(path, "configuration")
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UsageError(f"{path}: no such configuration file") from None
-    except OSError as error:
-        raise UsageError(f"{path}: cannot read the configuration: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path}: {error}") from None
 
 

@@ -135,12 +135,11 @@ def _stops(encoder: Encoder, names: list[str]) -> set[int]:
 
 
 def _text_prompt(parsed: argparse.Namespace, encoder: Encoder) -> list[int]:
+    from codeflow.config import read_text
+
     text = parsed.prompt
     if text is None:
-        try:
-            text = parsed.prompt_file.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"{parsed.prompt_file}: cannot be read as text: {error}") from None
+        text = read_text(parsed.prompt_file, "prompt")
     elif any("\ud800" <= c <= "\udfff" for c in text):  # what Python makes of other bytes
         raise UsageError("--prompt is not UTF-8; give text that is")
     if not text:

@@ -28,7 +28,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from codeflow.config import from_mapping
+from codeflow.config import decode_text, from_mapping
 from codeflow.errors import CodeflowError, DataError, UsageError
 from codeflow.loopcoder.config import Compute, ModelConfig
 from codeflow.loopcoder.model import LoopCoder, build
@@ -250,7 +250,7 @@ def _read_tensors(
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(decode_text(path.read_bytes()))
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except (ValueError, OSError) as error:

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from codeflow.config import read_text
 from codeflow.documents.document import SPECIAL
 from codeflow.errors import UsageError
 from codeflow.tokens.config import LEAST_VOCABULARY
@@ -148,11 +149,7 @@ class Encoder:
     @classmethod
     def open(cls, path: Path, sample: Sequence[str] = (), *, fast: bool = True) -> Encoder:
         """Reads a `tokenizer.json`. Raises UsageError when there is none, or it does not do."""
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"{path}: cannot be read as a tokenizer.json: {error}") from None
-        return cls(text, sample, fast=fast, where=path)
+        return cls(read_text(path, "tokenizer.json"), sample, fast=fast, where=path)
 
     def encode(self, texts: Sequence[str]) -> list[Ids]:
         """The ids of each text; never a special token's."""

@@ -7,7 +7,8 @@ people wrote, so 200 is the default. Here the lines that a patch adds are judged
 learn the change: an old minified file beside it does no harm, and no content has to be read. One
 long line does not spoil a large change either: a triple goes when more than `max_share` of the
 bytes it adds are such text. A long encoded run goes in any case, except in data files (certificates
-beside a test); so do conflict markers, which say that a merge went wrong.
+beside a test); so do conflict markers, which say that a merge went wrong. A change of nothing but
+pointers of Git LFS has nothing to learn from either: what changed is elsewhere.
 
 Small additions (`min_bytes`) are not judged by shares and means: five braces are no noise. Lock
 files are full of checksums and not judged at all; `paths` knows when there is nothing else.
@@ -57,8 +58,16 @@ _RUN: Final = re.compile(rb"a+")
 _ENCODED_LINE: Final = 60  # shorter ones in a run are words under each other
 _HEX_CODE: Final = re.compile(rb"(?:0[xX]|\\[xXuU])?[0-9a-fA-F]{2,}")
 _CONFLICT: Final = tuple(
-    re.compile(pattern, re.MULTILINE) for pattern in (r"^\+<{7} \S", r"^\+={7}$", r"^\+>{7} \S")
+    re.compile(pattern, re.MULTILINE)
+    for pattern in (r"^\+\ufeff?<{7} \S", r"^\+={7}\r?$", r"^\+>{7} \S")
 )
+# https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md: lines of a key, a blank and a value, of
+# which the first is the version; a change of one shows the lines of its hash and size at least
+_POINTER_LINE: Final = re.compile(
+    r"\ufeff?(?:version https?://\S+|oid sha256:[0-9a-f]{64}|size \d+|ext-\d-\S+ \S+)\r?"
+)
+_POINTER_HASH: Final = re.compile(r"^[+-]oid sha256:[0-9a-f]{64}\r?$", re.MULTILINE)
+_POINTER_VERSIONS: Final = ("version https://git-lfs.github.com/spec/", "version https://hawser.")
 
 
 @dataclass(frozen=True)
@@ -83,6 +92,7 @@ class Content:
         "binary-like": "too many control characters in the added text",
         "low-alphanumeric": "too few letters and digits in the added text",
         "conflict-markers": "adds the marks of a merge conflict",
+        "lfs-pointer": "changes pointers of Git LFS only, and not what they point to",
     }
     cost: ClassVar[Cost] = "patch"
     reads: ClassVar[frozenset[str]] = frozenset({"files", "patch"})
@@ -104,11 +114,13 @@ class Content:
         noise: Counter[str] = Counter()
         where: dict[str, str] = {}
         total = 0
+        pointers = bool(triple.files)
         for change, section in sections(triple):
+            pointers = pointers and is_pointer_change(section)
             lines = [line for line in section.split("\n") if line[:1] == "+"]
             if not lines or is_lock(change.path):
                 continue
-            if "\n+<<<<<<< " in section and all(mark.search(section) for mark in _CONFLICT):
+            if "<<<<<<< " in section and all(mark.search(section) for mark in _CONFLICT):
                 return drop("conflict-markers", change.path)
             data = "\n".join(lines).encode("utf-8", "surrogatepass")
             if self._run_chars(data) > self.max_run_chars and not is_data(change.path):
@@ -117,6 +129,8 @@ class Content:
             for reason, size in self._noise(lines, data, change.language):
                 noise[reason] += size
                 where.setdefault(reason, change.path)
+        if pointers:
+            return drop("lfs-pointer", triple.files[0].path)
         if total >= self.min_bytes and noise.total() > self.max_share * total:
             reason = noise.most_common(1)[0][0]
             return drop(reason, where[reason])
@@ -154,6 +168,18 @@ class Content:
         base64 = map(_encoded_chars, _runs(data, _BASE64, self.max_run_chars))
         hexadecimal = map(_hex_chars, _runs(data, _HEX, self.max_run_chars))
         return max(max(base64, default=0), max(hexadecimal, default=0))
+
+
+def is_pointer_change(section: str) -> bool:
+    """Whether the hunks of a file change a pointer of Git LFS, add or remove one, and nothing else.
+
+    A file that becomes a pointer, or was one, is no such change: its text is told.
+    """
+    if not _POINTER_HASH.search(section) or "\n@@ " in section[1:]:  # a pointer is one hunk
+        return False
+    lines = [line for line in section.split("\n")[2:] if line[:1] in ("+", "-", " ")]
+    version = any(line[1:].lstrip("\ufeff").startswith(_POINTER_VERSIONS) for line in lines)
+    return version and all(_POINTER_LINE.fullmatch(line[1:]) for line in lines)
 
 
 def _mean(lines: list[str]) -> float:

@@ -14,9 +14,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar, Final
 
+from codeflow.config import read_text
 from codeflow.contracts import Cost, Verdict, drop, keep
 from codeflow.errors import UsageError
 from codeflow.triple import Triple
@@ -53,11 +53,10 @@ class OptOut:
 
 def _read(path: str) -> Iterator[str]:
     try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8"
-        raise UsageError(f"optout.file: cannot read {path}: {reason}") from None
-    for line in text.splitlines():
+        text = read_text(path, "opt-out list")
+    except UsageError as error:
+        raise UsageError(f"optout.file: {error}") from None
+    for line in text.split("\n"):
         name = line.partition("#")[0].strip()
         if name:
             yield name

@@ -11,8 +11,9 @@ triple, or a file from the projection:
   `IbmCosHmac` and `Softlayer` (short prefixes or names followed by plain letters and digits).
 
 A few documented prefixes that the release does not know are in `PREFIXED`. Values that are plainly
-made up (they say EXAMPLE, or repeat a few characters) are no secrets. Nothing is ever verified over
-the network. Encrypted and PGP keys are not found.
+made up (they say EXAMPLE, or repeat a few characters) are no secrets, nor are other samples
+(`codeflow_filters.text.sample_keys`). Nothing is ever verified over the network. Encrypted and PGP
+keys are not found.
 
 Cost: plug-ins in pure Python are slow, so each has *needles*, byte strings of which one is in every
 match of it. A file costs one search for all needles (`codeflow_filters.text.needles`); only lines
@@ -25,7 +26,7 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple, Protocol
@@ -34,6 +35,13 @@ from weakref import WeakSet
 from codeflow.contracts import CONTENTS, Cost, Verdict, drop, keep
 from codeflow_filters.text.hunks import added
 from codeflow_filters.text.needles import Needle, Needles
+from codeflow_filters.text.sample_keys import (
+    is_no_aws_secret,
+    is_sample_file,
+    is_sample_jwt,
+    made_up,
+    stands_in_documentation,
+)
 
 if TYPE_CHECKING:
     from detect_secrets.plugins.base import BasePlugin, RegexBasedDetector
@@ -57,11 +65,10 @@ PREFIXED: Final = {
     "PyPI Token": ("pypi-AgE", r"pypi-AgE[A-Za-z0-9-_]{80,}"),
 }
 
+_PRIVATE_KEY: Final = "Private Key"  # of detect-secrets
 PIECE_BYTES: Final = 3840  # the plug-in for Azure sees nothing in lines of over 4,000
 _BEFORE_BYTES: Final = 256
 _STEP_BYTES: Final = 2048
-_MADE_UP: Final = re.compile(r"(?i:example|dummy|placeholder|redacted|x{8}|0{12}|1234567890)")
-_DISTINCT: Final = 8
 # what stands between the lines of a key that is quoted, escaped, indented or commented
 _BETWEEN_LINES: Final = re.compile(rb"[ \t\r\"'+,;\\n]{0,16}\n[ \t\"'#*/+]{0,64}")
 
@@ -82,6 +89,18 @@ class _Prefixed:
 
     def analyze_string(self, string: str) -> Iterable[str]:
         return self.pattern.findall(string)
+
+
+@dataclass(frozen=True)
+class _Sifted:
+    """A plug-in, without those of its values that are known to be none."""
+
+    plugin: RegexBasedDetector
+    is_none: Callable[[str], bool]
+    secret_type: str
+
+    def analyze_string(self, string: str) -> Iterable[str]:
+        return [value for value in self.plugin.analyze_string(string) if not self.is_none(value)]
 
 
 @dataclass(frozen=True)
@@ -143,11 +162,12 @@ def rules() -> tuple[Rule, ...]:
     from detect_secrets.plugins.twilio import TwilioKeyDetector
 
     azure, github, npm = AzureStorageKeyDetector(), GitHubTokenDetector(), NpmDetector()
+    aws = _Sifted(AWSKeyDetector(), is_no_aws_secret, AWSKeyDetector.secret_type)
     alphanumeric = (string.ascii_lowercase + string.digits).encode()
     return (
-        Rule(AWSKeyDetector(), (b"A3T", b"ABIA", b"ACCA", b"AKIA", b"ASIA")),
+        Rule(aws, (b"A3T", b"ABIA", b"ACCA", b"AKIA", b"ASIA")),
         # where Python ignores case, a long s is an s
-        Rule(AWSKeyDetector(), (b"aws", "aw\u017f".encode()), folded=True),
+        Rule(aws, (b"aws", "aw\u017f".encode()), folded=True),
         Rule(_WholeLine(azure, azure.secret_type), (b"azure", b"account"), folded=True),
         # digits of other scripts are digits to Python, of up to four bytes each
         Rule(
@@ -158,7 +178,7 @@ def rules() -> tuple[Rule, ...]:
             _WholeMatch(github, github.secret_type), (b"ghp_", b"gho_", b"ghu_", b"ghs_", b"ghr_")
         ),
         Rule(
-            JwtTokenDetector(),
+            _Sifted(JwtTokenDetector(), is_sample_jwt, JwtTokenDetector.secret_type),
             (b"eyJ",),
             token=re.compile(rb"[A-Za-z0-9_=-]++(\.[A-Za-z0-9_=-][A-Za-z0-9_=./+-]*+)?"),
         ),
@@ -227,6 +247,8 @@ def _look(rule: Rule, data: bytes, starts: list[int]) -> Iterator[Finding]:
         if _EMULATED in piece:
             continue
         if rule.several_lines:
+            if stands_in_documentation(piece):
+                continue
             piece = _BETWEEN_LINES.sub(b"\n", piece)
         if any(real(value) for value in _values(rule.detector, piece.decode(errors="replace"))):
             yield Finding(rule.detector.secret_type, data.count(b"\n", 0, at) + 1)
@@ -254,7 +276,7 @@ def _values(detector: _Detector, text: str) -> Iterable[str]:
 
 def real(value: str) -> bool:
     """Whether a value may be a secret at all, and not a placeholder in a text about secrets."""
-    return len(set(value)) >= _DISTINCT and _MADE_UP.search(value) is None
+    return not made_up(value)
 
 
 class _Known(NamedTuple):
@@ -353,9 +375,11 @@ class Secrets:
             for side, id in zip(("old", "new"), ids, strict=True):
                 if id is None or _is_clean(id):
                     continue
+                path = change.old_path if side == "old" else change.new_path
                 found = _look_at(id, triple).found
+                if is_sample_file(path or ""):
+                    found = [one for one in found if one.kind != _PRIVATE_KEY]
                 if found:
                     more = f" and {len(found) - 1} more" if len(found) > 1 else ""
-                    path = change.old_path if side == "old" else change.new_path
                     return drop("secret", f"{path}:{found[0].line} ({side}): {found[0].kind}{more}")
         return keep()

@@ -155,3 +155,47 @@ def test_sections_agree_with_the_parser_of_patches(tmp_path: Path) -> None:
             assert found == expected
             seen += len(found)
     assert seen > 20
+
+
+OID = "oid sha256:" + "5f" * 32
+POINTER = f"version https://git-lfs.github.com/spec/v1\n{OID}\nsize 12345\n"
+OTHER = POINTER.replace("5f", "a0").replace("12345", "7")
+
+
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        ({"a.psd": (POINTER, OTHER)}, "lfs-pointer"),
+        ({"a.psd": (None, POINTER)}, "lfs-pointer"),
+        ({"a.psd": (POINTER, None)}, "lfs-pointer"),
+        ({"a.psd": (POINTER, OTHER), "b.psd": (None, POINTER)}, "lfs-pointer"),
+        ({"a.psd": (POINTER.replace("\n", "\r\n"), OTHER.replace("\n", "\r\n"))}, "lfs-pointer"),
+        ({"a.psd": ("\ufeff" + POINTER, "\ufeff" + OTHER)}, "lfs-pointer"),
+        ({"a.psd": (POINTER[:-1], OTHER[:-1])}, "lfs-pointer"),
+        (
+            {"a": (None, POINTER.replace(OID, f"ext-0-foo sha256:{'ab' * 32}\n{OID}"))},
+            "lfs-pointer",
+        ),
+        ({"a": (None, POINTER.replace("git-lfs.github.com", "hawser.github.com"))}, "lfs-pointer"),
+        ({"a.psd": (POINTER, OTHER), "a.py": ("x = 1\n", "x = 2\n")}, None),
+        ({"a.txt": ("some text\n", POINTER)}, None),  # its text is told
+        ({"a.txt": (POINTER + "more\n", OTHER + "more\n")}, None),
+        ({"lfs.md": ("", f"A pointer:\n\n{POINTER}")}, None),
+        ({"oid.txt": (f"{OID}\n", f"{OID.replace('5f', '60')}\n")}, None),
+    ],
+)
+def test_pointers_of_lfs_alone_are_nothing_to_learn_from(
+    files: dict[str, tuple[str | None, str | None]], reason: str | None
+) -> None:
+    assert Content()(triple(files)).reason == reason
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize("base", ["", "||||||| 1a2b3c4\nx = 0\n"])
+@pytest.mark.parametrize("ends", ["\r\n", "\n"])
+def test_conflict_markers_whatever_the_line_ends(mark: str, base: str, ends: str) -> None:
+    text = mark + MARKERS.replace("=======", f"{base}=======").replace("\n", ends)
+    assert Content()(triple({"a.txt": ("", text)})).reason == "conflict-markers"
+    inside = f"one{ends}{MARKERS.replace(chr(10), ends)}two{ends}"
+    verdict = Content()(triple({"a.txt": (f"one{ends}two{ends}", inside)}))
+    assert verdict.reason == "conflict-markers"

@@ -25,7 +25,7 @@ def imported(path: str, snapshot: Snapshot) -> Iterator[str]:
     if finder is None:
         return
     pattern, candidates = finder
-    text = snapshot[path].decode()
+    text = snapshot[path].decode("utf-8-sig")
     names = dict.fromkeys(match for match in pattern.findall(text))
     folder = posixpath.dirname(path)
     for name in list(names)[:_MOST]:

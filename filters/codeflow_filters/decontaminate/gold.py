@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from codeflow_filters.decontaminate.hunks import FileLines, files
 from codeflow_filters.decontaminate.instances import Instance
+from codeflow_filters.decontaminate.ngrams import count_tokens
 
 _WORD = re.compile(r"\w+")
 
@@ -45,7 +46,8 @@ class GoldPatches:
                 if id is not None:
                     self._by_id.setdefault(id, (instance, field))
                 lines = added(parts) - {_squeeze(text) for part in parts for text in part.only("-")}
-                if sum(len(_WORD.findall(line)) for line in _spaced(parts, lines)) >= words:
+                said = "\n".join(_spaced(parts, lines)).encode(errors="replace")
+                if count_tokens(said) >= words:
                     longest = max(sorted(lines), key=len)
                     self._by_line[longest].append((frozenset(lines), instance, field))
 

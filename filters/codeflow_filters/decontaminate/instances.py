@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from codeflow.config import read_text
 from codeflow.errors import UsageError
 
 ID_FIELDS: Final = ("instance_id", "task_id", "id", "name")
@@ -73,21 +74,17 @@ def read_instances(files: Sequence[str | Path]) -> list[Instance]:
 
 
 def _read(path: Path) -> Iterator[Instance]:
-    try:
-        lines = path.read_bytes().split(b"\n")
-    except OSError as error:
-        raise UsageError(f"{path}: cannot read the instances: {error.strerror}") from None
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(read_text(path, "instances").split("\n"), 1):
         if line.strip():
             yield _instance(line, path, number)
 
 
-def _instance(line: bytes, path: Path, number: int) -> Instance:
+def _instance(line: str, path: Path, number: int) -> Instance:
     def wrong(what: str) -> UsageError:
         return UsageError(f"{path}:{number}: {what}")
 
     try:
-        row = json.loads(line.removeprefix(b"\xef\xbb\xbf"))
+        row = json.loads(line)
     except (ValueError, RecursionError) as error:
         reason = str(error).splitlines()[0]
         raise wrong(f"not JSON: {reason}; give one object a line") from None

@@ -1,7 +1,8 @@
 """Token n-grams of texts as 64-bit hashes, in numpy, and an index of those of a benchmark.
 
-A token is a run of letters, digits and underscores, in lower case; nothing else counts, so quotes,
-indentation and punctuation may differ. n is 13 by default, as in the decontamination of GPT-3
+A token is a run of letters, digits and underscores, in lower case, or a character of a script
+without spaces (`codeflow_filters.text.words`); nothing else counts, so quotes, indentation and
+punctuation may differ. n is 13 by default, as in the decontamination of GPT-3
 (arXiv 2005.14165, appendix C) and of most corpora since. Like there, an n-gram that is too common
 says nothing: those in more than `COMMON` instances (issue templates, licence headers) are left out,
 and so are those with few different words (tables of numbers). A text of fewer than n tokens is not
@@ -20,12 +21,16 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from codeflow_filters.text.words import SPACE, WORD, find_words
+
 COMMON: Final = 10
-_TOKEN: Final = re.compile(rb"[0-9A-Za-z_\x80-\xff]+")
+_TOKEN: Final = re.compile(rb"[0-9A-Za-z_]+")
 _BLOCK_BYTES: Final = 1 << 20
 _POSITIONS: Final = 64
 _MULTIPLIER: Final = np.uint64(0x9E3779B97F4A7C15)
-_WORD: Final = np.array([chr(b).isalnum() or b == 0x5F or b >= 0x80 for b in range(256)])
+_KINDS: Final = np.array(
+    [WORD if chr(b).isalnum() or b == 0x5F or b >= 0x80 else SPACE for b in range(256)], np.uint8
+)
 _LETTER: Final = np.array([(chr(b).isalpha() and b < 0x80) or b >= 0x80 for b in range(256)])
 
 Hashes = npt.NDArray[np.uint64]
@@ -56,18 +61,21 @@ def tokens(data: bytes) -> Tokens:
 
 def _tokens(data: bytes, shift: int) -> Tokens:
     view = np.frombuffer(data, np.uint8)
-    inside = np.zeros(len(view) + 2, np.int8)
-    inside[1:-1] = _WORD[view]
-    edges = np.diff(inside)
-    starts, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
+    kinds = _KINDS[view]
+    starts, lengths = find_words(view, kinds, wide_signs=False)
+    ends = starts + lengths
     if not len(starts):
         return Tokens(np.zeros(0, np.uint64), starts, ends)
-    lengths = ends - starts
     firsts = np.cumsum(lengths) - lengths
-    letters = view[inside[1:-1].astype(bool)]
+    letters = view[kinds != SPACE]
     positions = np.arange(len(letters)) - np.repeat(firsts, lengths)
     terms = _BYTES[letters] * _POWERS[positions % _POSITIONS]
     return Tokens(_mix(np.add.reduceat(terms, firsts)), starts + shift, ends + shift)
+
+
+def count_tokens(data: bytes) -> int:
+    """How many tokens a text has. For a line of ASCII, an array costs more than this look."""
+    return len(_TOKEN.findall(data)) if data.isascii() else len(tokens(data).hashes)
 
 
 def ngrams(hashes: Hashes, n: int) -> Hashes:
@@ -108,8 +116,8 @@ class NgramIndex:
         hashes, owners, instances = [], [], []
         for owner, instance, text in texts:
             data = text.encode(errors="replace")
-            if len(_TOKEN.findall(data)) < n:
-                continue  # most added lines of patches; an array costs more than this look
+            if count_tokens(data) < n:
+                continue
             found = np.unique(informative(data, n))
             hashes.append(found)
             owners.append(np.full(len(found), owner, np.int64))

@@ -1,10 +1,11 @@
 """Shingles: the set of hashed token n-grams of a change, for a batch of patches at once.
 
-Tokens are those of the added and removed lines, with the sign of their line: a run of letters,
-digits, `_` and bytes past ASCII, or any other byte that is not white space. Runs are cut every 64
-bytes, so that an encoded blob is many tokens. Paths and context take no part: near-duplicates are
-the same change in another place. A set holds 32-bit hashes, the width that datasketch's `affine32`
-permutes; in sets of a thousand, one in four million is taken for another.
+Tokens are those of the added and removed lines, with the sign of their line: a word
+(`codeflow_filters.text.words`: a run of letters and the like, or a character of a script without
+spaces), or any other byte that is not white space. Words are cut every 64 bytes, so that an encoded
+blob is many tokens. Paths and context take no part: near-duplicates are the same change in another
+place. A set holds 32-bit hashes, the width that datasketch's `affine32` permutes; in sets of a
+thousand, one in four million is taken for another.
 
 Hashing n-grams one by one in Python costs more than all signatures. Here a token's bytes are read
 as 8-byte words at an array of offsets, and an n-gram is a sum of products; the only loops in Python
@@ -20,15 +21,15 @@ import numpy as np
 import numpy.typing as npt
 
 from codeflow_filters.dedup.lines import MINUS, PLUS, Bytes, Ints, Lines
+from codeflow_filters.text.words import SIGN, SPACE, WORD, find_words
 
 Hashes: TypeAlias = npt.NDArray[np.uint32]
 Words: TypeAlias = npt.NDArray[np.uint64]
 
-_SPACE, _WORD, _OTHER = 0, 1, 2
-_CLASS = np.full(256, _OTHER, np.uint8)
-_CLASS[list(b" \t\n\v\f\r")] = _SPACE
+_CLASS = np.full(256, SIGN, np.uint8)
+_CLASS[list(b" \t\n\v\f\r")] = SPACE
 _CLASS[[*range(0x30, 0x3A), *range(0x41, 0x5B), 0x5F, *range(0x61, 0x7B), *range(0x80, 0x100)]] = (
-    _WORD
+    WORD
 )
 _WORD_BYTES = 8
 _TOKEN_BYTES = 64
@@ -86,14 +87,8 @@ def hash_tokens(lines: Lines) -> tuple[Words, Ints]:
     removed = np.repeat(lines.first[changed] == MINUS, lengths)
 
     kinds = _CLASS[text]
-    kinds[starts] = _SPACE  # the sign
-    is_word = kinds == _WORD
-    begins = kinds == _OTHER
-    ends = begins.copy()
-    begins[1:] |= is_word[1:] & ~is_word[:-1]  # the first byte is a sign, the last a newline
-    ends[:-1] |= is_word[:-1] & ~is_word[1:]
-    at = np.flatnonzero(begins)
-    size = np.flatnonzero(ends) + 1 - at
+    kinds[starts] = SPACE  # the sign
+    at, size = find_words(text, kinds, wide_signs=True)
     at, size = _cut_long(at, size)
 
     hashes = _hash_runs(text, at, size)

@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
+from codeflow.config import read_text
 from codeflow.errors import UsageError
 
 FORMAT: Final = "codeflow-quality-1"
@@ -66,8 +67,9 @@ def read_model(path: str | Path, known: frozenset[str]) -> Model:
 
 @lru_cache(maxsize=4)
 def _read(path: Path, known: frozenset[str], changed_ns: int, size_bytes: int) -> Model:
+    text = read_text(path, "model")
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(text)
         if values["format"] != FORMAT:
             raise ValueError(f"format {values['format']!r} instead of {FORMAT!r}")
         features = {name: Feature(**value) for name, value in values["features"].items()}

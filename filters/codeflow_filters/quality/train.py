@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from codeflow.config import read_text
 from codeflow.errors import UsageError
 from codeflow_filters.quality.features import features, names
 from codeflow_filters.quality.model import Feature, Model
@@ -118,12 +119,8 @@ def train(labels: Path, triples: Iterable[Triple]) -> Trained:
 
 def read_labels(path: Path) -> dict[str, float]:
     """The label of each triple by id, the mean of several. Raises UsageError with the line."""
-    try:
-        lines = path.read_bytes().split(b"\n")
-    except OSError as error:
-        raise UsageError(f"{path}: cannot read the labels: {error.strerror}") from None
     found: dict[str, list[float]] = defaultdict(list)
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(read_text(path, "labels").split("\n"), 1):
         if not line.strip():
             continue
         try:

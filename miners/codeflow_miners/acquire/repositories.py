@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import unquote
 
+from codeflow.config import read_text
 from codeflow.errors import UsageError
 
 SCHEMES: Final = ("https", "ssh", "git", "file")
@@ -85,12 +86,7 @@ def read_list(path: Path) -> list[Source]:
     Raises:
         UsageError: the file cannot be read, or names no repository at all.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise UsageError(f"{path}: cannot read the list: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"{path}: the list is not UTF-8 text") from None
+    text = read_text(path, "list")
     try:
         return parse_sources(text.split("\n"), path.absolute().parent)
     except UsageError as error:

@@ -1,24 +1,27 @@
 """The language of a file, by name, extension and shebang; and the language of a whole triple.
 
-The mapping is that of `identify` (maintained, offline, pure data): file names, extensions and
-interpreters to tags. The tables here only turn its tags into linguist's names and kinds, and add
-the few extensions that `identify` does not know. No classifier and no look at more than the first
-line: the language must come out the same for every version of a file, and cheaply.
+The mapping is that of `identify` (maintained, offline, pure data): file names and extensions to
+tags. The tables here only turn its tags into linguist's names and kinds, and add the few extensions
+that `identify` does not know. No classifier: the language must come out the same for every version
+of a file, and cheaply.
 
-Choices where an extension is shared:
+* An extension that languages share (`.d`, `.m`, `.pl`, `.pro`, `.ts`, `.v`, ...) is decided by what
+  the file holds (`shared_endings`), and means what it most often does where that says nothing.
+* `.h` is what most of the repository's C, C++ and Objective-C sources are, C when they tie, unless
+  the header itself shows that it is C++ or Objective-C.
+* A file without a known extension is of the language that its first line names (`shebang`).
+* `.inc`, `.def`, `.asc` and `.cls` say nothing by themselves.
+* What is made from a template (`setup.py.in`) or stands for a file to be made (`phpunit.xml.dist`)
+  is of that file's language; `x.init.d` is a script.
 
-* `.h` is what most of the repository's C, C++ and Objective-C sources are; C when they tie.
-* `.m` is Objective-C, unless the first line is a MATLAB comment, function or class.
-* `.pl` is Perl, unless the first line is a Prolog comment or directive.
-* `.ts` and `.tsx` are TypeScript and TSX, unless the first line opens a Qt translation (XML).
-* `.inc`, `.def`, `.asc` and `.cls` say nothing, and give None.
+A byte order mark before all of this is not looked at.
 
 Cost: about 0.5 µs a path; each file name and extension is resolved once and remembered.
 """
 
 from __future__ import annotations
 
-import re
+import codecs
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -26,7 +29,9 @@ from functools import cache, lru_cache
 from typing import Final, Literal, NamedTuple
 
 from identify.extensions import EXTENSIONS, EXTENSIONS_NEED_BINARY_CHECK, NAMES
-from identify.identify import tags_from_interpreter
+
+from codeflow_miners.contents.shared_endings import BY_SHEBANG, HEADER, SHARED
+from codeflow_miners.contents.shebang import language_of_script
 
 Kind = Literal["programming", "markup", "data", "prose"]
 
@@ -113,20 +118,19 @@ _KINDS: Final[dict[str, Kind]] = {
     **dict.fromkeys(_MORE_MARKUP.values(), "markup"),
     **dict.fromkeys(_PROGRAMMING.values(), "programming"),
     **dict.fromkeys(_MORE_PROGRAMMING.values(), "programming"),
-    **dict.fromkeys(("Clojure", "MATLAB", "Prolog"), "programming"),
+    **dict.fromkeys(
+        """APL|Apex|Clojure|Cool|DTrace|Filterscript|Forth|Gnuplot|Hack|Hy|IDL|J|Limbo|M|MATLAB|MUF|Mercury
+NASL|ObjectScript|OpenCL|OpenEdge ABL|POV-Ray SDL|Pawn|PicoLisp|Pkl|Prolog|Raku|Rebol|RenderScript
+Rez|Rocq Prover|Terra|Turing|V|VBA|Visual Basic 6.0|Wolfram Language""".replace("\n", "|").split(
+            "|"
+        ),
+        "programming",
+    ),
+    "Roff": "markup",
 }
 
-# Extension -> (first line that says otherwise, the language it then is).
-_FIRST_LINE: Final = {
-    "m": (re.compile(rb"\s*(?:%|function\b|classdef\b)"), "MATLAB"),
-    "pl": (re.compile(rb"\s*(?:%|:-)"), "Prolog"),
-    "ts": (re.compile(rb"\s*(?:<\?xml|<!DOCTYPE TS|<TS\b)"), "XML"),
-    "tsx": (re.compile(rb"\s*<\?xml"), "XML"),
-}
-_SHEBANG: Final = re.compile(
-    rb"#!\s*(?P<first>\S+)(?:[ \t]+(?:-\S+[ \t]+|\w+=\S*[ \t]+)*(?P<second>[^\s-]\S*))?"
-)
-_HEADER: Final = ".h"  # stands for "what the repository's sources are" in the caches
+_STANDS_FOR: Final = frozenset({"in", "dist", "example", "sample", "template", "default"})
+_SCRIPTS: Final = (".init.d", ".rc.d")  # no D, whatever they hold
 
 
 class ChangedLines(NamedTuple):
@@ -155,18 +159,25 @@ class Languages:
         counts = (("C", sources["C"]), ("C++", sources["C++"]), ("Objective-C", objective))
         return cls(max(counts, key=lambda item: item[1])[0])
 
-    def language(self, path: str, first_line: bytes) -> str | None:
-        """Linguist's name of a file's language, or None when name and shebang say nothing."""
+    def language(self, path: str, head: bytes) -> str | None:
+        """Linguist's name of a file's language, or None when name and content say nothing.
+
+        Args:
+            head: the first `shared_endings.HEAD_BYTES` bytes of the file, or fewer.
+        """
         name = path.rpartition("/")[2]
+        head = head.removeprefix(codecs.BOM_UTF8)
+        if name.endswith(_SCRIPTS):
+            return language_of_script(head) or "Shell"
         found = _by_name(name)
+        ending = name.rpartition(".")[2].lower() if "." in name[1:] else ""
+        if head and ending in SHARED and NAMES.keys().isdisjoint((name, name.partition(".")[0])):
+            script = language_of_script(head) if ending in BY_SHEBANG else None
+            rule = next((rule for rule in SHARED[ending] if rule.holds(head)), None)
+            found = script or (found if rule is None else rule.language)
         if found is None:
-            return _by_shebang(first_line) if first_line.startswith(b"#!") else None
-        if found == _HEADER:
-            return self.headers
-        rule = _FIRST_LINE.get(name.rpartition(".")[2].lower())
-        if rule is not None and rule[0].match(first_line):
-            return rule[1]
-        return found
+            return language_of_script(head)
+        return self.headers if found == HEADER else found
 
 
 def kind(language: str) -> Kind:
@@ -201,13 +212,15 @@ def _by_name(name: str) -> str | None:
         first = name.partition(".")[0]
         if first in NAMES:
             found = _by_tags(frozenset(NAMES[first]))
+        elif extension in _STANDS_FOR and stem:
+            found = _by_name(stem)
     return found
 
 
 @lru_cache(maxsize=1 << 12)
 def _by_extension(extension: str) -> str | None:
     if extension == "h":
-        return _HEADER
+        return HEADER
     if extension in _MORE:
         return _MORE[extension]
     tags = EXTENSIONS.get(extension) or EXTENSIONS_NEED_BINARY_CHECK.get(extension)
@@ -217,17 +230,3 @@ def _by_extension(extension: str) -> str | None:
 @cache
 def _by_tags(tags: frozenset[str]) -> str | None:
     return next((name for tag, name in _BY_TAG.items() if tag in tags), None)
-
-
-def _by_shebang(line: bytes) -> str | None:
-    """The interpreter's language; of `env`, the first argument that is no option or variable."""
-    match = _SHEBANG.match(line)
-    if match is None:
-        return None
-    command = match["first"]
-    if command.rpartition(b"/")[2] == b"env":
-        command = match["second"] or b""
-    interpreter = command.rpartition(b"/")[2].decode("ascii", "replace")
-    if interpreter.startswith(("tclsh", "wish")):
-        return "Tcl"
-    return _by_tags(frozenset(tags_from_interpreter(interpreter)))

@@ -12,6 +12,7 @@ written by people's tools but meant to be read (`go.sum`, `yarn.lock`) are not g
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Callable
 from functools import lru_cache
@@ -217,7 +218,7 @@ def is_generated(path: str, content: Callable[[], bytes] | bytes) -> bool:
     marks, rule = _marks(extension), _RULES.get(extension)
     if not marks and rule is None:
         return False
-    data = content if isinstance(content, bytes) else content()
+    data = (content if isinstance(content, bytes) else content()).removeprefix(codecs.BOM_UTF8)
     head = data[:_HEAD_BYTES]
     return any(_stands(mark, head) for mark in marks) or (rule is not None and rule(data, head))
 

@@ -28,6 +28,7 @@ from codeflow_miners.contents.diff import Hunks, diff_lines
 from codeflow_miners.contents.filepatch import file_patch, is_type_change
 from codeflow_miners.contents.languages import Languages
 from codeflow_miners.contents.linguist import is_generated, is_vendored
+from codeflow_miners.contents.shared_endings import HEAD_BYTES
 from codeflow_miners.deadline import Deadline
 from codeflow_miners.kinds.span.features import file_kind, line_features
 from codeflow_miners.objects.reader import ObjectReader
@@ -355,14 +356,10 @@ class FileDescriber:
             row=row,
             hunks=hunks,
             patch=patch,
-            language=None if symlink else self._languages.language(path, _first_line(content)),
+            language=None if symlink else self._languages.language(path, content[:HEAD_BYTES]),
             generated=not symlink and is_generated(path, content),
             vendored=is_vendored(path),
         )
-
-
-def _first_line(content: bytes) -> bytes:
-    return content[:256].partition(b"\n")[0]
 
 
 def _status(row: FileRow, score: int | None) -> str:

@@ -16,6 +16,7 @@ from codeflow.contracts import Commit
 from codeflow.errors import LimitExceededError, RepositoryError
 from codeflow_miners.changes.treediff import TreeDiffer
 from codeflow_miners.history.authors import AuthorKind, author_kind, merge_kind
+from codeflow_miners.history.dates import time_marks
 from codeflow_miners.history.messages import clean, decode, subject
 from codeflow_miners.objects.reader import ObjectReader, RawCommit, identity
 
@@ -116,10 +117,7 @@ def _positions(
 ) -> list[float]:
     """Position of each commit of the chain, in [0, 1], never decreasing."""
     if window.by == "time":
-        marks, latest = [], 0
-        for commit_id in chain:
-            latest = max(latest, commits[commit_id].committed_at)
-            marks.append(latest)
+        marks = time_marks([commits[commit_id].committed_at for commit_id in chain])
     elif window.by == "changes":
         differ = TreeDiffer(reader)
         marks, total = [], 0

@@ -231,7 +231,7 @@ def test_a_prompt_is_a_document_up_to_its_reply(made: Path) -> None:
         (("nowhere", "--prompt", "x"), UsageError, "nowhere: no such folder; give a run"),
         (("tokens/d", "--prompt", "x"), UsageError, "neither a run"),
         (("runs/one", "--prompt", ""), UsageError, "the prompt is empty"),
-        (("runs/one", "--prompt-file", "none.txt"), UsageError, "none.txt: cannot be read"),
+        (("runs/one", "--prompt-file", "none.txt"), UsageError, "none.txt: cannot read the prompt"),
         (("runs/one", "--triple", "0"), UsageError, "--triple and --data go together"),
         (("runs/one", "--prompt", "x", "--check"), UsageError, "--check and --render are for"),
         (("runs/one", "--triple", "zz", "--data", "."), DataError, "no triple whose id starts"),

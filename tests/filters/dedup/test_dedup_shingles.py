@@ -26,7 +26,7 @@ from dedup_samples import (
     words,
 )
 
-TEXT = st.text(st.sampled_from("abcdefgh_09é+-*({. \t\r\x0b@"), max_size=40)
+TEXT = st.text(st.sampled_from("abcdefgh_09é漢語ก็。\u3000+-*({. \t\r\x0b@"), max_size=40)
 LONG = st.integers(60, 200).map(lambda n: "x" * n)  # around the 64 bytes at which a run is cut
 PATCHES = st.lists(
     st.tuples(

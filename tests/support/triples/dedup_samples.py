@@ -1,13 +1,12 @@
 """Patches made for dedup: planted pairs, mined folders of them, and the slow way to compare them.
 
-`naive_shingles` and `naive_jaccard` share no code with the stage: a regular expression, tuples of
-words, Python's sets.
+`naive_shingles` and `naive_jaccard` share no code with the stage: words character by character,
+tuples of them, Python's sets.
 """
 
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,8 +20,8 @@ from codeflow.curation import batches as parts
 from codeflow.curation.batches import Part
 from codeflow.records import TRIPLES
 from codeflow_filters.dedup.lines import Lines, find_lines
+from plain_words import plain_words
 
-_TOKEN = re.compile(rb"[A-Za-z0-9_\x80-\xff]+|[^A-Za-z0-9_\x80-\xff\s]")
 _COLUMNS = ("id", "kind", "patch", "files", "scores", "position")
 _SCHEMA = pa.schema([TRIPLES.field(name) for name in _COLUMNS])
 
@@ -57,7 +56,8 @@ def naive_tokens(patch: bytes) -> list[tuple[bytes, bytes]]:
         if line.startswith((b"diff --git ", b"@@ ")):
             in_hunk = line.startswith(b"@")
         elif in_hunk and line[:1] in (b"+", b"-"):
-            for token in _TOKEN.findall(line[1:]):
+            for word in plain_words(line[1:].decode(), signs=True):
+                token = word.encode()
                 tokens += [(line[:1], token[k : k + 64]) for k in range(0, len(token), 64)]
     return tokens
 

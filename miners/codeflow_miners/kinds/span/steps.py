@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from codeflow.contracts import History
+from codeflow_miners.history.dates import time_marks
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -60,8 +61,7 @@ def read_steps(history: History) -> Steps:
     # An odd constant spreads the file number over the 64 bits of the line's hash.
     spread = row_file.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     identifiers, identifier_rows = _flat(table["identifiers"])
-    dates = np.array([c.committed_at for c in history.commits], dtype=np.int64)
-    clock = np.maximum.accumulate(dates)
+    clock = np.array(time_marks([c.committed_at for c in history.commits]), dtype=np.int64)
     return Steps(
         count=count,
         elapsed=clock - clock[0],
