@@ -28,6 +28,7 @@ import sys
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
+from codeflow_filters import own_parsers
 from codeflow_filters.grammars import load
 
 if TYPE_CHECKING:
@@ -63,18 +64,21 @@ def main() -> None:
             return
         if hard == resource.RLIM_INFINITY or memory_bytes < hard:
             resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, hard))
+        answers: list[int | str | None] = []
         try:
-            parser = _parser(language)
+            for source in sources:
+                signal.setitimer(signal.ITIMER_PROF, seconds)
+                if task == "reads":
+                    answers.append(own_parsers.reads(language, source, seconds))
+                else:
+                    tree = _parse(_parser(language), source)
+                    answers.append(None if tree is None else _TASKS[task](tree, source, common))
+                    del tree
+                signal.setitimer(signal.ITIMER_PROF, 0)
         except (ImportError, KeyError) as error:
+            signal.setitimer(signal.ITIMER_PROF, 0)
             _answer(str(error))
             continue
-        answers: list[int | str | None] = []
-        for source in sources:
-            signal.setitimer(signal.ITIMER_PROF, seconds)
-            tree = _parse(parser, source)
-            answers.append(None if tree is None else _TASKS[task](tree, source, common))
-            del tree
-            signal.setitimer(signal.ITIMER_PROF, 0)
         _answer(answers)
 
 

@@ -12,6 +12,10 @@ Choices where an extension is shared:
 * `.pl` is Perl, unless the first line is a Prolog comment or directive.
 * `.ts` and `.tsx` are TypeScript and TSX, unless the first line opens a Qt translation (XML).
 * `.inc`, `.def`, `.asc` and `.cls` say nothing, and give None.
+* `.sh` and `.bash` are Shell, unless the shebang or `#compdef` names another shell. Shells that are
+  no Bash have names of their own here (Zsh, Ksh, Bats), though linguist calls them all Shell: a
+  parser of Bash takes their code for errors.
+* `.blade.php` is Blade, and what begins with `<?hh` is Hack.
 
 Cost: about 0.5 µs a path; each file name and extension is resolved once and remembered.
 """
@@ -50,7 +54,7 @@ _PROGRAMMING: Final = {
     "puppet": "Puppet", "purescript": "PureScript", "python": "Python", "pyi": "Python",
     "scons": "Python", "qml": "QML", "r": "R", "robot": "RobotFramework", "ruby": "Ruby",
     "rust": "Rust", "salt": "Salt", "sas": "SAS", "scala": "Scala", "scheme": "Scheme",
-    "csh": "Tcsh", "tcsh": "Tcsh", "shell": "Shell", "solidity": "Solidity", "swift": "Swift",
+    "csh": "Tcsh", "tcsh": "Tcsh", "zsh": "Zsh", "ksh": "Ksh", "bats": "Bats", "shell": "Shell", "solidity": "Solidity", "swift": "Swift",
     "system-verilog": "SystemVerilog", "thrift": "Thrift", "ts": "TypeScript", "tsx": "TSX",
     "vala": "Vala", "vb": "Visual Basic .NET", "verilog": "Verilog", "vhdl": "VHDL",
     "vim": "Vim script", "xquery": "XQuery", "xsl": "XSLT", "zig": "Zig",
@@ -89,20 +93,27 @@ _MORE_PROGRAMMING: Final = {
     "ac": "M4Sugar", "adb": "Ada", "ads": "Ada", "am": "Makefile", "applescript": "AppleScript",
     "asp": "Classic ASP", "awk": "Awk", "bas": "VBA", "cl": "Common Lisp", "cob": "COBOL",
     "cts": "TypeScript", "d": "D", "dpr": "Pascal", "el": "Emacs Lisp", "es6": "JavaScript",
-    "f": "Fortran", "for": "Fortran", "glsl": "GLSL", "hx": "Haxe", "ksh": "Shell", "l": "Lex",
+    "f": "Fortran", "for": "Fortran", "glsl": "GLSL", "hx": "Haxe", "ksh": "Ksh", "l": "Lex",
     "lex": "Lex", "lisp": "Common Lisp", "ll": "LLVM", "mts": "TypeScript", "php3": "PHP",
     "phps": "PHP", "podspec": "Ruby", "pro": "QMake", "rkt": "Racket", "ru": "Ruby",
     "sed": "sed", "sml": "Standard ML", "stan": "Stan", "tcl": "Tcl", "thor": "Ruby",
     "vbs": "VBScript", "vert": "GLSL", "frag": "GLSL", "aspx": "ASP.NET",
     "jq": "jq", "jsp": "Java Server Pages", "tpl": "Smarty", "wat": "WebAssembly", "y": "Yacc",
-    "yy": "Yacc",
+    "yy": "Yacc", "mksh": "Ksh", "zsh-theme": "Zsh", "hack": "Hack",
 }  # fmt: skip
 _MORE_MARKUP: Final = {
+    "blade.php": "Blade",
     "cshtml": "HTML+Razor", "haml": "Haml", "razor": "HTML+Razor", "slim": "Slim",
 }  # fmt: skip
 _MORE_DATA: Final = {"cfg": "INI", "cnf": "INI", "config": "XML", "gradle": "Gradle"}
 _MORE_PROSE: Final = {"org": "Org", "pod": "Pod", "rdoc": "RDoc", "textile": "Textile"}
 _MORE: Final = {**_MORE_PROGRAMMING, **_MORE_MARKUP, **_MORE_DATA, **_MORE_PROSE}
+
+# Interpreters beside those that identify knows, and its own that are no Bash.
+_SHELLS: Final = {
+    "zsh": "Zsh", "ksh": "Ksh", "ksh93": "Ksh", "mksh": "Ksh", "pdksh": "Ksh", "oksh": "Ksh",
+    "bats": "Bats", "fish": "fish", "csh": "Tcsh", "tcsh": "Tcsh",
+}  # fmt: skip
 
 _KINDS: Final[dict[str, Kind]] = {
     **dict.fromkeys(_PROSE.values(), "prose"),
@@ -113,6 +124,7 @@ _KINDS: Final[dict[str, Kind]] = {
     **dict.fromkeys(_MORE_MARKUP.values(), "markup"),
     **dict.fromkeys(_PROGRAMMING.values(), "programming"),
     **dict.fromkeys(_MORE_PROGRAMMING.values(), "programming"),
+    **dict.fromkeys(_SHELLS.values(), "programming"),
     **dict.fromkeys(("Clojure", "MATLAB", "Prolog"), "programming"),
 }
 
@@ -122,10 +134,14 @@ _FIRST_LINE: Final = {
     "pl": (re.compile(rb"\s*(?:%|:-)"), "Prolog"),
     "ts": (re.compile(rb"\s*(?:<\?xml|<!DOCTYPE TS|<TS\b)"), "XML"),
     "tsx": (re.compile(rb"\s*<\?xml"), "XML"),
+    "php": (re.compile(rb"<\?hh\b"), "Hack"),
+    "hh": (re.compile(rb"<\?hh\b"), "Hack"),
 }
 _SHEBANG: Final = re.compile(
     rb"#!\s*(?P<first>\S+)(?:[ \t]+(?:-\S+[ \t]+|\w+=\S*[ \t]+)*(?P<second>[^\s-]\S*))?"
 )
+# What runs a script, by its shebang, says more than `.sh` does.
+_SHELL_LINE: Final = re.compile(rb"#!|#(?:compdef|autoload)\b")
 _HEADER: Final = ".h"  # stands for "what the repository's sources are" in the caches
 
 
@@ -159,8 +175,10 @@ class Languages:
         """Linguist's name of a file's language, or None when name and shebang say nothing."""
         name = path.rpartition("/")[2]
         found = _by_name(name)
+        if found in (None, "Shell") and _SHELL_LINE.match(first_line):
+            return _by_shebang(first_line) or found
         if found is None:
-            return _by_shebang(first_line) if first_line.startswith(b"#!") else None
+            return None
         if found == _HEADER:
             return self.headers
         rule = _FIRST_LINE.get(name.rpartition(".")[2].lower())
@@ -196,6 +214,8 @@ def _by_name(name: str) -> str | None:
     if name in NAMES:
         return _by_tags(frozenset(NAMES[name]))
     stem, dot, extension = name.rpartition(".")
+    if name.endswith(".blade.php"):
+        extension = "blade.php"
     found = _by_extension(extension.lower()) if dot and stem else None
     if found is None:
         first = name.partition(".")[0]
@@ -223,11 +243,13 @@ def _by_shebang(line: bytes) -> str | None:
     """The interpreter's language; of `env`, the first argument that is no option or variable."""
     match = _SHEBANG.match(line)
     if match is None:
-        return None
+        return "Zsh" if _SHELL_LINE.match(line) and not line.startswith(b"#!") else None
     command = match["first"]
     if command.rpartition(b"/")[2] == b"env":
         command = match["second"] or b""
     interpreter = command.rpartition(b"/")[2].decode("ascii", "replace")
     if interpreter.startswith(("tclsh", "wish")):
         return "Tcl"
+    if interpreter in _SHELLS:
+        return _SHELLS[interpreter]
     return _by_tags(frozenset(tags_from_interpreter(interpreter)))

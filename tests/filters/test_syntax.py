@@ -13,7 +13,7 @@ from tree_sitter import Node, Parser
 
 from codeflow.contracts import Filter
 from codeflow.errors import UsageError
-from codeflow_filters.brackets import balance, has_open_macro
+from codeflow_filters.brackets import balances, has_open_macro
 from codeflow_filters.grammars import GRAMMARS, load
 from codeflow_filters.parser import Limits
 from codeflow_filters.syntax import Syntax, introduces_errors, passes_screen
