@@ -36,7 +36,8 @@ _SPANNING: Final = rb"\"(?:[^\"\\]|\\.)*+\"?|'(?:[^'\\]|\\.)*+'?"
 _BACKTICK: Final = rb"`(?:[^`\\]|\\.)*+`?"
 # After these a slash begins a regular expression.
 _REGEX: Final = (
-    rb"(?:(?<=[(,=\[!&|?{};\n~>])|(?<=: )|(?<=\breturn)|(?<=\bwhen)|(?<=\bif)|(?<=\bunless))[ \t]*+/"
+    rb"(?:(?<=[(,=\[!&|?{};\n~>])|(?<=: )|(?<=\breturn)|(?<=\bwhen)|(?<=\bif)"
+    rb"|(?<=\bunless))[ \t]*+/"
     rb"(?![/*=])(?:[^/\\\[\n]|\\.|\[(?:[^\]\\\n]|\\.)*+\]?)++/?[a-z]*"
 )
 _SCRIPT: Final = (_LINE, _BLOCK, _BACKTICK, _REGEX, _QUOTED)
@@ -83,7 +84,8 @@ _SILENT: Final = {
     for language, found in _LITERALS.items()
 }
 
-# What cannot stand side by side, after literals became `_` and comments a space.
+# What cannot stand side by side, after literals became words and comments a space.
+_LITERAL: Final = b"\0_"
 _IN_ALL: Final = (
     rb"(?<![=!<>&|^?~:\]])(?<!operator)=(?![=>~])\s*[;)\]}]",  # x = ;
     rb"(?<![=!<>&|^?~])=\s+=(?![=>~])",  # x = =
@@ -97,7 +99,9 @@ _WITH_BRACES: Final = (
     rb"(?<![.\w$@>:#])(?:if|while|switch)\s*\(\s*\)",  # if ()
     rb"=>\s*[;,)\]}]",
 )
+_CLOSED_BY_WORD: Final = rb"\0_(?!(?:in|of|as|instanceof)\b)\w"  # `a`b`c`
 _SCRIPTS: Final = (
+    _CLOSED_BY_WORD,
     *_IN_ALL, *_WITH_BRACES,
     rb"(?<![.\w$@])(?<!as )(?:let|const|var)[ \t]+(?!enum\b)\w+[ \t]+"
     rb"(?!(?:of|in|as|is|extends|satisfies)\b)[A-Za-z_$]",
@@ -105,7 +109,7 @@ _SCRIPTS: Final = (
 )  # fmt: skip
 _NEIGHBOURS: Final[Mapping[str, tuple[bytes, ...]]] = {
     "C#": (*_IN_ALL, *_WITH_BRACES),
-    "Go": (*_IN_ALL, rb"(?<![.\w])(?:var|const|func)\s*[=;)]"),
+    "Go": (*_IN_ALL, _CLOSED_BY_WORD, rb"(?<![.\w])(?:var|const|func)\s*[=;)]"),
     "Java": (*_IN_ALL, rb"(?<![.\w$@>:#])(?:if|while|switch)\s*\(\s*\)", rb"->\s*[;,)\]]"),
     "JavaScript": _SCRIPTS,
     "PHP": (
@@ -118,6 +122,7 @@ _NEIGHBOURS: Final[Mapping[str, tuple[bytes, ...]]] = {
         rb"&&\s*[;)\]}]", rb"(?<=\w)\(\s*,", rb"\s=[ \t]*\n\s*end\b",
     ),
     "Rust": (
+        _CLOSED_BY_WORD,
         *(found for found in _IN_ALL if b"\\+" not in found),  # `dyn A +` may end a type
         rb"(?<![.\w$#])(?:let|fn|struct|enum)\s*[=;)]",
         rb"(?<![.\w$#])let[ \t]+(?!mut\b|ref\b)\w+[ \t]+(?!else\b|if\b)[A-Za-z_]",
@@ -125,9 +130,7 @@ _NEIGHBOURS: Final[Mapping[str, tuple[bytes, ...]]] = {
     "TSX": _SCRIPTS,
     "TypeScript": _SCRIPTS,
 }  # fmt: skip
-_APART: Final = {
-    language: re.compile(b"|".join(found)) for language, found in _NEIGHBOURS.items()
-}
+_APART: Final = {language: re.compile(b"|".join(found)) for language, found in _NEIGHBOURS.items()}
 
 # A quote that does not end on its line is a break there; elsewhere it may, or stand in text (JSX).
 _ENDS_ON_LINE: Final = frozenset({"C#", "Go", "Java"})
@@ -191,7 +194,7 @@ def evidence(language: str, text: bytes) -> Evidence:
 
 
 def _silence(language: str, text: bytes) -> tuple[bytes, int]:
-    """The text with `_` for each literal and a space for each comment, and how many literals do
+    """The text with a mark for each literal and a space for each comment, and how many literals do
     not end. One that stops at its line's end is left as it stands: it may be text of a page."""
     still_open = 0
     lines_count = language in _ENDS_ON_LINE or (
@@ -212,17 +215,17 @@ def _silence(language: str, text: bytes) -> tuple[bytes, int]:
         elif mark == b"`" and _LITERALS[language] is _SCRIPT:
             start = _template_end(text, found.start())
             still_open += start == len(text) and text[-1:] != mark
-            parts.append(b"_")
+            parts.append(_LITERAL)
         elif language == "PHP" and (found.start() == 0 or literal[:2] == b"?>"):
             parts.append(b" ; ")
         elif language == "Ruby" and found["rest"] is not None:
-            parts.append(b"_" + found["rest"] + b"\n")
+            parts.append(_LITERAL + found["rest"] + b"\n")
         elif mark in _QUOTES and (len(literal) < 2 or literal[-1:] != mark):
             at_end = start == len(text)
             still_open += at_end or (lines_count and mark != b"`")
-            parts.append(b"_" if at_end else literal[1:])
+            parts.append(_LITERAL if at_end else literal[1:])
         else:
-            parts.append(b"_")
+            parts.append(_LITERAL)
     return b"".join([*parts, text[start:]]), still_open
 
 

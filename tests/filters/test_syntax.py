@@ -13,10 +13,11 @@ from tree_sitter import Node, Parser
 
 from codeflow.contracts import Filter
 from codeflow.errors import UsageError
-from codeflow_filters.brackets import balances, has_open_macro
+from codeflow_filters.brackets import balances, has_open_macro, worse_in_every_reading
 from codeflow_filters.grammars import GRAMMARS, load
 from codeflow_filters.parser import Limits
 from codeflow_filters.syntax import Syntax, introduces_errors, passes_screen
+from codeflow_filters.witness import confirms
 from file_triples import Blobs, change, triple_of
 
 LIMITS = Limits(1 << 20, 1 << 30, 20.0)
@@ -229,10 +230,12 @@ def edited(draw: st.DrawFn, language: str) -> tuple[bytes, bytes]:
 
 def reference(language: str, old: bytes, new: bytes) -> bool:
     if GRAMMARS[language].macros and (
-        balance(new).size <= balance(old).size or has_open_macro(new)
+        not worse_in_every_reading(balances(old), balances(new)) or has_open_macro(new)
     ):
         return False
-    return count_errors(language, new) > count_errors(language, old)
+    return count_errors(language, new) > count_errors(language, old) and (
+        confirms(language, old, new, LIMITS) is True
+    )
 
 
 def agree(language: str, **options: Any) -> None:
