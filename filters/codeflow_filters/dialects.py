@@ -4,6 +4,7 @@ Most dialects have names of their own in the column `language` (zsh is no Bash).
 the text, or in the path: they are never judged by the language's grammar, whichever errors it sees.
 
 * Templates: a page, a script or a module with holes that another program fills.
+* zsh without its name, in a `.sh` that zsh sources or that takes it for one of two.
 * Python 2, which no parser of today's Python reads.
 * Files that tests are made of: what a parser's test feeds it has to be wrong at times.
 
@@ -24,8 +25,13 @@ _TEMPLATE: Final = re.compile(
 _PYTHON_2: Final = re.compile(
     rb"^[ \t]*(?:print[ \t]+(?:[\w\"'`]|>>)|exec[ \t]+[\w\"']|raise[ \t]+[\w.]+[ \t]*,)"
     rb"|^[ \t]*except[ \t]+[\w.()]+[ \t]*,[ \t]*\w+[ \t]*:"
-    rb"|\b0[0-7]+[lL]?\b(?![.eEjJ\w])(?<!\b0)|\b\d+[lL]\b|\b[uU][rR][\"']|[^<\n]<>[^>\n]"
+    rb"|(?<=[ =(,\[])0[0-7]+[lL]?(?=[,)\]\n])(?<![ =(,\[]0)|\b\d+[lL]\b|\b[uU][rR][\"']|[^<\n]<>[^>\n]"
     rb"|\bdef[ \t]+\w+\([^()\n]*\(",
+    re.MULTILINE,
+)
+_ZSH: Final = re.compile(
+    rb"\bZSH_VERSION\b|\bemulate\b.*\bzsh\b|^[ \t]*(?:zmodload|zstyle|setopt|compdef)\b"
+    rb"|^[ \t]*autoload\b|\}[ \t]*always[ \t]*\{|\$\{\(",
     re.MULTILINE,
 )
 _MADE_FOR_TESTS: Final = re.compile(
@@ -48,4 +54,5 @@ def is_dialect(language: str, text: bytes) -> bool:
     """Whether a text shows marks of something other than plain `language`."""
     if _TEMPLATE.search(text):
         return True
-    return language == "Python" and _PYTHON_2.search(text) is not None
+    other = {"Python": _PYTHON_2, "Shell": _ZSH}.get(language)
+    return other is not None and other.search(text) is not None

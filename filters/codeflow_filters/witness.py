@@ -1,7 +1,7 @@
 """The second witness: new errors of a grammar count only if something else sees them, too.
 
-tree-sitter's grammars are not the languages: of the drops by them alone in 21 public histories
-(docs/curation.md has the figures) 19 of 20 were of correct code. So what a grammar takes for new
+tree-sitter's grammars are not the languages: of the drops by them alone in 25 public histories
+(docs/curation.md has the figures) 98 in 100 were of correct code. So what a grammar takes for new
 errors is put to
 
 * a parser of the language itself where one can be shipped, so that it is the same on every machine:

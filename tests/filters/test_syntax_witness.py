@@ -178,6 +178,7 @@ def test_a_zsh_script_is_no_bash() -> None:
         ("Python", "import {{ cookiecutter.name }}\n"),
         ("Python", "{% if a %}\nimport b\n{% endif %}\n"),
         ("Shell", "<% if a -%>\necho )\n<% end -%>\n"),
+        ("Shell", "f() {\n  {\n    a\n  } always {\n    b\n  }\n}\n"),
         ("Ruby", "class <%= name %>\nend\nend\n"),
         ("JavaScript", "var x = @VERSION@ +;\n"),
     ],
