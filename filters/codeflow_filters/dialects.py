@@ -25,7 +25,8 @@ _TEMPLATE: Final = re.compile(
 _PYTHON_2: Final = re.compile(
     rb"^[ \t]*(?:print[ \t]+(?:[\w\"'`]|>>)|exec[ \t]+[\w\"']|raise[ \t]+[\w.]+[ \t]*,)"
     rb"|^[ \t]*except[ \t]+[\w.()]+[ \t]*,[ \t]*\w+[ \t]*:"
-    rb"|(?<=[ =(,\[])0[0-7]+[lL]?(?=[,)\]\n])(?<![ =(,\[]0)|\b\d+[lL]\b|\b[uU][rR][\"']|[^<\n]<>[^>\n]"
+    rb"|(?<=[ =(,\[])0[0-7]+[lL]?(?=[,)\]\n])(?<![ =(,\[]0)|\b\d+[lL]\b|\b[uU][rR][\"']"
+    rb"|[^<\n]<>[^>\n]"
     rb"|\bdef[ \t]+\w+\([^()\n]*\(",
     re.MULTILINE,
 )
@@ -39,7 +40,8 @@ _MADE_FOR_TESTS: Final = re.compile(
     r"|(?:^|/)(?:__)?(?:tests?|specs?)(?:__)?/(?:[^/]+/)*"
     r"(?:data|cases|ui|samples?|inputs?|corpus|corpora|snippets|resources|golden|snapshots?)/"
     r"|(?:^|[/._-])(?:invalid|malformed|unparsable|unparseable|(?:bad|broken|wrong|invalid)[-_.]?"
-    r"(?:syntax|code|file|source|script)|(?:syntax|parse|parser|parsing)[-_.]?(?:error|fail(?:ure)?)s?)"
+    r"(?:syntax|code|file|source|script)|(?:syntax|parse|parser|parsing)[-_.]?(?:error"
+    r"|fail(?:ure)?)s?)"
     r"(?:[/._-]|$)",
     re.IGNORECASE,
 )
