@@ -2,9 +2,11 @@
 
 Each changed file of a language in `codeflow_filters.grammar.grammars` is looked at on both sides. A
 triple goes when the new side of a file has more syntax errors than the old side (none, for an added
-file), by full parses of both with tree-sitter; in C and C++ brackets must have come out of balance
-as well (`codeflow_filters.grammar.brackets` says why). An error that was there before does no harm,
-and neither does removing one. Generated and vendored files are not judged: nobody wrote them here.
+file), by full parses of both with tree-sitter, and a second witness sees it, too, since a grammar
+is not the language (`codeflow_filters.grammar.witness`). An error that was there before does no
+harm, and neither does removing one. Generated and vendored files are not judged, as nobody wrote
+them here; nor are files that tests read, which have to be wrong at times, and dialects
+(`codeflow_filters.grammar.dialects`).
 
 A full parse of everything would cost more than mining. So a change is kept without one when the
 items it touches parse by themselves (`codeflow_filters.grammar.syntax_screen`), or, in C and C++,
@@ -30,15 +32,15 @@ from codeflow.contracts import CONTENTS, Cost, Verdict, drop, keep
 from codeflow.records import SYMLINK_MODE, FileChange
 from codeflow.triple import Triple
 from codeflow_filters.grammar.brackets import (
-    balance,
-    has_open_macro,
     hunk_stays_balanced,
     lines_stay_balanced,
     stays_balanced,
 )
+from codeflow_filters.grammar.dialects import is_made_for_tests
 from codeflow_filters.grammar.grammars import GRAMMARS
 from codeflow_filters.grammar.parser import Limits, errors
 from codeflow_filters.grammar.syntax_screen import changed_items, starts_outside
+from codeflow_filters.grammar.witness import confirms, is_blind
 from codeflow_filters.text.hunks import hunks, once_a_triple, sections
 
 
@@ -107,6 +109,7 @@ def _is_judged(change: FileChange) -> bool:
         and change.new_blob is not None
         and change.new_blob != change.old_blob
         and SYMLINK_MODE not in (change.old_mode, change.new_mode)
+        and not is_made_for_tests(change.path)
     )
 
 
@@ -136,16 +139,17 @@ def passes_screen(language: str, old: bytes, new: bytes, limits: Limits) -> bool
 
 
 def confirmed(language: str, old: bytes, new: bytes, limits: Limits) -> bool | None:
-    """The verdict by full parses of both sides; None when one of them met a limit."""
-    if GRAMMARS[language].macros and (
-        balance(new).size <= balance(old).size or has_open_macro(new)
-    ):
+    """The verdict by full parses of both sides and a second witness; None when one of them met a
+    limit."""
+    if GRAMMARS[language].macros and is_blind(language, old, new):
         return False
     after = errors(language, [new], limits)[0]
-    if after == 0:
+    if after == 0 or is_blind(language, old, new):
         return False
     names = GRAMMARS[language].names
     if names is not None:  # `x` is a name to every grammar
         old, new = (re.sub(names, b"x", side) for side in (old, new))
     before, after = errors(language, [old, new], limits)
-    return None if after is None or before is None else after > before
+    if after is None or before is None:
+        return None
+    return after > before and confirms(language, old, new, limits)

@@ -3,8 +3,8 @@
 Such a change teaches no code. Both sides of each file are parsed, and their trees compared without
 comments: kinds of nodes, how they nest, and the text of every token. So an indentation that counts
 in Python counts here, a line end that ends a statement too, and white space within a literal is no
-white space. Comments that a tool obeys (`#!`, `//go:build`, `# type:`, `# noqa`, Rust's and others'
-marks of documentation that is compiled) are code; so is a Python docstring, which is a string.
+white space. Comments that a tool obeys are code (`codeflow_filters.grammar.obeyed` has the table);
+so is a Python docstring, which is a string.
 
 C and C++ are compared word by word where the changed lines allow it, because their grammars take
 macros for errors; `gcc`'s own preprocessor agreed on every such drop in a large C history.
@@ -28,6 +28,7 @@ from codeflow.contracts import CONTENTS, Cost, Verdict, drop, keep
 from codeflow.records import SYMLINK_MODE, FileChange
 from codeflow.triple import Triple
 from codeflow_filters.grammar.grammars import GRAMMARS
+from codeflow_filters.grammar.obeyed import obeyed
 from codeflow_filters.grammar.parser import Limits, tokens
 from codeflow_filters.grammar.syntax_screen import (
     changed_items,
@@ -177,9 +178,9 @@ def _bare(comments: re.Pattern[bytes], text: bytes) -> bytes:
     return b"".join(comments.sub(b"", text).split())
 
 
-def same_words(old: bytes, new: bytes) -> bool | None:
-    """Whether the changed lines of C or C++ hold the same words, numbers, literals and runs of
-    signs; None where what is before or in them reaches over a line end.
+def same_words(language: str, old: bytes, new: bytes) -> bool | None:
+    """Whether the changed lines of C or C++ hold the same words, numbers, literals, runs of signs
+    and comments that a tool obeys; None where what is before or in them reaches over a line end.
 
     White space and comments only part words there, but for directives, which end with their line.
     """
@@ -194,10 +195,14 @@ def same_words(old: bytes, new: bytes) -> bool | None:
     if any(b"\\\n" in side + b"\n" or b'R"' in side or _HASH.search(side) for side in lines):
         return None
     words = [_WORDS.findall(side) for side in lines]
+
+    def code(word: bytes) -> bytes:
+        return obeyed(language, word) if word[:2] in (b"//", b"/*") else word
+
     still_open = [bool(side) and _OPEN.fullmatch(side[-1]) is not None for side in words]
     if still_open[0] != still_open[1]:
         return None
-    before, after = ([w for w in side if w[:2] not in (b"//", b"/*")] for side in words)
+    before, after = (list(filter(None, map(code, side))) for side in words)
     return before == after
 
 
@@ -208,7 +213,7 @@ def is_trivial(language: str, old: bytes, new: bytes, limits: Limits) -> bool:
     has them at the same places has in common with the rest; else by full parses.
     """
     grammar = GRAMMARS[language]
-    if grammar.macros and (same := same_words(old, new)) is not None:
+    if grammar.macros and (same := same_words(language, old, new)) is not None:
         return same
     items = changed_items(old, new) if grammar.anchored else None
     if (

@@ -13,9 +13,10 @@ from tree_sitter import Node, Parser
 
 from codeflow.contracts import Filter
 from codeflow.errors import UsageError
-from codeflow_filters.grammar.brackets import balance, has_open_macro
+from codeflow_filters.grammar.brackets import balances, has_open_macro, worse_in_every_reading
 from codeflow_filters.grammar.grammars import GRAMMARS, load
 from codeflow_filters.grammar.parser import Limits
+from codeflow_filters.grammar.witness import confirms
 from codeflow_filters.syntax import Syntax, introduces_errors, passes_screen
 from file_triples import Blobs, change, triple_of
 
@@ -229,10 +230,12 @@ def edited(draw: st.DrawFn, language: str) -> tuple[bytes, bytes]:
 
 def reference(language: str, old: bytes, new: bytes) -> bool:
     if GRAMMARS[language].macros and (
-        balance(new).size <= balance(old).size or has_open_macro(new)
+        not worse_in_every_reading(balances(old), balances(new)) or has_open_macro(new)
     ):
         return False
-    return count_errors(language, new) > count_errors(language, old)
+    return count_errors(language, new) > count_errors(language, old) and (
+        confirms(language, old, new, LIMITS) is True
+    )
 
 
 def agree(language: str, **options: Any) -> None:

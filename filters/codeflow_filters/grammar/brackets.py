@@ -6,9 +6,12 @@ error to them: of 197 changes in redis that add errors to a C file, two are brok
 macro takes a lone bracket, so a change there is broken only if it also leaves brackets, comments or
 conditionals more out of balance than they were, in a file that defines no such macro.
 
-Counted is what the first branch of each conditional holds (the second of `#if 0`), without
-directives: branches often hold one opening bracket each for a single closing one. The price: in C
-and C++ an error that leaves the balance as it was goes unseen.
+Counted is what one branch of each conditional holds, without directives: branches often hold one
+opening bracket each for a single closing one. Which branch is a *reading*: the first (the second of
+`#if 0`), those where no name is defined, those where every name is. `#ifdef A` and `#ifndef A` far
+apart may each hold half of a function (David Gay's `dtoa.c` does), so only what is worse in every
+reading is broken. The price: in C and C++ an error that leaves the balance as it was, or that one
+reading does not see, goes unseen.
 
 Cost: 30 to 100 MB/s, over the changed lines where they are plain, else over the changed items as
 long as they are balanced in themselves.
@@ -16,6 +19,7 @@ long as they are balanced in themselves.
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Sequence
 from typing import Final, NamedTuple
@@ -34,7 +38,7 @@ _MARK: Final = b"\n\n*/"
 _HASH: Final = re.compile(rb"^[ \t]*#", re.MULTILINE)
 _HASH_AFTER_SIGN: Final = re.compile(rb"^[ +-][ \t]*#", re.MULTILINE)
 _PAIR: Final = [b"/*", b"*/"]
-_DIRECTIVE: Final = re.compile(rb"^[ \t]*#(?:[^\n\\]|\\.)*", re.DOTALL | re.MULTILINE)
+DIRECTIVE: Final = re.compile(rb"^[ \t]*#(?:[^\n\\]|\\.)*", re.DOTALL | re.MULTILINE)
 _CONDITIONAL: Final = re.compile(
     rb"^[ \t]*#[ \t]*(if|ifdef|ifndef|elif|elifdef|elifndef|else|endif)\b((?:[^\n\\]|\\.)*)",
     re.DOTALL | re.MULTILINE,
@@ -56,9 +60,24 @@ class Balance(NamedTuple):
         return sum(map(abs, self))
 
 
-def balance(text: bytes) -> Balance:
-    """The balance of a text that starts outside of comments and literals."""
-    return _balance(_pieces(text))
+def balances(text: bytes) -> tuple[Balance, ...]:
+    """The balance of a text that starts outside of comments and literals, in each reading."""
+    return _readings(_pieces(text))
+
+
+def readings(code: bytes) -> tuple[Balance, ...]:
+    """The same of a text without comments and literals."""
+    return _readings(_cut(code))
+
+
+def plain(code: bytes) -> Balance:
+    """The same of a language without conditionals, where `#` is a sign like others."""
+    return _count(code)._replace(comments=0)
+
+
+def worse_in_every_reading(old: Sequence[Balance], new: Sequence[Balance]) -> bool:
+    """Whether the new balances are further from balanced than the old ones, each of them."""
+    return all(after.size > before.size for before, after in zip(old, new, strict=True))
 
 
 def stays_balanced(
@@ -160,7 +179,7 @@ def _in_turn(start: bytes, marks: Sequence[bytes]) -> bool:
 
 def has_open_macro(text: bytes) -> bool:
     """Whether a macro is defined that holds a lone bracket, as in `#define OTHERWISE } else`."""
-    directives = _DIRECTIVE.finditer(_SILENT.sub(b" ", text))
+    directives = DIRECTIVE.finditer(_SILENT.sub(b" ", text))
     return any(_count(found[0]).size for found in directives if b"define" in found[0])
 
 
@@ -169,21 +188,27 @@ class _Piece(NamedTuple):
 
     word: bytes
     is_zero: bool
+    is_negated: bool
     balance: Balance
 
 
 def _pieces(text: bytes) -> list[_Piece]:
-    text = _SILENT.sub(b" ", text + _MARK)
-    if b"#" not in text:
-        return [_Piece(b"", False, _count(text, marks=1))]
+    return _cut(_SILENT.sub(b" ", text.removeprefix(codecs.BOM_UTF8) + _MARK), 1)
+
+
+def _cut(code: bytes, marks: int = 0) -> list[_Piece]:
+    if b"#" not in code:
+        return [_Piece(b"", False, False, _count(code, marks))]
     pieces = []
-    start, word, is_zero = 0, b"", False
-    for match in _CONDITIONAL.finditer(text):
-        pieces.append(
-            _Piece(word, is_zero, _count(_DIRECTIVE.sub(b"", text[start : match.start()])))
-        )
-        start, word, is_zero = match.end(), match[1], match[2].strip() == b"0"
-    pieces.append(_Piece(word, is_zero, _count(_DIRECTIVE.sub(b"", text[start:]), marks=1)))
+    start, word, is_zero, is_negated = 0, b"", False, False
+    for match in _CONDITIONAL.finditer(code):
+        found = _count(DIRECTIVE.sub(b"", code[start : match.start()]))
+        pieces.append(_Piece(word, is_zero, is_negated, found))
+        condition = match[2].strip()
+        start, word, is_zero = match.end(), match[1], condition == b"0"
+        is_negated = word.endswith(b"ndef") or condition.startswith(b"!")
+    found = _count(DIRECTIVE.sub(b"", code[start:]), marks)
+    pieces.append(_Piece(word, is_zero, is_negated, found))
     return pieces
 
 
@@ -197,21 +222,31 @@ def _count(text: bytes, marks: int = 0) -> Balance:
     )
 
 
-def _balance(pieces: Sequence[_Piece]) -> Balance:
-    """The sum over first branches; `conditionals` are those that stay open or were never opened."""
+def _readings(pieces: Sequence[_Piece]) -> tuple[Balance, ...]:
+    if len(pieces) == 1:
+        return (_balance(pieces),) * 3
+    return tuple(_balance(pieces, names) for names in (None, False, True))
+
+
+def _balance(pieces: Sequence[_Piece], names: bool | None = None) -> Balance:
+    """The sum over one branch of each conditional: the first, or the first that holds if all names
+    are defined, or none; `conditionals` are those that stay open or were never opened."""
     counted = [Balance()]
     # Per open conditional: True in the branch that counts, False before it, None after it.
     chosen: list[bool | None] = []
     stray = 0
-    for word, is_zero, found in pieces:
+    for word, is_zero, is_negated, found in pieces:
+        holds = not is_zero and (names is None or names is not is_negated or word == b"else")
         if word.startswith(b"if"):
-            chosen.append(not (word == b"if" and is_zero))
+            chosen.append(holds)
         elif word and not chosen:
             stray += 1
         elif word == b"endif":
             chosen.pop()
+        elif word and chosen[-1] is not False:
+            chosen[-1] = None
         elif word:
-            chosen[-1] = True if chosen[-1] is False else None
+            chosen[-1] = holds
         if all(chosen):
             counted.append(found)
     sums = Balance(*map(sum, zip(*counted, strict=True)))

@@ -14,6 +14,8 @@ Particulars that the filters need:
   documents (Shell, Ruby, PHP), or that are text outside of their marks (PHP).
 * `quotes`: what opens and closes literals that may hold line ends; an even number of each before
   an item says that it does not start within one. `block_comments` says the same of `/* */`.
+* `own_parser`: a parser of the language itself ships beside the grammar, and has to see an error as
+  well; for the others the text has to show it (`codeflow_filters.grammar.witness`).
 * `names`: words that are keywords to the grammar and were names before (`kombu.async`, until
   Python 3.7), where they stand as names. Of 37 changed files of celery with new errors, 29 had
   none but those.
@@ -38,6 +40,7 @@ class Grammar(NamedTuple):
     anchored: bool = False
     quotes: tuple[bytes, ...] = ()
     block_comments: bool = True
+    own_parser: bool = False
     names: bytes | None = None
 
 
@@ -56,11 +59,12 @@ GRAMMARS: Final = {
         anchored=True,
         quotes=(b'"""', b"'''"),
         block_comments=False,
+        own_parser=True,
         names=rb"\basync\b(?!\s+(?:def|for|with)\b)",
     ),
     "Ruby": Grammar("tree_sitter_ruby", block_comments=False),
     "Rust": Grammar("tree_sitter_rust", anchored=True, quotes=(b'"',)),
-    "Shell": Grammar("tree_sitter_bash", block_comments=False),
+    "Shell": Grammar("tree_sitter_bash", block_comments=False, own_parser=True),
     "TSX": Grammar(_TYPESCRIPT, "language_tsx", anchored=True, quotes=(b"`",)),
     "TypeScript": Grammar(_TYPESCRIPT, "language_typescript", anchored=True, quotes=(b"`",)),
 }

@@ -42,6 +42,11 @@ def errors(language: str, sources: Sequence[bytes], limits: Limits) -> list[int 
     return _CHILD.ask("errors", language, sources, (0, 0), limits)
 
 
+def reads(language: str, sources: Sequence[bytes], limits: Limits) -> list[bool | None]:
+    """Whether the language's own parser reads each text; None for one that went over a limit."""
+    return _CHILD.ask("reads", language, sources, (0, 0), limits)
+
+
 def tokens(language: str, source: bytes, common: tuple[int, int], limits: Limits) -> str | None:
     """A hash of a text's tokens and structure; None over a limit or with syntax errors.
 
@@ -76,7 +81,7 @@ class _Child:
             for _ in range(2):  # what ended it may have come from outside
                 answer = self._asked(request)
                 if isinstance(answer, str):
-                    raise UsageError(f"{language}: no grammar ({answer}); install tree-sitter's")
+                    raise UsageError(f"{language}: no grammar or parser ({answer}); install it")
                 if answer is not None:
                     return answer
         return [None] * len(sources)

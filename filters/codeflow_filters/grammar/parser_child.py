@@ -29,9 +29,13 @@ import sys
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
+from codeflow_filters.grammar import own_parsers
 from codeflow_filters.grammar.grammars import load
+from codeflow_filters.grammar.obeyed import begins_block, obeyed, obeys_what_is_above
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tree_sitter import Node, Parser, Tree
 
 OPERATIONS_A_BYTE: Final = 4
@@ -42,12 +46,6 @@ UNPARSED_ROOT: Final = 1_000_000
 """What a root that is itself an error counts for: the file as a whole has no structure."""
 
 _LITERAL = re.compile("string|heredoc|template|regex|char|text|literal|raw|quoted")
-# Comments that a tool obeys; a change to one is a change of code.
-_DIRECTIVE = re.compile(
-    rb"#!|//go:|//\s*\+build|//(?:export|line|extern) |/[/*]\s*#cgo|///\s*<|//!|///|/\*\*!"
-    rb"|//\s*(?:@ts-|nolint|eslint-|prettier-ignore|istanbul )|/\*\s*(?:eslint|istanbul )"
-    rb"|#\s*(?:type:|frozen_string_literal|.*coding[:=]|noqa|pragma:|pylint:|rubocop:|shellcheck )"
-)
 
 
 def main() -> None:
@@ -64,18 +62,23 @@ def main() -> None:
             return
         if hard == resource.RLIM_INFINITY or memory_bytes < hard:
             resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, hard))
+        answers: list[int | str | None] = []
         try:
-            parser = _parser(language)
+            for source in sources:
+                signal.setitimer(signal.ITIMER_PROF, seconds)
+                if task == "reads":
+                    answers.append(own_parsers.reads(language, source, seconds))
+                else:
+                    tree = _parse(_parser(language), source)
+                    answers.append(
+                        None if tree is None else _TASKS[task](language, tree, source, common)
+                    )
+                    del tree
+                signal.setitimer(signal.ITIMER_PROF, 0)
         except (ImportError, KeyError) as error:
+            signal.setitimer(signal.ITIMER_PROF, 0)
             _answer(str(error))
             continue
-        answers: list[int | str | None] = []
-        for source in sources:
-            signal.setitimer(signal.ITIMER_PROF, seconds)
-            tree = _parse(parser, source)
-            answers.append(None if tree is None else _TASKS[task](tree, source, common))
-            del tree
-            signal.setitimer(signal.ITIMER_PROF, 0)
         _answer(answers)
 
 
@@ -110,7 +113,7 @@ def _parse(parser: Parser, source: bytes) -> Tree | None:
         return None
 
 
-def errors(tree: Tree, source: bytes, common: tuple[int, int]) -> int:
+def errors(language: str, tree: Tree, source: bytes, common: tuple[int, int]) -> int:
     """How many nodes are errors or were made up by the parser to go on."""
     if not tree.root_node.has_error:
         return 0
@@ -124,7 +127,7 @@ def errors(tree: Tree, source: bytes, common: tuple[int, int]) -> int:
     return found
 
 
-def tokens(tree: Tree, source: bytes, common: tuple[int, int]) -> str | None:
+def tokens(language: str, tree: Tree, source: bytes, common: tuple[int, int]) -> str | None:
     """A hash of structure and tokens without comments and white space; None if it has errors.
 
     White space within a literal counts, as does any text that no node covers. Of the items that lie
@@ -135,6 +138,7 @@ def tokens(tree: Tree, source: bytes, common: tuple[int, int]) -> str | None:
         return None
     digest = hashlib.sha256()
     end = 0
+    whole = _whole(language, root.children, source)
     for child in root.children:
         digest.update(source[end : child.start_byte].strip())
         end = child.end_byte
@@ -143,7 +147,7 @@ def tokens(tree: Tree, source: bytes, common: tuple[int, int]) -> str | None:
         elif len(source) - child.start_byte <= common[1]:
             _mark(digest, child, len(source))
         else:
-            _tokens(digest, child, source)
+            _tokens(digest, language, child, source, whole)
     digest.update(source[end:].strip())
     return digest.hexdigest()
 
@@ -154,7 +158,33 @@ def _mark(digest: hashlib._Hash, node: Node, origin: int) -> None:
         digest.update(f"{node.type}{places}".encode())
 
 
-def _tokens(digest: hashlib._Hash, top: Node, source: bytes) -> None:
+def _whole(language: str, nodes: Sequence[Node], source: bytes) -> set[int]:
+    """Where the comments start, among these neighbours, that are obeyed as a whole."""
+    found: set[int] = set()
+    row: list[int] = []  # the starts of a row of comments that touches what comes next
+    is_block = False
+    last = -2
+    for node in nodes:
+        touches = node.start_point[0] <= last + 1
+        last = node.end_point[0] - (node.end_point[1] == 0)
+        if not touches:
+            row, is_block = [], False
+        if "comment" in node.type:
+            row.append(node.start_byte)
+            text = source[node.start_byte : node.end_byte]
+            is_block = is_block or begins_block(language, text)
+            if is_block:
+                found.add(node.start_byte)
+        else:
+            if row and obeys_what_is_above(language, source[node.start_byte : node.end_byte]):
+                found.update(row)
+            row, is_block = [], False
+    return found
+
+
+def _tokens(
+    digest: hashlib._Hash, language: str, top: Node, source: bytes, whole: set[int]
+) -> None:
     literal_until = 0  # we are within a literal up to this offset
     stack: list[Node | bytes] = [top]
     while stack:
@@ -165,8 +195,9 @@ def _tokens(digest: hashlib._Hash, top: Node, source: bytes) -> None:
         start, end = node.start_byte, node.end_byte
         if "comment" in node.type:
             text = source[start:end]
-            if _DIRECTIVE.match(text):
-                digest.update(b"\2" + text.strip() + b"\3")
+            kept = text.strip() if start in whole else obeyed(language, text)
+            if kept:
+                digest.update(b"\2" + kept + b"\3")
             continue
         if _LITERAL.search(node.type):
             literal_until = max(literal_until, end)
@@ -176,6 +207,8 @@ def _tokens(digest: hashlib._Hash, top: Node, source: bytes) -> None:
             text = source[start:end]
             digest.update((text if start < literal_until else text.strip()) + b"\3")
             continue
+        if any("comment" in child.type for child in children):
+            whole = whole | _whole(language, children, source)
         parts: list[Node | bytes] = []
         for child in children:
             parts += [_gap(source[start : child.start_byte], start < literal_until), child]

@@ -10,6 +10,8 @@ of a file, and cheaply.
 * `.h` is what most of the repository's C, C++ and Objective-C sources are, C when they tie, unless
   the header itself shows that it is C++ or Objective-C.
 * A file without a known extension is of the language that its first line names (`shebang`).
+* `.sh` and `.bash` are Shell, unless the shebang or `#compdef` names another shell.
+* `.blade.php` is Blade.
 * `.inc`, `.def`, `.asc` and `.cls` say nothing by themselves.
 * What is made from a template (`setup.py.in`) or stands for a file to be made (`phpunit.xml.dist`)
   is of that file's language; `x.init.d` is a script.
@@ -22,6 +24,7 @@ Cost: about 0.5 µs a path; each file name and extension is resolved once and re
 from __future__ import annotations
 
 import codecs
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -55,7 +58,8 @@ _PROGRAMMING: Final = {
     "puppet": "Puppet", "purescript": "PureScript", "python": "Python", "pyi": "Python",
     "scons": "Python", "qml": "QML", "r": "R", "robot": "RobotFramework", "ruby": "Ruby",
     "rust": "Rust", "salt": "Salt", "sas": "SAS", "scala": "Scala", "scheme": "Scheme",
-    "csh": "Tcsh", "tcsh": "Tcsh", "shell": "Shell", "solidity": "Solidity", "swift": "Swift",
+    "csh": "Tcsh", "tcsh": "Tcsh", "zsh": "Zsh", "ksh": "Ksh", "bats": "Bats",
+    "shell": "Shell", "solidity": "Solidity", "swift": "Swift",
     "system-verilog": "SystemVerilog", "thrift": "Thrift", "ts": "TypeScript", "tsx": "TSX",
     "vala": "Vala", "vb": "Visual Basic .NET", "verilog": "Verilog", "vhdl": "VHDL",
     "vim": "Vim script", "xquery": "XQuery", "xsl": "XSLT", "zig": "Zig",
@@ -94,21 +98,23 @@ _MORE_PROGRAMMING: Final = {
     "ac": "M4Sugar", "adb": "Ada", "ads": "Ada", "am": "Makefile", "applescript": "AppleScript",
     "asp": "Classic ASP", "awk": "Awk", "bas": "VBA", "cl": "Common Lisp", "cob": "COBOL",
     "cts": "TypeScript", "d": "D", "dpr": "Pascal", "el": "Emacs Lisp", "es6": "JavaScript",
-    "f": "Fortran", "for": "Fortran", "glsl": "GLSL", "hx": "Haxe", "ksh": "Shell", "l": "Lex",
+    "f": "Fortran", "for": "Fortran", "glsl": "GLSL", "hx": "Haxe", "ksh": "Ksh", "l": "Lex",
     "lex": "Lex", "lisp": "Common Lisp", "ll": "LLVM", "mts": "TypeScript", "php3": "PHP",
     "phps": "PHP", "podspec": "Ruby", "pro": "QMake", "rkt": "Racket", "ru": "Ruby",
     "sed": "sed", "sml": "Standard ML", "stan": "Stan", "tcl": "Tcl", "thor": "Ruby",
     "vbs": "VBScript", "vert": "GLSL", "frag": "GLSL", "aspx": "ASP.NET",
     "jq": "jq", "jsp": "Java Server Pages", "tpl": "Smarty", "wat": "WebAssembly", "y": "Yacc",
-    "yy": "Yacc",
+    "yy": "Yacc", "mksh": "Ksh", "zsh-theme": "Zsh", "hack": "Hack",
 }  # fmt: skip
 _MORE_MARKUP: Final = {
+    "blade.php": "Blade",
     "cshtml": "HTML+Razor", "haml": "Haml", "razor": "HTML+Razor", "slim": "Slim",
 }  # fmt: skip
 _MORE_DATA: Final = {"cfg": "INI", "cnf": "INI", "config": "XML", "gradle": "Gradle"}
 _MORE_PROSE: Final = {"org": "Org", "pod": "Pod", "rdoc": "RDoc", "textile": "Textile"}
 _MORE: Final = {**_MORE_PROGRAMMING, **_MORE_MARKUP, **_MORE_DATA, **_MORE_PROSE}
 
+# Interpreters beside those that identify knows, and its own that are no Bash.
 _KINDS: Final[dict[str, Kind]] = {
     **dict.fromkeys(_PROSE.values(), "prose"),
     **dict.fromkeys(_MORE_PROSE.values(), "prose"),
@@ -130,6 +136,7 @@ Rez|Rocq Prover|Terra|Turing|V|VBA|Visual Basic 6.0|Wolfram Language""".replace(
 }
 
 _STANDS_FOR: Final = frozenset({"in", "dist", "example", "sample", "template", "default"})
+_ZSH: Final = re.compile(rb"#(?:compdef|autoload)\b")  # what zsh loads as a function
 _SCRIPTS: Final = (".init.d", ".rc.d")  # no D, whatever they hold
 
 
@@ -175,8 +182,12 @@ class Languages:
             script = language_of_script(head) if ending in BY_SHEBANG else None
             rule = next((rule for rule in SHARED[ending] if rule.holds(head)), None)
             found = script or (found if rule is None else rule.language)
+        if found == "Shell" and name.partition(".")[2]:  # by its ending; what runs it says more
+            if _ZSH.match(head):
+                return "Zsh"
+            return language_of_script(head) or found
         if found is None:
-            return language_of_script(head)
+            return "Zsh" if _ZSH.match(head) else language_of_script(head)
         return self.headers if found == HEADER else found
 
 
@@ -207,6 +218,8 @@ def _by_name(name: str) -> str | None:
     if name in NAMES:
         return _by_tags(frozenset(NAMES[name]))
     stem, dot, extension = name.rpartition(".")
+    if name.endswith(".blade.php"):
+        extension = "blade.php"
     found = _by_extension(extension.lower()) if dot and stem else None
     if found is None:
         first = name.partition(".")[0]

@@ -3,7 +3,9 @@
 Few scripts name their interpreter plainly. `env` may have options, variables and `-S`; `nice`,
 `busybox` and their kin run what follows; `uv`, `npx`, `nix-shell` and others fetch what is run; a
 version may be part of the name; and a shell script may do nothing but hand itself to another
-interpreter. Names and languages are those of linguist and `identify`, and some more.
+interpreter. Names and languages are those of linguist and `identify`, and some more: shells that
+are no Bash have names of their own (Zsh, Ksh, Bats), though linguist calls them all Shell, because
+a parser of Bash takes their code for errors.
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ from functools import lru_cache
 from typing import Final
 
 _LANGUAGES: Final = {
-    "Shell": "sh rc ash bash dash ksh mksh pdksh oksh loksh posh rbash rksh yash zsh bats cbsd"
+    "Zsh": "zsh", "Ksh": "ksh ksh93 mksh pdksh oksh loksh rksh", "Bats": "bats",
+    "Shell": "sh rc ash bash dash posh rbash yash cbsd"
     " openrc-run runscript nix-shell nix cached-nix-shell busybox toybox",
     "Hy": "hy", "J": "jconsole",
     "APL": "apl aplx dyalog", "Tcsh": "csh tcsh",
@@ -95,7 +98,7 @@ def language_of_script(head: bytes) -> str | None:
 def _language_of_lines(head: bytes) -> str | None:
     lines = [line.rstrip("\r") for line in head.decode("utf-8", "replace").split("\n")]
     found = _language(_words(lines[0][2:]), "\n".join(lines))
-    if found in ("Shell", "Tcsh"):
+    if found in ("Shell", "Tcsh", "Zsh", "Ksh"):
         handed = _HANDED_OVER.search("\n".join(lines[1:]))
         if handed is not None:
             other = _language(_words(handed["command"].strip("'\"")), "")

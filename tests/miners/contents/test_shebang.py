@@ -31,9 +31,11 @@ LINES = {
     "Lua": "/usr/bin/lua5.4|/usr/bin/env luajit|/usr/bin/env texlua|/usr/bin/luajit-2.1.0",
     "AppleScript": "/usr/bin/osascript|/usr/bin/env osascript",
     "PowerShell": "/usr/bin/env pwsh|/usr/bin/pwsh -NoProfile|/opt/microsoft/powershell/7/pwsh",
-    "Shell": """/bin/sh|/bin/busybox sh|/usr/bin/env busybox ash|/usr/bin/env -S bash -eu|/bin/zsh -f
-/usr/bin/bash5.2|/usr/bin/env bats|/sbin/openrc-run|/usr/bin/env nix-shell|/usr/bin/with-contenv bash
+    "Shell": """/bin/sh|/bin/busybox sh|/usr/bin/env busybox ash|/usr/bin/env -S bash -eu
+/usr/bin/bash5.2|/sbin/openrc-run|/usr/bin/env nix-shell|/usr/bin/with-contenv bash
 /usr/bin/nix-shell -p hello""",
+    "Zsh": "/bin/zsh -f|/usr/bin/env zsh", "Bats": "/usr/bin/env bats",
+    "Ksh": "/bin/ksh93|/usr/bin/env mksh",
     "Awk": "/usr/bin/awk -f|/usr/bin/env -S gawk -f|/bin/busybox awk -f|/usr/bin/mawk",
     "Tcl": "/usr/bin/tclsh8.6|/usr/bin/env expect|/usr/bin/expect -f|/usr/bin/wish",
     "Perl": "/usr/bin/perl -w|/usr/bin/env perl5.36.0|/usr/bin/env -S perl -T",
