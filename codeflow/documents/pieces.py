@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from codeflow.documents.document import FILE_SEP, IM_END, IM_START, REPO_NAME, Piece
+from codeflow.documents.privacy import scrub
 from codeflow.git.patch import FilePatch, quote_path
 from codeflow.text.messages import instruction
-from codeflow.text.privacy import scrub
 from codeflow.triple import Triple
 
 

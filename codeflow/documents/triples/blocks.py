@@ -22,9 +22,9 @@ from typing import NamedTuple
 from codeflow.documents import pieces as parts
 from codeflow.documents.document import FILE_SEP, IM_END, Document, Piece, Section, Window
 from codeflow.documents.options import Options
+from codeflow.documents.privacy import scrub_added
 from codeflow.documents.triples.context import around, changed_old, hunk_windows, merged, seen_file
 from codeflow.git.patch import FilePatch, Hunk, parse_patch
-from codeflow.text.privacy import scrub_added
 from codeflow.triple import Triple
 
 _MARK = 7

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from codeflow.documents import pieces as parts
 from codeflow.documents.document import IM_END, Document, Piece, Section
 from codeflow.documents.options import Options
+from codeflow.documents.privacy import scrub_patch
 from codeflow.documents.triples.context import around, changed_old, hunk_windows, seen_file
 from codeflow.git.patch import parse_patch
-from codeflow.text.privacy import scrub_patch
 from codeflow.triple import Triple
 
 _HEADER = re.compile(r"^(?=diff --git )", re.MULTILINE)

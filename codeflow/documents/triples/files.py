@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from codeflow.documents import pieces as parts
 from codeflow.documents.document import FILE_SEP, IM_END, Document, Piece, Section, Window
 from codeflow.documents.options import Options
+from codeflow.documents.privacy import scrub_added
 from codeflow.documents.triples.context import around, changed_old, seen_file
 from codeflow.git.patch import parse_patch
-from codeflow.text.privacy import scrub_added
 from codeflow.triple import Triple
 
 

@@ -23,9 +23,9 @@ from codeflow.documents.document import (
     Piece,
 )
 from codeflow.documents.options import Options
+from codeflow.documents.privacy import scrub
 from codeflow.documents.triples import nodes
 from codeflow.documents.triples.context import around, changed_new
-from codeflow.text.privacy import scrub
 from codeflow.triple import Triple
 
 _CHARS_PER_TOKEN = 2  # few texts have less, so few middles turn out too long

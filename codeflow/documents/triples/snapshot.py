@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from codeflow.documents import pieces as parts
 from codeflow.documents.document import END_OF_TEXT, Document, Piece, Section
 from codeflow.documents.options import Options
+from codeflow.documents.privacy import scrub
 from codeflow.documents.triples.context import around, changed_new
-from codeflow.text.privacy import scrub
 from codeflow.triple import Triple
 
 
