@@ -12,7 +12,7 @@ import pytest
 
 from small_history import ROOT, environment
 
-FOR_PLUGINS = {"records", "contracts", "errors", "config", "triple"}
+FOR_PLUGINS = {"records", "contracts", "errors", "config", "triple", "text"}
 PLUGINS = sorted(
     path
     for folder in ("miners", "filters", "examples/release_miner")
