@@ -15,8 +15,8 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-_V4: Final = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?!\w|\.\d)")
-_V6: Final = re.compile(r"(?<![\w.])[23][0-9A-Fa-f]{3}:[0-9A-Fa-f:]{1,40}(?!\w|\.\d)")
+_V4: Final = re.compile(r"[0-9](?<![\w.].)[0-9]{0,2}(?:\.[0-9]{1,3}){3}(?!\w|\.[0-9])")
+_V6: Final = re.compile(r"[23](?<![\w.].)[0-9A-Fa-f]{3}:[0-9A-Fa-f:]{1,40}(?!\w|\.\d)")
 _SMALL: Final = 32
 _CONTEXT: Final = 48
 
@@ -63,7 +63,7 @@ def _replacing(
 
 def _before(match: re.Match[str]) -> str:
     text, start = match.string, match.start()
-    return text[max(text.rfind("\n", 0, start) + 1, start - _CONTEXT) : start]
+    return text[max(0, start - _CONTEXT) : start].rpartition("\n")[2]
 
 
 def _is_v4(match: re.Match[str]) -> str | None:

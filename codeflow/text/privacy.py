@@ -14,19 +14,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, lru_cache
 from typing import Final, NamedTuple
 
 from publicsuffixlist import PublicSuffixList
 
-_CANDIDATE: Final = re.compile(
-    r"""(?P<local>"(?:[^"\\\r\n@]|\\[^\r\n]){1,64}+"
-       |(?<![\w.+%-])(?:[\w.+-]|%(?!40)|(?<=\b[OoDd])'(?=[^\W\d_])){1,64}+)
-    (?P<at>\\?@|%40|[ ]?[(\[][ ]?(?i:at)[ ]?[)\]][ ]?)
-    (?P<domain>(?:[^\W_](?:[^\W_]|-){0,62}\.){1,8}(?:[^\W_]|-){2,63})(?P<call>[\w(\[]?)""",
-    re.VERBOSE,
+_SEPARATOR: Final = re.compile(r"\\?@|%40|[ ]?[(\[][ ]?(?i:at)[ ]?[)\]][ ]?")
+_LOCAL: Final = re.compile(
+    r'''(?:"(?:[^"\\\r\n@]|\\[^\r\n]){1,64}"'''
+    r"|(?<![\w.+%-])(?:[\w.+-]|%(?!40)|(?<=\b[OoDd])'(?=[^\W\d_])){1,64})\Z"
 )
-_HINT: Final = re.compile(r"@|%40|\([ ]?at|\[[ ]?at", re.IGNORECASE)
+_LOCAL_CHARS: Final = 66
+_DOMAIN: Final = re.compile(
+    r"(?P<domain>(?:[^\W_](?:[^\W_]|-){0,62}\.){1,8}(?:[^\W_]|-){2,63})(?P<follows>[\w(\[]?)"
+)
 _RESERVED: Final = re.compile(r"(?:.*\.)?(?:example(?:\.(?:com|org|net))?|test|invalid|localhost)")
 _SERVICES: Final = frozenset("git hg svn bzr cvs gitea gogs forgejo gitolite gerrit aur".split())  # noqa: SIM905
 _LABELS_OF_CODE: Final = frozenset("self this super cls".split())  # noqa: SIM905
@@ -40,7 +41,7 @@ _MEMBERS: Final = frozenset(
 _FILE_ENDINGS: Final = frozenset("ai cab cc md mov pl ps py rs sh so zip".split())  # noqa: SIM905
 _OLD_SUFFIXES: Final = frozenset("com org net edu gov".split())  # noqa: SIM905
 _SAYS_ADDRESS: Final = re.compile(
-    r"(?:<|mailto:|\b(?:e-?mails?|mail|contact|authors?|maintainers?|cc|from|to|by)\b.{0,40})$",
+    r"(?:<|mailto:|\b(?:e-?mails?|mail|contact|authors?|maintainers?|cc)\b.{0,40})$",
     re.IGNORECASE,
 )
 _IN_URL: Final = re.compile(
@@ -65,16 +66,14 @@ class Email(NamedTuple):
 
 def emails(text: str) -> Iterator[Email]:
     """The e-mail addresses of people in a text, in order. None crosses a line."""
-    if _HINT.search(text) is None:
-        return
-    at = 0
-    while (match := _CANDIDATE.search(text, at)) is not None:
-        found = _judge(text, match)
-        if found is None:
-            at = match.end("at")
-        else:
+    done = 0
+    for at in _SEPARATOR.finditer(text):
+        if at.start() < done or (domain := _DOMAIN.match(text, at.end())) is None:
+            continue
+        local = _LOCAL.search(text, max(done, at.start() - _LOCAL_CHARS), at.start())
+        if local is not None and (found := _judge(text, local, at[0], domain)) is not None:
             yield found
-            at = found.end
+            done = found.end
 
 
 def replace_emails(text: str, replacement: Callable[[Email], str]) -> str:
@@ -92,20 +91,16 @@ def is_email(word: str) -> bool:
     return next(emails(word), None) == (0, len(word), "@")
 
 
-def _judge(text: str, match: re.Match[str]) -> Email | None:
-    start = _local_start(text, match)
-    if start is None:
+def _judge(text: str, of: re.Match[str], at: str, domain_of: re.Match[str]) -> Email | None:
+    start = _local_start(text, of, at)
+    length = _domain_length(domain_of["domain"], domain_of["follows"])
+    if start is None or length is None:
         return None
-    local, at = text[start : match.end("local")], match["at"]
-    length = _domain_length(match["domain"], match["call"])
-    if length is None:
-        return None
-    end = match.start("domain") + length
-    domain = match["domain"][:length].lower()
+    local, end = text[start : of.end()], domain_of.start() + length
+    domain = domain_of["domain"][:length].lower()
     if local.lower() in _SERVICES or _RESERVED.fullmatch(domain):
         return None
-    line = text.rfind("\n", 0, start) + 1
-    before = text[max(line, start - _CONTEXT) : start]
+    before = text[max(0, start - _CONTEXT) : start].rpartition("\n")[2]
     if at == "@" and (_IN_URL.search(before) or _PATH_FOLLOWS.match(text, end)):
         return None
     suffix = domain.rpartition(".")[2]
@@ -123,11 +118,11 @@ def _corroborated(text: str, before: str, end: int) -> bool:
     return quoted or _SAYS_ADDRESS.search(before) is not None
 
 
-def _local_start(text: str, match: re.Match[str]) -> int | None:
+def _local_start(text: str, match: re.Match[str], at: str) -> int | None:
     """Where the local part begins, without what only touches it; None if it is none."""
-    start, local = match.start("local"), match["local"]
+    start, local = match.start(), match[0]
     if local.startswith('"'):
-        return start if match["at"] == "@" else None
+        return start if at == "@" else None
     if text[start - 1 : start] == "\\" and local[0] in "abfnrtv":  # "\nann@acme.io" in a string
         start, local = start + 1, local[1:]
     if (cut := _SCRIPT_BREAK.match(local)) is not None:  # no blanks in Chinese or Japanese
@@ -187,6 +182,7 @@ def _suffixes() -> PublicSuffixList:
     return PublicSuffixList(accept_unknown=False, only_icann=True)
 
 
+@lru_cache(maxsize=4096)
 def _registrable(domain: str) -> bool:
     """Whether the domain lies below a public suffix."""
     return _suffixes().privatesuffix(domain) is not None

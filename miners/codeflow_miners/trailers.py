@@ -27,6 +27,8 @@ _GIT_MADE: Final = ("Signed-off-by: ", "(cherry picked from commit ")
 _KEY: Final = re.compile(r"([A-Za-z0-9-]+)[ \t]*:")
 _KNOWN_KEYS: Final = frozenset({"cc", "author", "committer", "link", "bug", "fixes", "closes"})
 
+_MAX_BLOCKS: Final = 16  # each is looked for from the end of the message
+
 
 def block(lines: Sequence[str]) -> tuple[int, int] | None:
     """The lines, from and up to, of the trailer block that git sees; None where it sees none."""
@@ -78,7 +80,10 @@ def _end(lines: Sequence[str]) -> int:
 def strip(lines: Sequence[str]) -> list[str]:
     """The lines of a message without trailers, credits, marks of machines, lists of conflicts."""
     kept = _without_conflicts(lines)
-    while (found := block(kept)) is not None and any(map(_is_sure, kept[slice(*found)])):
+    for _ in range(_MAX_BLOCKS):
+        found = block(kept)
+        if found is None or not any(map(_is_sure, kept[slice(*found)])):
+            break
         del kept[slice(*found)]
     return [line for at, line in enumerate(kept) if not _names_people(line, is_title=at == 0)]
 
@@ -96,18 +101,15 @@ _CONFLICTS: Final = re.compile(r"(# ?)?Conflicts:")
 def _without_conflicts(lines: Sequence[str]) -> list[str]:
     """Without what git writes of a merge: `Conflicts:` and paths, commented out or not."""
     kept: list[str] = []
-    at = 0
-    while at < len(lines):
-        match = _CONFLICTS.fullmatch(lines[at]) if at else None
-        indent = "\t" if match is None or match[1] is None else "#\t"
-        stop = at + 1
-        while stop < len(lines) and lines[stop].startswith(indent):
-            stop += 1
-        if match is None or stop == at + 1:
-            kept.append(lines[at])
-            at += 1
-        else:
-            at = stop
+    indent: str | None = None  # of the paths of a list that has begun
+    for at, line in enumerate(lines):
+        if indent is not None and line.startswith(indent):
+            if kept and _CONFLICTS.fullmatch(kept[-1]):
+                kept.pop()
+            continue
+        match = _CONFLICTS.fullmatch(line) if at else None
+        indent = None if match is None else "#\t" if match[1] else "\t"
+        kept.append(line)
     return kept
 
 

@@ -206,8 +206,9 @@ def test_cleaning_twice_changes_nothing(lines: list[str]) -> None:
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize(
     "unit", ["a", "a.", " ", "\t\n", "\n", "<", "<a", "a@", "a-", "x:", "Merge ", "Merge a:", "/a'",
-             "Merge branch 'a' of ", "Signed-off-by: a\n", "a: b\n\n", "a (at", "Cc: A b", "Cc: a-", "A, ", "a@a.io, ", "\"",
-             "Conflicts:\n\t", "# Conflicts:\n", "#\n", "a-by: ", "@a", "a.b@", "'a"]
+             "Merge branch 'a' of ", "Signed-off-by: a\n", "a: b\n\n", "a (at", "Cc: A b",
+             "Cc: a-", "A, ", "a@a.io, ", '"', "Fixes: a\n\n", "Conflicts:\n\t", "# Conflicts:\n",
+             "#\n", "a-by: ", "@a", "a.b@", "'a"]
 )  # fmt: skip
 def test_hostile_repetition_takes_linear_time(unit: str) -> None:
     for head in (
