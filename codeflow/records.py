@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 import pyarrow as pa
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 
 def table_of(rows: Sequence[Sequence[Any]], schema: pa.Schema) -> pa.Table:
@@ -108,6 +108,7 @@ TRIPLES = pa.schema(
         pa.field("committed_at", TIMESTAMP, nullable=False),
         pa.field("author_kind", pa.string(), nullable=False),
         pa.field("license", pa.string()),
+        pa.field("license_source", pa.string()),
         pa.field("scores", SCORES, nullable=False),
         pa.field("cluster", pa.string()),
         pa.field("weight", pa.float32(), nullable=False),

@@ -126,6 +126,7 @@ class Triple:
     committed_at: datetime
     author_kind: str
     license: str | None
+    license_source: str | None
     scores: Mapping[str, float]
     cluster: str | None
     weight: float

@@ -21,7 +21,7 @@ PERMISSIVE: Final = (
     "0BSD", "AFL-3.0", "Apache-2.0", "Artistic-2.0", "BSD-1-Clause", "BSD-2-Clause",
     "BSD-2-Clause-Patent", "BSD-3-Clause", "BSD-3-Clause-Clear", "BSD-4-Clause", "BSL-1.0",
     "BlueOak-1.0.0", "CC0-1.0", "ISC", "MIT", "MIT-0", "NCSA", "PSF-2.0", "PostgreSQL",
-    "Python-2.0", "UPL-1.0", "Unicode-DFS-2016", "Unlicense", "WTFPL", "X11", "Zlib",
+    "Python-2.0", "UPL-1.0", "Unicode-DFS-2016", "Unlicense", "WTFPL", "X11", "Zlib", "curl",
 )  # fmt: skip
 _TOKEN: Final = re.compile(r"[()]|[^\s()]+")
 

@@ -105,6 +105,7 @@ SNAPSHOTS = pa.schema(
         pa.field("old_tree", pa.string(), nullable=False),
         pa.field("new_tree", pa.string(), nullable=False),
         pa.field("license", pa.string()),
+        pa.field("license_source", pa.string()),
     ]
 )
 

@@ -1,11 +1,8 @@
 """Commit messages: bytes to text, and text to what may be published.
 
 `decode` gives clean UTF-8 text whatever the bytes are. `clean` takes out what names people:
-trailers, e-mail addresses, and the owner in the lines that hosts and git write for merges. A
-trailer block is what `git interpret-trailers` sees: the last paragraph, not the first. Git also
-takes a closing "Note: this matters" for one, so a block goes only if one of its keys is surely a
-trailer's: hyphenated (`Change-Id`) or well known (`Cc`); then it goes whole. Lines that credit a
-person (`Signed-off-by:`, `Cc:`) go wherever they stand: squashed commits carry them in the middle.
+trailers (`trailers.py`), e-mail addresses, and the owner in the lines that hosts and git write for
+merges.
 
 Kept: `@mentions`, which cannot be told from decorators, annotations and package scopes; and names
 in running text. Cost: about 20 µs a message.
@@ -16,6 +13,9 @@ from __future__ import annotations
 import codecs
 import re
 from typing import Final
+
+from codeflow.text.privacy import is_email, replace_emails
+from codeflow_miners.history.trailers import strip
 
 # Codecs of Python that are no character sets, or that differ between platforms.
 _NO_CHARSET: Final = frozenset(
@@ -74,67 +74,29 @@ def clean(message: str) -> str:
 
     To be applied once: of "from owner/fix/x" it leaves "from fix/x", which looks like an owner's.
     """
-    lines = message.split("\n")
-    while (start := _trailer_start(lines)) is not None:
-        del lines[start:]
-    text = "\n".join(line for line in lines if not _CREDIT.match(line))
+    text = "\n".join(strip(message.split("\n")))
     return _tidy(_without_addresses(_without_owners(text)))
 
 
-_CREDIT: Final = re.compile(
-    r"[ \t]*(?:(?:[A-Za-z]+-)+by|cc|author|committer|co-author)[ \t]*:", re.IGNORECASE
-)
-_KNOWN_KEYS: Final = frozenset({"cc", "author", "committer", "link", "bug", "fixes", "closes"})
-_GIT_MADE: Final = ("Signed-off-by: ", "(cherry picked from commit ")
-_KEY: Final = re.compile(r"([A-Za-z0-9-]+)[ \t]*:")
-
-
-def _trailer_start(lines: list[str]) -> int | None:
-    """Where the trailer block begins that ends the message; None without a sure one.
-
-    Git's rule, from the last line up to the first paragraph: every line is `key: value` or
-    continues one, or at least a quarter are and one of them is of git's own making.
-    """
-    end = len(lines)
-    while end and not lines[end - 1].strip():
-        end -= 1
-    trailers = others = continued = 0
-    made = sure = False
-    for at in range(end - 1, -1, -1):
-        line = lines[at]
-        if not line.strip():
-            others += continued
-            block = (made and trailers * 3 >= others) or (trailers > 0 and not others)
-            return at if block and sure else None
-        if line.startswith("#"):  # git reads a comment
-            others += continued
-            continued = 0
-        elif line.startswith(_GIT_MADE):
-            trailers, continued, made, sure = trailers + 1, 0, True, True
-        elif (match := _KEY.match(line)) is not None:
-            trailers, continued = trailers + 1, 0
-            sure = sure or "-" in match[1].strip("-") or match[1].lower() in _KNOWN_KEYS
-        elif line[0] in " \t":
-            continued += 1
-        else:
-            others += 1 + continued
-            continued = 0
-    return None
-
-
-_LOCAL: Final = r"[\w.!#$%&'*+=?^`{|}~-]"
-# not a version, as in `actions/checkout@v4.x`; but the mail of 163.com and 139.com is
-_DOMAIN: Final = r"(?!v?\d+\.(?!(?:com|cn|net|org)\b))(?:[\w-]++\.)+[A-Za-z]{2,}(?![\w-])"
-_BRACKETED: Final = re.compile(r"[ \t]*<[^<>\s@]++@[^<>\s]++>")
-_ADDRESS: Final = re.compile(
-    rf"(?<!{_LOCAL}){_LOCAL}++(?:@|[ ]?[(\[][ ]?at[ ]?[)\]][ ]?)(?:{_DOMAIN}|localhost\b)"
-)
+_BRACKETED: Final = re.compile(r"[ \t]*<([^<>\s@]++@[^<>\s@:/]++)>")
 
 
 def _without_addresses(text: str) -> str:
-    """`Ann <ann@x.org>` becomes `Ann`; a bare address becomes `<email>`."""
-    text = _BRACKETED.sub("", text)
-    return _ADDRESS.sub("<email>", text)
+    """`Ann <ann@x.org>` becomes `Ann`; a bare address becomes `<email>`.
+
+    In brackets after a name it need not be one of the net: `Ann <ann@box>`.
+    """
+    if "@" in text:
+        text = _BRACKETED.sub(_bracketed, text)
+    return replace_emails(text, lambda _: "<email>")
+
+
+def _bracketed(match: re.Match[str]) -> str:
+    named = match[0][0] in " \t" and match.string[match.start() - 1 : match.start()].isalpha()
+    local_host = named and re.fullmatch(
+        r"[\w.+-]+@[\w-]+(?:\.(?:local\w*|lan|\(none\)))?", match[1]
+    )
+    return "" if local_host or is_email(match[1]) else match[0]
 
 
 # git: "Merge branch 'x' of host:owner/repo into y"; also several, tags, commits

@@ -146,6 +146,7 @@ def _triple(
         "committed_at": new.committed_at * 1000,
         "author_kind": "bot" if all(c.author_kind == "bot" for c in steps) else "human",
         "license": row["license"],
+        "license_source": row["license_source"],
         "scores": row["scores"],
         "cluster": None,
         "weight": 1.0,

@@ -1,38 +1,25 @@
-"""The SPDX licence of a tree, from the texts of its top-level licence files; None when unsure.
+"""The licence of a tree, as an SPDX expression, and where that was read; None when unsure.
 
-The reference texts are those that `identify[license]` carries (35 licences, from
-choosealicense.com), so this works offline. Its own matcher allows 5 % of edited characters, which
-lets a whole added condition through in a long text and refuses an Apache licence without its
-appendix. Here texts are compared word by word, in the same way (bounded edit distance, by
-`ukkonen`), under a tighter bound, and what differs must not change the meaning: no added run of
-words, and no added word of permission, duty or negation.
+What counts, in this order: the licence files in the root folder (a tag in their head, a text, a
+notice); if there are none, the field of a manifest (`Cargo.toml`, `package.json`,
+`pyproject.toml`, `composer.json`); then the section "License" of the README. A licence file that is
+not understood ends it: a manifest that says "MIT" beside terms of one's own proves nothing. Several
+licences in files that are named for them are a choice; so are others when a manifest or the README
+says so. A file of third parties' notices is about others' code and no doubt.
 
-Ids are those of the texts: a GPL text says neither "only" nor "or later", so it is `GPL-2.0`.
-Cost: 1 ms for a typical text, up to 20 ms for one of the GPL's size; callers cache by blob id.
+Cost: see `license_texts`; callers remember by blob id.
 """
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Iterable, Mapping
-from functools import cache
-from typing import Final
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from typing import Final, NamedTuple
 
-import ukkonen  # type: ignore[import-untyped]
-from identify.vendor.licenses import LICENSES
+from codeflow_miners.snapshots import license_names, license_texts
 
 _MAX_BYTES: Final = 1 << 17
-_MAX_EDITED_SHARE: Final = 0.05
-_MAX_EDITED_WORDS: Final = 40
-_MAX_ADDED_RUN: Final = 5
-_MAX_ADDED_OPENING: Final = 8  # a project's name and what it is, before the terms
-_LOADED_WORDS: Final = frozenset(
-    """not non no nor never except unless only must shall may without commercial noncommercial
-    prohibited forbidden restricted evil good academic research military personal private
-    internal""".split()  # noqa: SIM905
-)
-
 _FILE: Final = re.compile(
     r"(?:(?:un)?licen[cs]es?|copying|(?:mit|bsd|apache|gpl|lgpl|mpl|isc)[-_.]licen[cs]e)"
     r"(?P<suffix>(?:[-_.][\w.+-]*?)?)(?:\.(?:txt|md|rst|markdown|adoc))?",
@@ -42,36 +29,32 @@ _CODE_ENDING: Final = re.compile(
     r"\.(?:py|js|json|xml|ya?ml|toml|html?|c|h|go|rb|java|sh|tmpl|in|header|pdf|rtf)$",
     re.IGNORECASE,
 )
+_README: Final = re.compile(r"readme(?:\.(?:md|rst|txt|markdown|adoc))?", re.IGNORECASE)
 # What follows the file's name in a dual licence names the licence itself: LICENSE-APACHE.
 _NAMES_A_LICENSE: Final = re.compile(
     r"[-_.](?:apache|mit|bsd|isc|zlib|mpl|gpl|lgpl|agpl|boost|bsl|0bsd|cc0|unlicense|epl|upl)"
     r"[-_.v\d]*",
     re.IGNORECASE,
 )
-_POINTER: Final = re.compile(rb"\b(?:dual|double)[- ]licen[cs]ed\b", re.IGNORECASE)
-_POINTER_BYTES: Final = 600
-
-_TAG: Final = re.compile(
-    r"^[ \t]*+(?://|/?\*++|#++|--|;++|<!--|%++|\.\.)?[ \t]*+SPDX-License-Identifier:(.*)$",
-    re.MULTILINE,
-)
-_EXPRESSION: Final = re.compile(
-    r"\(*[A-Za-z0-9][A-Za-z0-9.+-]*(?: (?:AND|OR|WITH) \(*[A-Za-z0-9][A-Za-z0-9.+-]*\)*)*\)*"
-)
-
-_COPYRIGHT: Final = re.compile(
-    r"^[^\w\n(©]*+(?:portions )?"
-    r"(?:copyright\b(?!\s+(?:holder|notice|law|licen[cs]e|owner|and|or|in|of|to))"
-    r"|\(c\)|©).*$|\ball rights reserved\.?",
-    re.IGNORECASE | re.MULTILINE,
-)
-_RESTRICTION: Final = re.compile(
-    r"\b(?:not|non|noncommercial|commercial|only|except|prohibited|forbidden|restricted)\b",
+_OF_THIRD_PARTIES: Final = re.compile(
+    r"[-_.](?:third|3rd)[-_.]?part(?:y|ies)(?:[-_.]\w+)*|[-_.](?:vendor(?:ed)?|bundled|dependencies)",
     re.IGNORECASE,
 )
-_TITLE: Final = re.compile(r"^[^.,;:\n]{0,60}\blicen[cs]e\b[^.,;:\n]{0,40}$", re.IGNORECASE)
-_END_OF_TERMS: Final = "end of terms and conditions"
-_WORD: Final = re.compile(r"[a-z0-9]+")
+_POINTER: Final = re.compile(
+    rb"\b(?:dual|double)[- ]licen[cs]ed\b|\bof[ *_]+either[ *_]+of\b", re.IGNORECASE
+)
+_POINTER_BYTES: Final = 600
+
+
+class License(NamedTuple):
+    """What a tree is licensed under.
+
+    `source` is `tag`, `text`, `notice` or `manifest`, a colon, and the files that said it, with
+    commas between.
+    """
+
+    expression: str
+    source: str
 
 
 def license_files(names: Iterable[str]) -> list[str]:
@@ -79,45 +62,99 @@ def license_files(names: Iterable[str]) -> list[str]:
     return sorted(name for name in names if _FILE.fullmatch(name) and not _CODE_ENDING.search(name))
 
 
+def evidence_files(names: Iterable[str]) -> list[str]:
+    """Which top-level names `license_of_tree` may read, sorted."""
+    names = list(names)
+    others = [n for n in names if n in license_names.MANIFESTS or _README.fullmatch(n)]
+    return sorted([*license_files(names), *others])
+
+
 def license_of_text(text: bytes) -> str | None:
-    """SPDX id (or expression, when the text is tagged with one) of one licence text."""
+    """SPDX id (or expression, when the text is tagged with one) of one licence file."""
+    found = _read(text)
+    return None if found is None else found[0]
+
+
+@lru_cache(maxsize=64)
+def _read(text: bytes) -> tuple[str, str] | None:
+    """The licence that a licence file gives, and how: `tag`, `text` or `notice`."""
+    decoded = _decoded(text)
+    if decoded is None:
+        return None
+    if tags := set(license_names.tags(decoded)):
+        tag = license_names.expression(tags.pop()) if len(tags) == 1 else None
+        return None if tag is None else (tag, "tag")
+    if (matched := license_texts.match(decoded)) is not None:
+        return matched, "text"
+    noticed = license_names.notice(decoded)
+    return None if noticed is None else (noticed, "notice")
+
+
+def _decoded(text: bytes) -> str | None:
     if len(text) > _MAX_BYTES or b"\0" in text:
         return None
     try:
-        decoded = text.decode("utf-8-sig")
+        return text.decode("utf-8-sig")
     except UnicodeDecodeError:
-        decoded = text.decode("latin-1")
-    tags = {match[1].strip(" \t\r*/->") for match in _TAG.finditer(decoded)}
-    if tags:
-        return _expression(tags.pop()) if len(tags) == 1 else None
-    if any(map(_RESTRICTION.search, _copyright_lines(decoded) - _reference_lines())):
-        return None  # terms hide in a line that the comparison leaves out
-    words = _words(decoded)
-    return _match(words) if words else None
+        return text.decode("latin-1")
 
 
-def license_of_tree(files: Mapping[str, bytes]) -> str | None:
-    """SPDX expression of a tree from its licence files, `{top-level name: content}`.
-
-    One licence in all of them, that one. An LGPL beside the GPL it builds on, the LGPL. Several,
-    each in a file named for it (`LICENSE-MIT`, `LICENSE-APACHE`, `UNLICENSE`): a choice, "A OR B".
-    Anything else is unsure. A short text that only says "dual-licensed" is no licence of its own.
-    """
-    found: dict[str, str | None] = {}
+def license_of_tree(files: Mapping[str, bytes]) -> License | None:
+    """The licence of a tree from its top-level files, `{name: content}`; reads few of them."""
+    found: dict[str, tuple[str, str]] = {}
     for name in license_files(files):
-        text = files[name]
-        if len(text) > _POINTER_BYTES or not _POINTER.search(text):
-            found[name] = license_of_text(text)
-    ids = {identifier for identifier in found.values() if identifier is not None}
-    if not ids or None in found.values():
-        return None
+        if _is_of_third_parties(name) or _is_pointer(files[name]):
+            continue
+        read = _read(files[name])
+        if read is None:
+            return None
+        found[name] = read
+    if not found:
+        return next(_said_elsewhere(files), None)
+    ids = {identifier for identifier, _ in found.values()}
+    files_said = ",".join(found)
+    hows = {how for _, how in found.values()}
+    source = f"{hows.pop() if len(hows) == 1 else 'text'}:{files_said}"
     if len(ids) == 1:
-        return ids.pop()
+        return License(ids.pop(), source)
     if ids == {"GPL-3.0", "LGPL-3.0"}:
-        return "LGPL-3.0"
-    if all(map(_is_named_for_a_license, found)) and all(" " not in one for one in ids):
-        return " OR ".join(sorted(ids))
+        return License("LGPL-3.0", source)
+    if any(" " in one for one in ids):
+        return None
+    if all(map(_is_named_for_a_license, found)):
+        return License(" OR ".join(sorted(ids)), source)
+    for said in _said_elsewhere(files):
+        if set(re.split(r" OR | AND ", said.expression.strip("()"))) == ids:
+            return License(said.expression, f"{said.source},{files_said}")
     return None
+
+
+def _said_elsewhere(files: Mapping[str, bytes]) -> Iterator[License]:
+    """What manifests say if they agree, and what the README says."""
+    said = {}
+    for name in license_names.MANIFESTS:
+        text = _decoded(files[name]) if name in files else None
+        if text is not None and (given := license_names.manifest(name, text)) is not None:
+            said[name] = given
+    if len(set(said.values())) == 1:
+        yield License(next(iter(said.values())), f"manifest:{','.join(said)}")
+    elif said:
+        return
+    for name in sorted(files):
+        if _README.fullmatch(name) and (text := _decoded(files[name])) is not None:
+            given = license_names.readme(text)
+            if given is not None:
+                yield License(given, f"notice:{name}")
+
+
+def _is_pointer(text: bytes) -> bool:
+    """Whether a text only says that there is a choice."""
+    return len(text) <= _POINTER_BYTES and _POINTER.search(text) is not None
+
+
+def _is_of_third_parties(name: str) -> bool:
+    match = _FILE.fullmatch(name)
+    return match is not None and _OF_THIRD_PARTIES.fullmatch(match["suffix"]) is not None
 
 
 def _is_named_for_a_license(name: str) -> bool:
@@ -125,83 +162,3 @@ def _is_named_for_a_license(name: str) -> bool:
         return True
     match = _FILE.fullmatch(name)
     return match is not None and _NAMES_A_LICENSE.fullmatch(match["suffix"]) is not None
-
-
-def _expression(tag: str) -> str | None:
-    if tag.upper() in {"NONE", "NOASSERTION"} or tag.count("(") != tag.count(")"):
-        return None
-    return tag if _EXPRESSION.fullmatch(tag) else None
-
-
-def _words(text: str) -> tuple[str, ...]:
-    """The words that carry the terms: no titles, copyright lines, case or punctuation."""
-    lines = text.split("\n")
-    for at, line in enumerate(lines[:8]):
-        if _TITLE.match(line.strip(" \t\r#*=-")):
-            lines[at] = ""
-    return tuple(_WORD.findall(_COPYRIGHT.sub("", "\n".join(lines)).lower()))
-
-
-def _copyright_lines(text: str) -> set[str]:
-    return {match[0].strip().lower() for match in _COPYRIGHT.finditer(text)}
-
-
-@cache
-def _reference_lines() -> frozenset[str]:
-    """What looks like a copyright line in the known texts, prose about copyright among it."""
-    return frozenset().union(*(_copyright_lines(text) for _, text in LICENSES))
-
-
-@cache
-def _references() -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """The known texts, and those with an appendix after the terms also without it."""
-    references = []
-    for identifier, text in LICENSES:
-        references.append((identifier, _words(text)))
-        end = text.lower().find(_END_OF_TERMS)
-        if end >= 0:
-            references.append((identifier, _words(text[: end + len(_END_OF_TERMS)])))
-            references.append((identifier, _words(text[:end])))
-    return tuple(references)
-
-
-def _match(words: tuple[str, ...]) -> str | None:
-    """The nearest reference within the bound, if what differs is harmless."""
-    nearest: tuple[int, str, tuple[str, ...]] | None = None
-    bound = min(_MAX_EDITED_WORDS, int(len(words) * _MAX_EDITED_SHARE))
-    for identifier, reference in _references():
-        if words == reference:
-            return identifier
-        if abs(len(words) - len(reference)) > bound:
-            continue
-        limit = bound if nearest is None else nearest[0] - 1
-        distance = _distance(words, reference, limit)
-        if distance <= limit:
-            nearest = (distance, identifier, reference)
-    if nearest is None or not _is_harmless(nearest[2], words):
-        return None
-    return nearest[1]
-
-
-def _distance(left: tuple[str, ...], right: tuple[str, ...], limit: int) -> int:
-    """Edit distance in words; anything above `limit` for what exceeds it."""
-    numbers: dict[str, str] = {}
-    for word in (*left, *right):
-        numbers.setdefault(word, chr(0x4E00 + len(numbers)))  # one character a word, no surrogates
-    a, b = ("".join(map(numbers.__getitem__, side)) for side in (left, right))
-    distance: int = ukkonen.distance(a, b, limit + 1)
-    return distance
-
-
-def _is_harmless(reference: tuple[str, ...], words: tuple[str, ...]) -> bool:
-    matcher = difflib.SequenceMatcher(None, reference, words, autojunk=False)
-    for operation, old_start, old_stop, new_start, new_stop in matcher.get_opcodes():
-        if operation == "equal":
-            continue
-        allowed = _MAX_ADDED_OPENING if new_start == 0 else _MAX_ADDED_RUN
-        if (new_stop - new_start) - (old_stop - old_start) > allowed:
-            return False
-        changed = {*words[new_start:new_stop]} ^ {*reference[old_start:old_stop]}
-        if changed & _LOADED_WORDS:
-            return False
-    return True

@@ -2,13 +2,13 @@
 
 Walks the chain once, applying file changes to a tree kept in memory, and hashes only folders that
 changed since the last snapshot needed. No content is read, except the
-few licence files that stand at the top of a tree.
+few files at the top of a tree that tell its licence.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,7 +24,7 @@ from codeflow_miners.changes.renames import FileRow
 from codeflow_miners.changes.treediff import Side
 from codeflow_miners.objects.reader import ObjectReader
 from codeflow_miners.rows import RowBuffer
-from codeflow_miners.snapshots.licenses import license_files, license_of_tree
+from codeflow_miners.snapshots.licenses import License, evidence_files, license_of_tree
 from codeflow_miners.snapshots.projection import ProjectedTree, TreeRow, entry_fields
 from codeflow_miners.tables import CHOSEN, SNAPSHOTS, STEPS
 
@@ -102,7 +102,7 @@ def take_snapshots(arguments: SnapshotsArguments, sink: Sink) -> dict[str, Any]:
     with sink.table("snapshots", SNAPSHOTS) as writer:
         snapshots = RowBuffer(writer, SNAPSHOTS)
         for c in kept:
-            snapshots.add((*c, roots[c.old], roots[c.new], licenses[c.old]))
+            snapshots.add((*c, roots[c.old], roots[c.new], *(licenses[c.old] or (None, None))))
         snapshots.flush()
     sizes = [patch_bytes[c.source, c.pair] for c in kept]
     return {"buckets": _buckets(sizes), "unreached": len(unreached), "kept": len(kept)}
@@ -184,14 +184,14 @@ def _walk(
     rules: Mapping[tuple[bytes, Side], str],
     needed: Sequence[int],
     writer: TableWriter,
-) -> tuple[dict[int, str], dict[int, str | None], list[str]]:
+) -> tuple[dict[int, str], dict[int, License | None], list[str]]:
     """Trees at the needed commits: root ids, licences, and the blobs that none of them holds."""
     licenses = LicenseReader(ObjectReader(Path(arguments.git_dir)))
     trees = TreeBuffer(arguments.repo, writer)
     tree = ProjectedTree()
     lives = Lifetimes(needed)
     roots: dict[int, str] = {}
-    spdx: dict[int, str | None] = {}
+    spdx: dict[int, License | None] = {}
     waiting = iter(needed)
     at = next(waiting, None)
     for step, rows in _by_step(arguments.changes):
@@ -291,26 +291,42 @@ class Lifetimes:
 
 
 class LicenseReader:
-    """The SPDX expression of a tree from its top-level licence files, remembered by their ids."""
+    """The licence of a tree from its top-level files, remembered by their ids."""
 
     def __init__(self, reader: ObjectReader) -> None:
         self._reader = reader
-        self._known: dict[tuple[tuple[str, bytes], ...], str | None] = {}
-        self._last: tuple[Mapping[bytes, Side], str | None] = ({}, None)
+        self._known: dict[tuple[tuple[str, bytes], ...], License | None] = {}
+        self._last: tuple[Mapping[bytes, Side], License | None] = ({}, None)
 
-    def of(self, top: Mapping[bytes, Side]) -> str | None:
+    def of(self, top: Mapping[bytes, Side]) -> License | None:
         """The licence of a tree with these top-level files (projected, so they are text)."""
         if top != self._last[0]:
             self._last = dict(top), self._read({name.decode(): top[name] for name in top})
         return self._last[1]
 
-    def _read(self, top: Mapping[str, Side]) -> str | None:
-        names = license_files(name for name, side in top.items() if side.mode != b"120000")
+    def _read(self, top: Mapping[str, Side]) -> License | None:
+        names = evidence_files(name for name, side in top.items() if side.mode != b"120000")
         key = tuple((name, top[name].blob) for name in names)
         if key not in self._known:
-            files = {name: self._reader.blob(blob) for name, blob in key}
-            self._known[key] = license_of_tree(files) if files else None
+            self._known[key] = license_of_tree(_Contents(dict(key), self._reader.blob))
         return self._known[key]
+
+
+class _Contents(Mapping[str, bytes]):
+    """Contents by name, read when they are asked for: most trees need none but their licence."""
+
+    def __init__(self, blobs: Mapping[str, bytes], read: Callable[[bytes], bytes]) -> None:
+        self._blobs = blobs
+        self._read = read
+
+    def __getitem__(self, name: str) -> bytes:
+        return self._read(self._blobs[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._blobs)
+
+    def __len__(self) -> int:
+        return len(self._blobs)
 
 
 class TreeBuffer:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from codeflow_miners.history.messages import clean, decode, subject
@@ -105,39 +105,6 @@ LINE = st.sampled_from(
 Reviewed-by: Bob|  continued|Cc: Eve|Fixes: #12|(cherry picked from commit 1a2b)|git-svn-id: 12
 key : value|- Not-a: list|TODO: later|Co-authored-by: Ann||""".replace("\n", "|").split("|")
 )
-SURE = re.compile(
-    r"^(Signed-off-by|Change-Id|Reviewed-by|Cc|Fixes|git-svn-id|Co-authored-by) ?:|^\(cherry", re.M
-)
-CREDIT = re.compile(r"\s*(Signed-off-by|Reviewed-by|Co-authored-by|Cc):")
-
-
-def git_sees_a_block(git: Git, message: str) -> bool:
-    """Git opens a new paragraph for a trailer exactly if the message does not end in a block."""
-    probe = ("interpret-trailers", "--no-divider", "--trailer", "Zz-probe: 1")
-    out = git(*probe, stdin=message.encode() + b"\n").decode()
-    return not out.endswith("\n\nZz-probe: 1\n")
-
-
-@SLOW
-@given(st.lists(LINE, min_size=1, max_size=9))
-@example(["A", "", "Signed-off-by: Ann", "and more", "and more", "and more"])
-@example(["A", "", "Signed-off-by: Ann", "and more", "and more", "and more", "and more"])
-@example(["A", "", "Change-Id: I1f", "and more"])
-@example(["A", "", "Change-Id: I1f", "  continued", "  continued"])
-@example(["A", "", "  continued", "Change-Id: I1f"])
-@example(["Change-Id: I1f", "Fixes: #12"])
-@example(["A", "", "Change-Id: I1f", "", "Fixes: #12"])
-@example(["A", "", "# comment", "Change-Id: I1f"])
-def test_trailer_blocks_are_those_git_sees(git: Git, lines: list[str]) -> None:
-    message = decode("\n".join(lines).encode(), None)
-    expected = message
-    while expected and git_sees_a_block(git, expected):
-        body, _, block = expected.rpartition("\n\n")
-        if not SURE.search(block):
-            break
-        expected = body
-    kept = [line for line in expected.split("\n") if not CREDIT.match(line)]
-    assert clean(message) == decode("\n".join(kept).encode(), None)
 
 
 def test_git_parses_no_sure_trailer_out_of_a_cleaned_message(git: Git) -> None:
@@ -151,6 +118,9 @@ def test_git_parses_no_sure_trailer_out_of_a_cleaned_message(git: Git) -> None:
 @pytest.mark.parametrize(
     "message",
     [
+        "Support git@bitbucket.org URLs",
+        "Support git@host.com:owner/x and hg@host.org",
+        "Name logo@2x.png, getty@tty1.service, this@Main.title, node@localhost, a@example.com",
         "fix: x",
         "fix: x\n\nNote: this is important\n\nThe end.",
         "fix: x\n\nNote: this is important",
@@ -196,7 +166,7 @@ def test_what_stays(message: str) -> None:
         ("Mail ann.o'hara+git@mail.x.org now", "Mail <email> now"),
         ("Mail ann (at) x.org", "Mail <email>"),
         ("Mail bob@163.com", "Mail <email>"),
-        ("At root@localhost", "At <email>"),
+        ("Mail ann [at] x.org, josé@correo.es", "Mail <email>, <email>"),
         ("a <ann@box> b", "a b"),
         ("A\n\nSigned-off-by: Ann <a@x.org>\n\nB", "A\n\nB"),
         ("A\n\nB\n\nCo-authored-by: Ann <a@x.org>", "A\n\nB"),
@@ -215,8 +185,10 @@ def test_clean_and_subject_never_raise(text: str) -> None:
     assert "\n" not in subject(text)
 
 
-DOMAINS = ["mail.example.org", "163.com", "vip.126.com", "189.cn"]
-EMAILS = st.emails(domains=st.sampled_from(DOMAINS)).filter(lambda mail: "/@" not in mail)
+DOMAINS = ["mail.acme.org", "xn--mller-kva.de", "müller.de", "163.com", "vip.126.com", "189.cn"]
+EMAILS = st.emails(domains=st.sampled_from(DOMAINS)).filter(
+    lambda mail: re.fullmatch(r"\w(?:[\w.+!#&*=?^~-]*\w)?@.*", mail) is not None
+)
 
 
 @given(EMAILS, WORDS)
@@ -234,8 +206,17 @@ def test_cleaning_twice_changes_nothing(lines: list[str]) -> None:
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize(
     "unit", ["a", "a.", " ", "\t\n", "\n", "<", "<a", "a@", "a-", "x:", "Merge ", "Merge a:", "/a'",
-             "Merge branch 'a' of ", "Signed-off-by: a\n", "a: b\n\n", "a (at"]
+             "Merge branch 'a' of ", "Signed-off-by: a\n", "a: b\n\n", "a (at", "Cc: A b",
+             "Cc: a-", "A, ", "a@a.io, ", '"', "Fixes: a\n\n", "Conflicts:\n\t", "# Conflicts:\n",
+             "#\n", "a-by: ", "@a", "a.b@", "'a"]
 )  # fmt: skip
 def test_hostile_repetition_takes_linear_time(unit: str) -> None:
-    for head in ("", "Merge branch '", "Merge pull request #1 from ", "Merge "):
+    for head in (
+        "",
+        "Cc: ",
+        "Signed-off-by: ",
+        "Merge branch '",
+        "Merge pull request #1 from ",
+        "Merge ",
+    ):
         clean(decode((head + unit * (200_000 // len(unit))).encode(), None))

@@ -93,6 +93,7 @@ def plant(
         "committed_at": at,
         "author_kind": "human",
         "license": "MIT",
+        "license_source": "text:LICENSE",
         "scores": [],
         "cluster": None,
         "weight": 1.0,

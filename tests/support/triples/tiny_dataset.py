@@ -256,6 +256,7 @@ def triple_row(git: Git, repo: str, chain: Sequence[str], old: int, new: int) ->
         "committed_at": dates[1],
         "author_kind": "human",
         "license": "MIT",
+        "license_source": "text:LICENSE",
         "scores": [{"key": "size", "value": 0.5}],
         "cluster": None,
         "weight": 1.0,

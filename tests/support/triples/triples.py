@@ -117,6 +117,7 @@ def triple(
         "committed_at": at,
         "author_kind": "human",
         "license": "MIT",
+        "license_source": "text:LICENSE",
         "scores": [],
         "cluster": None,
         "weight": 1.0,
