@@ -157,7 +157,12 @@ class Source:
 
     def may_be_left_out(self, kind, name, id, path):
         staged = "120000" if kind == 0o120000 else "100644"
-        if kind == 0o160000 or id in self.secret or self.is_refused(name, b"", staged):
+        # what is no file, symlink or folder is a submodule to git, whatever its mode
+        if (
+            kind not in (0o100000, 0o120000)
+            or id in self.secret
+            or self.is_refused(name, b"", staged)
+        ):
             return
         if len(path) > MAX_PATH_BYTES or path.count(b"/") > MAX_FOLDERS:
             return

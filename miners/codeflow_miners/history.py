@@ -15,8 +15,9 @@ from codeflow.config import MineConfig, Window
 from codeflow.contracts import Commit
 from codeflow.errors import LimitExceededError, RepositoryError
 from codeflow_miners.authors import author_kind
+from codeflow_miners.commit import RawCommit, identity
 from codeflow_miners.messages import clean, decode, subject
-from codeflow_miners.objects import ObjectReader, RawCommit, identity
+from codeflow_miners.objects import ObjectReader
 from codeflow_miners.treediff import TreeDiffer
 
 MAX_BROUGHT_SUBJECTS = 200
@@ -233,7 +234,7 @@ def _commit(
         committed_at=raw.committed_at,
         position=position,
         author_kind=author_kind(*identity(raw.author)),
-        parents=len(raw.parents),
+        parents=len(set(raw.parents)),
         messages=tuple(messages),
         tags=tags,
     )
