@@ -104,7 +104,24 @@ def summarise(
         out=shown,
         deterministic=deterministic(index, records),
         next_command=f"codeflow {'report' if records else 'inspect'} {shlex.quote(shown)}",
+        notes=_notes(records),
     )
+
+
+def _notes(records: Sequence[Record]) -> list[str]:
+    """That `--filter none` is not all there is to keeping everything."""
+    settings = {record.name: record.settings for record in records}
+    dedup = settings.get("dedup")
+    if dedup is None:
+        return []
+    if not (dedup["exact"] or dedup["near"]):
+        return ["dedup is off (exact and near are false): duplicates are kept"]
+    if settings["filter"]["filters"]:
+        return []
+    return [
+        "no filter was asked for, but dedup drops duplicates all the same; "
+        "[dedup] exact = false and near = false keep them"
+    ]
 
 
 def deterministic(index: MinedIndex, records: Sequence[Record]) -> bool:

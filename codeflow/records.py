@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 import pyarrow as pa
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 
 def table_of(rows: Sequence[Sequence[Any]], schema: pa.Schema) -> pa.Table:
@@ -106,7 +106,10 @@ TRIPLES = pa.schema(
         pa.field("window_by", pa.string(), nullable=False),
         pa.field("old_committed_at", TIMESTAMP, nullable=False),
         pa.field("committed_at", TIMESTAMP, nullable=False),
+        pa.field("authored_at", TIMESTAMP, nullable=False),
         pa.field("author_kind", pa.string(), nullable=False),
+        pa.field("author_id", pa.string()),
+        pa.field("is_merge", pa.bool_(), nullable=False),
         pa.field("license", pa.string()),
         pa.field("scores", SCORES, nullable=False),
         pa.field("cluster", pa.string()),

@@ -48,6 +48,7 @@ class StageCount(NamedTuple):
 class Summary:
     """What a run did. Counts are of the whole folder, earlier runs that it resumed included.
 
+    `notes` are lines on what the stages did that their names alone do not say.
     `content_bytes` is the size of the published blobs, `disk_bytes` that of the published files.
     """
 
@@ -65,6 +66,7 @@ class Summary:
     out: str
     deterministic: bool
     next_command: str
+    notes: Sequence[str] = ()
 
 
 def render_summary(summary: Summary, stream: TextIO, json: bool = False) -> None:
@@ -135,6 +137,8 @@ def _stages(summary: Summary) -> Iterator[tuple[str, str]]:
     for stage in summary.stages:
         share = f" ({stage.kept / stage.given:.0%})" if stage.given else ""
         yield "", f"{stage.kept:>9,}  kept by {clean(stage.stage)}{share}"
+    for note in summary.notes:
+        yield from _hanging(" " * 11, note, 11)
 
 
 def _left_out(summary: Summary) -> Iterator[tuple[str, str]]:

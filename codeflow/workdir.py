@@ -18,6 +18,7 @@ from typing import Any
 from codeflow import files
 from codeflow.config import differing_keys
 from codeflow.errors import UsageError
+from codeflow.records import SCHEMA_VERSION
 
 WORK = ".work"
 RUN = f"{WORK}/run.json"
@@ -66,8 +67,10 @@ def begin(
     elif fresh:
         clear(folder)
     if stored is None or fresh:
-        files.write_json(folder / RUN, {"config": config, "sources": list(sources)})
+        run = {"schema_version": SCHEMA_VERSION, "config": config, "sources": list(sources)}
+        files.write_json(folder / RUN, run)
         return
+    require_schema(folder, stored)
     differing = differing_keys(stored["config"], config)
     if _targets(stored["sources"]) != _targets(sources):
         differing.append("repos")
@@ -75,6 +78,16 @@ def begin(
         raise UsageError(
             f"{folder}: was mined with another {', '.join(differing)}; "
             "use --fresh to mine again, or another --out"
+        )
+
+
+def require_schema(folder: Path, stored: Mapping[str, Any]) -> None:
+    """Refuses what a codeflow with other tables left: nothing of it can be gone on with."""
+    version = stored.get("schema_version", 1)
+    if version != SCHEMA_VERSION:
+        raise UsageError(
+            f"{folder}: was mined with schema version {version}, this codeflow has "
+            f"{SCHEMA_VERSION}; use --fresh to mine again, or the version that mined it"
         )
 
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from codeflow.config import MineConfig, Window
 from codeflow.contracts import Commit
 from codeflow.errors import LimitExceededError, RepositoryError
-from codeflow_miners.authors import author_kind
+from codeflow_miners.authors import author_ids, author_kind
 from codeflow_miners.commit import RawCommit, identity
 from codeflow_miners.messages import clean, decode, subject
 from codeflow_miners.objects import ObjectReader
@@ -43,6 +43,7 @@ class Chain(NamedTuple):
 
 def read_chain(
     reader: ObjectReader,
+    repo: str,
     head: bytes,
     tags: Sequence[tuple[str, str]],
     config: MineConfig,
@@ -51,6 +52,7 @@ def read_chain(
     """Reads the chain that ends at `head` and finds the window on it.
 
     Args:
+        repo: the identity of the repository, which pseudonyms of authors are made of.
         tags: (name, commit id) of the repository's tags, peeled to commits.
         lookahead: how many commits past the window to keep, for endpoints.
 
@@ -70,9 +72,12 @@ def read_chain(
     stop = min(stop, len(chain) - 1)  # the last commit has no step after it
     last = min(stop + lookahead, len(chain) - 1) if start < stop else start - 1
     brought = _brought(commits, chain)
+    authors = author_ids(repo, (commits[k].author for k in chain)) if config.author_ids else None
     named = _tags_on_chain(reader, commits, chain, tags)
     kept = [
-        _commit(chain[k], commits, positions[k], brought.get(k, ()), named.get(k, ()))
+        _commit(chain[k], commits, positions[k], brought.get(k, ()), named.get(k, ()))._replace(
+            author_id=authors[k] if authors else None
+        )
         for k in range(start, last + 1)
     ]
     roots = tuple(sorted(i.hex() for i, commit in commits.items() if not commit.parents))
@@ -234,6 +239,8 @@ def _commit(
         committed_at=raw.committed_at,
         position=position,
         author_kind=author_kind(*identity(raw.author)),
+        authored_at=raw.authored_at,
+        is_merge=len(raw.parents) > 1,
         parents=len(set(raw.parents)),
         messages=tuple(messages),
         tags=tags,

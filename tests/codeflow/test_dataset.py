@@ -131,8 +131,8 @@ def test_missing_things_are_named(made: Made, tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_bytes(manifest.seal(values))
     with pytest.raises(DataError, match="triples/"):
         reading.open(tmp_path)
-    (tmp_path / "manifest.json").write_bytes(manifest.seal({**values, "schema_version": 2}))
-    with pytest.raises(DataError, match="schema version 2"):
+    (tmp_path / "manifest.json").write_bytes(manifest.seal({**values, "schema_version": 1}))
+    with pytest.raises(DataError, match="schema version 1"):
         reading.open(tmp_path)
     (tmp_path / "manifest.json").write_bytes(b"{")
     with pytest.raises(DataError, match="cannot be read"):

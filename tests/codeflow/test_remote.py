@@ -25,6 +25,7 @@ import faults
 from codeflow import dataset, manifest, remote, workdir
 from codeflow.cli import main
 from codeflow.errors import CodeflowError, DataError, UsageError
+from codeflow.records import SCHEMA_VERSION
 from codeflow.remote import MARK, Step, download, steps, upload
 from codeflow.remote_store import Store, is_url, shown
 from codeflow.verify import verify
@@ -471,7 +472,7 @@ def test_a_damaged_store_is_not_downloaded(
 )
 def test_a_manifest_does_not_lead_out_of_the_folder(name: str, memory: str, tmp_path: Path) -> None:
     line = {"path": name, "rows": 1, "bytes": 1, "sha256": hashlib.sha256(b"x").hexdigest()}
-    values = {"schema_version": 1, "files": [line]}
+    values = {"schema_version": SCHEMA_VERSION, "files": [line]}
     filesystem = fsspec.filesystem("memory")
     filesystem.pipe_file(f"/bucket/data/one/{manifest.NAME}", manifest.seal(values))
     with pytest.raises(DataError, match="no published file"):
