@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from codeflow import files
+from codeflow import files, workdir
 from codeflow.drive import Outcome
 from codeflow.mined import MinedIndex
 from codeflow.records import LEDGER, LedgerRow, table_of
@@ -82,8 +82,11 @@ def summarise(
         lines: the manifest's lines of its files.
         kinds: published triples of each kind.
     """
+    lines_of = workdir.lines_of(out)
     failed = [
-        FailedRepository(r.repo, r.failure["rule"], r.failure["reason"])
+        FailedRepository(
+            r.repo, r.failure["rule"], r.failure["reason"], *lines_of.get(r.repo, (None, None))
+        )
         for r in index.repositories
         if r.failure is not None
     ]

@@ -26,6 +26,7 @@ from codeflow.drive import Outcome
 from codeflow.errors import CodeflowError
 from codeflow.job import Job
 from codeflow.mined import OUTCOME, MinedIndex, MinedRepository
+from codeflow.summary import place_in_list
 from codeflow.units import DONE, MINED, PARTS, Failure, forget_failure
 
 
@@ -58,10 +59,7 @@ class Mining:
         else:
             for repository in found.repositories:
                 if repository.failure is not None:
-                    failure = repository.failure
-                    self._job.progress.note(
-                        f"{repository.repo}: {failure['rule']}: {failure['reason']}"
-                    )
+                    self._note(repository.key, Failure(**repository.failure))
         return found
 
     def _index(
@@ -118,11 +116,8 @@ class Mining:
             files.write_json(self._job.folder / workdir.OPENED, known)
         for key, value in known.items():
             if "failure" in value:
-                failure = value["failure"]
                 self._job.progress.add(repositories_failed=1)
-                self._job.progress.note(
-                    f"{self._sources[key].repo}: {failure['rule']}: {failure['reason']}"
-                )
+                self._note(key, Failure(**value["failure"]))
         return known
 
     def _forget_failures(self) -> None:
@@ -172,6 +167,12 @@ class Mining:
                 raise CodeflowError(f"{unit}: {outcome.rule}: {outcome.reason}")
             starts.update(outcome)
         return starts
+
+    def _note(self, key: str, failure: Failure) -> None:
+        """Says which line of the list failed."""
+        source = self._sources[key]
+        where = place_in_list(source.repo, source.line, source.spec)
+        self._job.progress.note(f"{where}: {failure.rule}: {failure.reason}")
 
     def _path(self, name: str) -> str:
         return str(self._job.folder / name)
@@ -232,8 +233,7 @@ class Mining:
             name = key + _round_suffix(number)
             if isinstance(outcome, Failure):
                 self._job.progress.add(repositories_failed=1)
-                repo = self._sources[key].repo
-                self._job.progress.note(f"{repo}: {outcome.rule}: {outcome.reason}")
+                self._note(key, outcome)
                 shutil.rmtree(self._job.folder / MINED / name, ignore_errors=True)
             elif not number:
                 self._job.progress.add(repositories_done=1)

@@ -20,11 +20,31 @@ RULES_SHOWN = 15
 
 
 class Failure(NamedTuple):
-    """A repository of which nothing was mined, as its ledger row says."""
+    """A repository of which nothing was mined, as its ledger row says.
+
+    `line` and `spec` are its line of the list: number, and text without comment and credentials;
+    None where the list is not known any more.
+    """
 
     repo: str
     rule: str
     reason: str
+    line: int | None = None
+    spec: str | None = None
+
+    @property
+    def where(self) -> str:
+        """The line for people, with the name in ledger and manifest where it says another."""
+        return place_in_list(self.repo, self.line, self.spec)
+
+
+def place_in_list(repo: str, line: int | None, spec: str | None) -> str:
+    """`line 3: ../path (name)`: which line of the list is meant."""
+    if line is None or spec is None:
+        return repo
+    if spec == f"line-{line}":  # of a line that may hold a secret, nothing is known
+        return f"line {line}"
+    return f"line {line}: {spec}" + ("" if repo in spec else f" ({repo})")
 
 
 class LeftOut(NamedTuple):
@@ -113,6 +133,8 @@ def _lines(summary: Summary) -> Iterator[tuple[str, str]]:
     ):
         yield "", f"  {name:<8}{text}"
     yield from _stages(summary)
+    for note in summary.notes:
+        yield from _hanging("  ", note, 2)
     yield from _left_out(summary)
     yield from _failed(summary)
     if not summary.deterministic:
@@ -137,8 +159,6 @@ def _stages(summary: Summary) -> Iterator[tuple[str, str]]:
     for stage in summary.stages:
         share = f" ({stage.kept / stage.given:.0%})" if stage.given else ""
         yield "", f"{stage.kept:>9,}  kept by {clean(stage.stage)}{share}"
-    for note in summary.notes:
-        yield from _hanging(" " * 11, note, 11)
 
 
 def _left_out(summary: Summary) -> Iterator[tuple[str, str]]:
@@ -159,7 +179,7 @@ def _failed(summary: Summary) -> Iterator[tuple[str, str]]:
     yield "", ""
     yield "bold red", f"Not mined: {_count(len(summary.failed), 'repositor')}"
     for failure in summary.failed[:FAILURES_SHOWN]:
-        yield "", f"  {_cut(failure.repo, WIDTH - 2)}"
+        yield from _hanging("  ", failure.where, 2)
         yield from _hanging("    ", f"{failure.rule}: {failure.reason}", 4)
     yield from _more(len(summary.failed) - FAILURES_SHOWN, "repositories", summary.out)
 

@@ -79,6 +79,8 @@ def begin(
             f"{folder}: was mined with another {', '.join(differing)}; "
             "use --fresh to mine again, or another --out"
         )
+    if stored["sources"] != list(sources):  # the same lines in other places
+        files.write_json(folder / RUN, {**stored, "sources": list(sources)})
 
 
 def require_schema(folder: Path, stored: Mapping[str, Any]) -> None:
@@ -91,9 +93,18 @@ def require_schema(folder: Path, stored: Mapping[str, Any]) -> None:
         )
 
 
-def _targets(sources: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+def _targets(sources: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str]]:
     """What the sources are; the order of the list changes nothing that is published."""
-    return sorted((source["location"], source["ref"] or "") for source in sources)
+    return sorted((source["location"], source["ref"] or "", source["name"]) for source in sources)
+
+
+def lines_of(folder: Path) -> dict[str, tuple[int, str]]:
+    """By `repo`, the number of its line in the list, and the line without comment and credentials.
+
+    For people only: lines hold paths of this machine, and what is published does not.
+    """
+    stored = files.read_json(folder / RUN) or {"sources": ()}
+    return {s["repo"]: (s["line"], s["spec"]) for s in stored["sources"]}
 
 
 def clear(folder: Path) -> None:
