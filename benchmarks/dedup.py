@@ -384,9 +384,9 @@ def made_triples(rng: random.Random, repo: str, patches: list[str]) -> pa.Table:
         "new_commit": "1" * 40, "commits": ["1" * 40], "messages": [["Change it"]],
         "old_tree": "0" * 40, "new_tree": "1" * 40, "language": "Python", "additions": 1,
         "deletions": 1, "position": 0.5, "window_by": "commits", "old_committed_at": 0,
-        "committed_at": 0, "author_kind": "human", "license": None, "license_source": None,
-        "scores": [], "cluster": None,
-        "weight": 1.0,
+        "committed_at": 0, "authored_at": 0, "author_kind": "human", "author_id": None,
+        "is_merge": False, "license": None, "license_source": None,
+        "scores": [], "cluster": None, "weight": 1.0,
     }  # fmt: skip
     columns = {"id": ids, "patch": patches, "files": changes}
     return pa.table(

@@ -93,6 +93,8 @@ class MineConfig:
     window: Window = field(default_factory=Window)
     projection: Projection = field(default_factory=Projection)
     limits: Limits = field(default_factory=Limits)
+    author_ids: bool = True
+    """Whether triples carry a pseudonym of their author, see `codeflow_miners.history.authors`."""
     miners: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Parameters of each kind of miner, as in `[mine.miners.span]`."""
 

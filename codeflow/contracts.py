@@ -28,6 +28,8 @@ class Commit(NamedTuple):
     for a merge, by the subjects it brings in. `parents` counts distinct parents. `tags` are the
     tags whose merge-base with the chain is this commit. `paths` is the number of paths that differ
     from the first parent, before projection; None where history was not read that far.
+    `author_id` is a pseudonym, see `codeflow_miners.history.authors`; None where `mine.author_ids`
+    is off. `is_merge` is what git says: a parent that is named twice makes a merge, too.
     """
 
     id: str
@@ -39,6 +41,9 @@ class Commit(NamedTuple):
     messages: tuple[str, ...]
     tags: tuple[str, ...]
     paths: int | None = None
+    authored_at: int = 0
+    author_id: str | None = None
+    is_merge: bool = False
 
 
 class Pair(NamedTuple):

@@ -124,7 +124,10 @@ class Triple:
     window_by: str
     old_committed_at: datetime
     committed_at: datetime
+    authored_at: datetime
     author_kind: str
+    author_id: str | None
+    is_merge: bool
     license: str | None
     license_source: str | None
     scores: Mapping[str, float]

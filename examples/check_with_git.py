@@ -10,7 +10,9 @@ repository with an empty configuration. For every triple of the repository:
    contents were written from the rows of `blobs` before): `git write-tree` must give `old_tree`.
 2. `git apply --cached` the patch: `git write-tree` must give `new_tree`.
 3. `commits` must be the first-parent chain from old to new in the source repository.
-4. Both sides must be the source's: every file has the source's blob id and mode at that path, and
+4. `authored_at` and `is_merge` must be what git says of the new commit, and two triples have the
+   same `author_id` just where git says that their authors have the same address.
+5. Both sides must be the source's: every file has the source's blob id and mode at that path, and
    every path of the source that is left out is a submodule, not UTF-8 (path or content), has a NUL
    byte, is larger than the limit, or has a path that git's own index refuses, of over 4,096 bytes
    or over 128 folders deep. In a dataset without secrets it may also be one that the ledger names,
@@ -36,6 +38,7 @@ import pyarrow.parquet as pq
 ENV = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
 ENV |= {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull, "GIT_ATTR_NOSYSTEM": "1"}
 ENV |= {"GIT_NO_REPLACE_OBJECTS": "1", "LC_ALL": "C", "GIT_NO_LAZY_FETCH": "1"}
+ENV |= {"GIT_GRAFT_FILE": os.devnull}
 # Read a repository of another user; do not spend time on packing and syncing the scratch one.
 CONFIG = {"safe.directory": "*", "core.compression": "0", "core.fsync": "none"}
 # What git refuses on any system, it refuses here: a dataset must not depend on where it was mined.
@@ -45,8 +48,9 @@ for number, (key, value) in enumerate(CONFIG.items()):
     ENV |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
 
 MAX_PATH_BYTES, MAX_FOLDERS = 4096, 128
+LAST_SECOND = 253402300799  # of the year 9999: later dates are stored as this one
 COLUMNS = ["id", "kind", "old_commit", "new_commit", "commits", "old_tree", "new_tree"]
-COLUMNS += ["patch", "position"]
+COLUMNS += ["patch", "position", "authored_at", "author_id", "is_merge"]
 TREES = {}  # the rows of `trees` by id: {name: (mode, id)}; the processes inherit them
 
 
@@ -105,6 +109,29 @@ def is_utf8(data):
         return False
 
 
+def author_faults(folder, triples):
+    """What `git rev-list` says of the authors and parents of new commits, against the columns."""
+    form = "--format=%H%x09%at%x09%P%x09%ae%x09%an"
+    words = ["rev-list", "--no-walk=unsorted", "--no-commit-header", form, "--stdin"]
+    asked = "".join(row["new_commit"] + "\n" for row in triples).encode()
+    lines = git(folder, *words, stdin=asked).decode(errors="surrogateescape").splitlines()
+    told = {line.split("\t")[0]: line.split("\t")[1:5] for line in lines if "\t" in line}
+    by_id, by_author = {}, {}
+    for row in triples:
+        name = f"{row['kind']} {row['id']}"
+        when, parents, address, author = told[row["new_commit"]]
+        if int(row["authored_at"].timestamp()) != min(int(when or 0), LAST_SECOND):
+            yield f"{name}: authored at {row['authored_at']}, git says {when}"
+        if row["is_merge"] != (" " in parents):
+            yield f"{name}: is_merge is {row['is_merge']}, its parents are {parents}"
+        if row["author_id"] is not None:
+            who = address.lower() or (author,)
+            if by_id.setdefault(row["author_id"], who) != who:
+                yield f"{name}: author_id {row['author_id']} is of two authors"
+            if by_author.setdefault(who, row["author_id"]) != row["author_id"]:
+                yield f"{name}: its author has another author_id elsewhere"
+
+
 class Source:
     """The source repository, read through one `git cat-file --batch`."""
 
@@ -157,7 +184,12 @@ class Source:
 
     def may_be_left_out(self, kind, name, id, path):
         staged = "120000" if kind == 0o120000 else "100644"
-        if kind == 0o160000 or id in self.secret or self.is_refused(name, b"", staged):
+        # what is no file, symlink or folder is a submodule to git, whatever its mode
+        if (
+            kind not in (0o100000, 0o120000)
+            or id in self.secret
+            or self.is_refused(name, b"", staged)
+        ):
             return
         if len(path) > MAX_PATH_BYTES or path.count(b"/") > MAX_FOLDERS:
             return
@@ -244,6 +276,7 @@ def main():
         if without == ["no-secrets"]:
             ledger = rows(options.dataset, "ledger", repo, ["rule", "detail"])
             secret = {row["detail"].split(" ")[-1] for row in ledger if row["rule"] == "secret"}
+        faults += author_faults(folder, triples)
         jobs = [(part, folder, scratch, int(limit), secret) for part in parts]
         with multiprocessing.get_context("fork").Pool(2) as pool:
             for found in pool.imap(check, jobs):

@@ -129,6 +129,8 @@ def _mine(parsed: argparse.Namespace) -> int:
     out, url = place_of(parsed.out, parsed.work)
 
     def work(progress: Progress) -> Summary:
+        if url is not None:
+            progress.note(f"working in {out.absolute()} (--work chooses another folder)")
         summary = run(sources, out, settings.mine, execution, progress, stages)
         return summary if url is None else send(summary, out, url, progress)
 

@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codeflow.commands import sentence
-from codeflow.errors import EXIT_INCOMPLETE, EXIT_OK
+from codeflow.errors import EXIT_INCOMPLETE, EXIT_OK, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+
+_CONDITIONS = ("grep", "path", "repo", "kind", "language", "split")
 
 
 def add(commands: Any) -> None:
@@ -27,6 +30,22 @@ def add(commands: Any) -> None:
     one = "a triple's id, or the beginning of it"
     inspect = reader("inspect", "show a dataset, or one triple with its diff", _inspect)
     inspect.add_argument("id", nargs="?", metavar="ID", help=one)
+    inspect.add_argument("--json", action="store_true", help="as JSON; of a list, a line each")
+    found = inspect.add_argument_group(
+        "finding triples (each of these lists what matches them all)"
+    )
+    found.add_argument("--list", action="store_true", help="list triples, in the order of history")
+    found.add_argument("--grep", metavar="TEXT", help="with TEXT in a message, in whatever case")
+    found.add_argument(
+        "--path", metavar="GLOB", help="that touch a path: a glob, or the name of a file or folder"
+    )
+    found.add_argument("--repo", metavar="NAME", help="of a repository; its last name is enough")
+    found.add_argument("--kind", metavar="KIND", help="of a kind, as in commit")
+    found.add_argument("--language", metavar="NAME", help="mostly in a language")
+    found.add_argument("--split", choices=("train", "validation"), help="of a split")
+    found.add_argument(
+        "--limit", type=int, default=20, metavar="N", help="at most N; 0 for all (default: 20)"
+    )
 
     checkout = reader("checkout", "write one side of a triple to a new folder", _checkout)
     checkout.add_argument("id", metavar="ID", help=one)
@@ -42,13 +61,32 @@ def add(commands: Any) -> None:
 
 def _inspect(parsed: argparse.Namespace) -> int:
     from codeflow.dataset import reader as dataset
+    from codeflow.dataset.search import Query, search
     from codeflow.terminal.inspect import show_dataset, show_triple
+    from codeflow.terminal.search import show_found, write_dataset, write_found, write_triple
 
+    conditions = {name: getattr(parsed, name) for name in _CONDITIONS}
+    wanted = parsed.list or any(value is not None for value in conditions.values())
+    if wanted and parsed.id is not None:
+        raise UsageError("inspect: give an ID, or what to list, and not both")
     opened = dataset.open(parsed.dir)
-    if parsed.id is None:
-        show_dataset(opened, _console())
+    if wanted:
+        found = search(opened, Query(**conditions), parsed.limit)
+        if parsed.json:
+            write_found(found, sys.stdout)
+        else:
+            show_found(found, _console())
+        return EXIT_OK if found.triples else EXIT_INCOMPLETE
+    if parsed.id is not None:
+        triple = opened.triple(parsed.id)
+        if parsed.json:
+            write_triple(triple, sys.stdout)
+        else:
+            show_triple(triple, _console(), opened.folder)
+    elif parsed.json:
+        write_dataset(opened, sys.stdout)
     else:
-        show_triple(opened.triple(parsed.id), _console(), opened.folder)
+        show_dataset(opened, _console())
     return EXIT_OK
 
 

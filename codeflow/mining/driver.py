@@ -28,6 +28,7 @@ from codeflow.mining.outcomes import (
     write_run_ledger,
 )
 from codeflow.pipeline import workdir
+from codeflow.publish.summary import place_in_list
 from codeflow.storage import files
 
 
@@ -60,10 +61,7 @@ class Mining:
         else:
             for repository in found.repositories:
                 if repository.failure is not None:
-                    failure = repository.failure
-                    self._job.progress.note(
-                        f"{repository.repo}: {failure['rule']}: {failure['reason']}"
-                    )
+                    self._note(repository.key, Failure(**repository.failure))
         return found
 
     def _index(
@@ -120,11 +118,8 @@ class Mining:
             files.write_json(self._job.folder / workdir.OPENED, known)
         for key, value in known.items():
             if "failure" in value:
-                failure = value["failure"]
                 self._job.progress.add(repositories_failed=1)
-                self._job.progress.note(
-                    f"{self._sources[key].repo}: {failure['rule']}: {failure['reason']}"
-                )
+                self._note(key, Failure(**value["failure"]))
         return known
 
     def _forget_failures(self) -> None:
@@ -174,6 +169,12 @@ class Mining:
                 raise CodeflowError(f"{unit}: {outcome.rule}: {outcome.reason}")
             starts.update(outcome)
         return starts
+
+    def _note(self, key: str, failure: Failure) -> None:
+        """Says which line of the list failed."""
+        source = self._sources[key]
+        where = place_in_list(source.repo, source.line, source.spec)
+        self._job.progress.note(f"{where}: {failure.rule}: {failure.reason}")
 
     def _path(self, name: str) -> str:
         return str(self._job.folder / name)
@@ -234,8 +235,7 @@ class Mining:
             name = key + _round_suffix(number)
             if isinstance(outcome, Failure):
                 self._job.progress.add(repositories_failed=1)
-                repo = self._sources[key].repo
-                self._job.progress.note(f"{repo}: {outcome.rule}: {outcome.reason}")
+                self._note(key, outcome)
                 shutil.rmtree(self._job.folder / MINED / name, ignore_errors=True)
             elif not number:
                 self._job.progress.add(repositories_done=1)

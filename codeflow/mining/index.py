@@ -13,6 +13,8 @@ from typing import Any
 
 from codeflow.config import stage_hash
 from codeflow.execution.units import MINED
+from codeflow.pipeline.workdir import require_schema
+from codeflow.records import SCHEMA_VERSION
 from codeflow.storage import files
 
 INDEX = f"{MINED}/index.json"
@@ -85,14 +87,20 @@ class MinedIndex:
 
 
 def read(folder: Path) -> MinedIndex | None:
-    """The index of a folder; None where mining has not ended, or `mined/` was deleted."""
+    """The index of a folder; None where mining has not ended, or `mined/` was deleted.
+
+    Raises:
+        UsageError: a codeflow of another schema version wrote it.
+    """
     values = files.read_json(folder / INDEX)
     if values is None:
         return None
+    require_schema(folder, values)
+    del values["schema_version"]
     repositories = tuple(MinedRepository(**row) for row in values.pop("repositories"))
     return MinedIndex(**values, repositories=repositories)
 
 
 def write(folder: Path, index: MinedIndex) -> None:
     """Writes the index: from here on mining is done."""
-    files.write_json(folder / INDEX, asdict(index))
+    files.write_json(folder / INDEX, {"schema_version": SCHEMA_VERSION, **asdict(index)})

@@ -19,6 +19,7 @@ from codeflow.curation.chain import Record
 from codeflow.execution.driver import Outcome
 from codeflow.execution.units import MINED, Failure
 from codeflow.mining.index import MinedIndex
+from codeflow.pipeline import workdir
 from codeflow.publish.summary import Failure as FailedRepository
 from codeflow.publish.summary import LeftOut, StageCount, Summary
 from codeflow.records import LEDGER, LedgerRow, table_of
@@ -82,8 +83,11 @@ def summarise(
         lines: the manifest's lines of its files.
         kinds: published triples of each kind.
     """
+    lines_of = workdir.lines_of(out)
     failed = [
-        FailedRepository(r.repo, r.failure["rule"], r.failure["reason"])
+        FailedRepository(
+            r.repo, r.failure["rule"], r.failure["reason"], *lines_of.get(r.repo, (None, None))
+        )
         for r in index.repositories
         if r.failure is not None
     ]
@@ -104,7 +108,24 @@ def summarise(
         out=shown,
         deterministic=deterministic(index, records),
         next_command=f"codeflow {'report' if records else 'inspect'} {shlex.quote(shown)}",
+        notes=_notes(records),
     )
+
+
+def _notes(records: Sequence[Record]) -> list[str]:
+    """That `--filter none` is not all there is to keeping everything."""
+    settings = {record.name: record.settings for record in records}
+    dedup = settings.get("dedup")
+    if dedup is None:
+        return []
+    if not (dedup["exact"] or dedup["near"]):
+        return ["dedup is off (exact and near are false): duplicates are kept"]
+    if settings["filter"]["filters"]:
+        return []
+    return [
+        "no filter was asked for, but dedup drops duplicates all the same; "
+        "[dedup] exact = false and near = false keep them"
+    ]
 
 
 def deterministic(index: MinedIndex, records: Sequence[Record]) -> bool:

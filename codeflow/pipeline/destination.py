@@ -43,4 +43,10 @@ def send(summary: Summary, folder: Path, url: str, progress: Progress) -> Summar
     progress.stage("upload", None)
     upload(folder, url, moved)
     where = shown(url)
-    return replace(summary, out=where, next_command=f"codeflow inspect {shlex.quote(where)}")
+    worked = f"worked in {folder.absolute()}, where stages can be run again"
+    return replace(
+        summary,
+        out=where,
+        next_command=f"codeflow inspect {shlex.quote(where)}",
+        notes=[*summary.notes, worked],
+    )

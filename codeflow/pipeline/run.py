@@ -65,7 +65,10 @@ def run(
     miners = load_miners(config.kinds, config.miners)
 
     def work(job: Callable[[], Job]) -> Summary:
-        listed = [{"repo": s.repo, "location": s.location, "ref": s.ref} for s in sources]
+        listed = [
+            {name: getattr(s, name) for name in ("repo", "location", "ref", "name", "line", "spec")}
+            for s in sources
+        ]
         workdir.begin(out, settings, listed, execution.fresh)
         index = mined.read(out)
         summary = index and _finished(out, index, plan, progress)

@@ -17,6 +17,7 @@ from typing import Any
 
 from codeflow.config import differing_keys
 from codeflow.errors import UsageError
+from codeflow.records import SCHEMA_VERSION
 from codeflow.storage import files
 
 WORK = ".work"
@@ -66,8 +67,10 @@ def begin(
     elif fresh:
         clear(folder)
     if stored is None or fresh:
-        files.write_json(folder / RUN, {"config": config, "sources": list(sources)})
+        run = {"schema_version": SCHEMA_VERSION, "config": config, "sources": list(sources)}
+        files.write_json(folder / RUN, run)
         return
+    require_schema(folder, stored)
     differing = differing_keys(stored["config"], config)
     if _targets(stored["sources"]) != _targets(sources):
         differing.append("repos")
@@ -76,11 +79,32 @@ def begin(
             f"{folder}: was mined with another {', '.join(differing)}; "
             "use --fresh to mine again, or another --out"
         )
+    if stored["sources"] != list(sources):  # the same lines in other places
+        files.write_json(folder / RUN, {**stored, "sources": list(sources)})
 
 
-def _targets(sources: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+def require_schema(folder: Path, stored: Mapping[str, Any]) -> None:
+    """Refuses what a codeflow with other tables left: nothing of it can be gone on with."""
+    version = stored.get("schema_version", 1)
+    if version != SCHEMA_VERSION:
+        raise UsageError(
+            f"{folder}: was mined with schema version {version}, this codeflow has "
+            f"{SCHEMA_VERSION}; use --fresh to mine again, or the version that mined it"
+        )
+
+
+def _targets(sources: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str]]:
     """What the sources are; the order of the list changes nothing that is published."""
-    return sorted((source["location"], source["ref"] or "") for source in sources)
+    return sorted((source["location"], source["ref"] or "", source["name"]) for source in sources)
+
+
+def lines_of(folder: Path) -> dict[str, tuple[int, str]]:
+    """By `repo`, the number of its line in the list, and the line without comment and credentials.
+
+    For people only: lines hold paths of this machine, and what is published does not.
+    """
+    stored = files.read_json(folder / RUN) or {"sources": ()}
+    return {s["repo"]: (s["line"], s["spec"]) for s in stored["sources"]}
 
 
 def clear(folder: Path) -> None:

@@ -20,11 +20,31 @@ RULES_SHOWN = 15
 
 
 class Failure(NamedTuple):
-    """A repository of which nothing was mined, as its ledger row says."""
+    """A repository of which nothing was mined, as its ledger row says.
+
+    `line` and `spec` are its line of the list: number, and text without comment and credentials;
+    None where the list is not known any more.
+    """
 
     repo: str
     rule: str
     reason: str
+    line: int | None = None
+    spec: str | None = None
+
+    @property
+    def where(self) -> str:
+        """The line for people, with the name in ledger and manifest where it says another."""
+        return place_in_list(self.repo, self.line, self.spec)
+
+
+def place_in_list(repo: str, line: int | None, spec: str | None) -> str:
+    """`line 3: ../path (name)`: which line of the list is meant."""
+    if line is None or spec is None:
+        return repo
+    if spec == f"line-{line}":  # of a line that may hold a secret, nothing is known
+        return f"line {line}"
+    return f"line {line}: {spec}" + ("" if repo in spec else f" ({repo})")
 
 
 class LeftOut(NamedTuple):
@@ -48,6 +68,7 @@ class StageCount(NamedTuple):
 class Summary:
     """What a run did. Counts are of the whole folder, earlier runs that it resumed included.
 
+    `notes` are lines on what the stages did that their names alone do not say.
     `content_bytes` is the size of the published blobs, `disk_bytes` that of the published files.
     """
 
@@ -65,6 +86,7 @@ class Summary:
     out: str
     deterministic: bool
     next_command: str
+    notes: Sequence[str] = ()
 
 
 def render_summary(summary: Summary, stream: TextIO, json: bool = False) -> None:
@@ -111,6 +133,8 @@ def _lines(summary: Summary) -> Iterator[tuple[str, str]]:
     ):
         yield "", f"  {name:<8}{text}"
     yield from _stages(summary)
+    for note in summary.notes:
+        yield from _hanging("  ", note, 2)
     yield from _left_out(summary)
     yield from _failed(summary)
     if not summary.deterministic:
@@ -155,7 +179,7 @@ def _failed(summary: Summary) -> Iterator[tuple[str, str]]:
     yield "", ""
     yield "bold red", f"Not mined: {_count(len(summary.failed), 'repositor')}"
     for failure in summary.failed[:FAILURES_SHOWN]:
-        yield "", f"  {_cut(failure.repo, WIDTH - 2)}"
+        yield from _hanging("  ", failure.where, 2)
         yield from _hanging("    ", f"{failure.rule}: {failure.reason}", 4)
     yield from _more(len(summary.failed) - FAILURES_SHOWN, "repositories", summary.out)
 

@@ -166,16 +166,21 @@ def _shares(what: str, counts: Counter[str]) -> RenderableType:
 
 def _header(triple: Triple) -> RenderableType:
     scores = ", ".join(f"{name} {value:.3g}" for name, value in sorted(triple.scores.items()))
+    merge = ", ends with a merge" if triple.is_merge else ""
     rows = [
         ("triple", triple.id),
         ("repository", triple.repo),
-        ("kind", f"{triple.kind}, {len(triple.commits)} commit{_s(len(triple.commits))}"),
+        ("kind", f"{triple.kind}, {len(triple.commits)} commit{_s(len(triple.commits))}{merge}"),
         ("from", f"{triple.old_commit}  {triple.old_committed_at:%Y-%m-%d %H:%M}"),
         ("to", f"{triple.new_commit}  {triple.committed_at:%Y-%m-%d %H:%M}"),
         ("starts at", f"{triple.position:.4f} of the history, by {triple.window_by}"),
         ("language", triple.language or "unknown"),
         ("licence", triple.license or "unknown"),
-        ("author", triple.author_kind),
+        (
+            "author",
+            f"{triple.author_kind}, {triple.author_id}" if triple.author_id else triple.author_kind,
+        ),
+        ("authored", f"{triple.authored_at:%Y-%m-%d %H:%M}"),
     ]
     if scores:
         rows.append(("scores", scores))

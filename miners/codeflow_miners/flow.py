@@ -64,7 +64,7 @@ def open_repository(source: Source, context: MiningContext) -> Flow:
             waits=True,
         )
     ]
-    arguments = HistoryArguments(acquired.value, context.config, context.lookahead)
+    arguments = HistoryArguments(source.repo, acquired.value, context.config, context.lookahead)
     [history] = yield [Unit(f"{key}/history", read_history, arguments)]
     return {
         "git_dir": acquired.value["git_dir"],

@@ -28,6 +28,9 @@ COMMITS = pa.schema(
         pa.field("messages", pa.list_(pa.string()), nullable=False),
         pa.field("tags", pa.list_(pa.string()), nullable=False),
         pa.field("paths", pa.int32()),
+        pa.field("authored_at", pa.int64(), nullable=False),
+        pa.field("author_id", pa.string()),
+        pa.field("is_merge", pa.bool_(), nullable=False),
     ]
 )
 
@@ -136,7 +139,7 @@ def commits(table: pa.Table) -> list[Commit]:
     """A table of COMMITS as records."""
     columns = [table.column(name).to_pylist() for name in COMMITS.names]
     return [
-        Commit._make((*row[:6], tuple(row[6]), tuple(row[7]), row[8]))
+        Commit._make((*row[:6], tuple(row[6]), tuple(row[7]), *row[8:]))
         for row in zip(*columns, strict=True)
     ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,9 @@ def test_odd_trees_may_leave_out_what_the_index_refuses(
 ) -> None:
     git, chain = source
     row = triple_row(git, "r", chain, 0, 1)
+    when = int(git.run("show", "-s", "--format=%at", chain[-1]))
     row.update(new_commit=chain[-1], commits=chain[1:])
+    row.update(authored_at=datetime.fromtimestamp(when, UTC), is_merge=True)
     row["new_tree"] = git.stage([("100644", git.blob(b"x\n"), "old-mode")])
     row["patch"] = git.patch(row["old_tree"], row["new_tree"]).decode()
     row["kind"] = "span"

@@ -11,7 +11,7 @@ _MOST_PERMUTATIONS = 4096
 
 @dataclass(frozen=True)
 class DedupConfig:
-    """What counts as a duplicate.
+    """What counts as a duplicate; nothing does where `exact` and `near` are both off.
 
     The default bands find 97.7 % of the pairs of similarity 0.8, and 74.7 % of those of 0.7; fewer
     rows find more, at more comparisons (see `codeflow_filters.dedup.curve`).
@@ -38,8 +38,6 @@ class DedupConfig:
     score: str = "quality"
 
     def __post_init__(self) -> None:
-        if not (self.exact or self.near):
-            raise UsageError("exact and near are both off: set one of them, or leave dedup out")
         if not 0 < self.threshold <= 1:
             raise UsageError(f"threshold = {self.threshold}: give more than 0 and at most 1")
         for name in ("ngram", "bands", "rows"):
@@ -54,6 +52,11 @@ class DedupConfig:
                 f"min_tokens = {self.min_tokens}: give ngram = {self.ngram} or more, "
                 "fewer tokens make no shingle"
             )
+
+    @property
+    def off(self) -> bool:
+        """Whether nothing is a duplicate."""
+        return not (self.exact or self.near)
 
     @property
     def permutations(self) -> int:

@@ -2,7 +2,8 @@
 
 A clone is bare, has the tags, and appears in the cache by one rename, so a run that was killed
 leaves nothing half done. Later runs update it: branches and tags follow the remote even where they
-were rewritten or removed, and so does the default branch. One lock an entry lets several runs share
+were rewritten or removed, and so does the default branch, even to one that has no commits: what is
+mined does not depend on what the cache held before. One lock an entry lets several runs share
 a cache; git itself holds it too, so that an orphan of a killed run cannot write beside the next.
 
 git asks no questions. For https it uses the login in the URL, if any, and else the `credential.*`
@@ -23,7 +24,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import unquote
 
 from codeflow.errors import LimitExceededError, RepositoryError
@@ -31,6 +32,7 @@ from codeflow_miners.acquire.git import GitFailedError, run_git
 from codeflow_miners.acquire.repositories import Source, folder_name
 
 _BACK_OFF_S: Final = 1.0  # doubled with each attempt
+_UNKNOWN_BRANCH: Final = "(unknown)"
 _REFS: Final = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
 
 _TRANSIENT = re.compile(
@@ -150,35 +152,69 @@ class _Remote:
 
 
 def _clone(remote: _Remote, entry: Path) -> None:
+    with _part(entry) as part:
+        _clone_into(remote, part)
+        shutil.rmtree(entry, ignore_errors=True)
+        os.replace(part, entry)
+
+
+@contextmanager
+def _part(entry: Path) -> Iterator[Path]:
+    """A name beside an entry for what becomes one, or helps it; nothing is left of it."""
     part = entry.with_suffix(".part")
     shutil.rmtree(part, ignore_errors=True)  # of a run that was killed: we hold the lock
     try:
-        remote.git("clone", "--bare", "--quiet", "--template=", "--", remote.url, str(part))
-        shutil.rmtree(entry, ignore_errors=True)
-        os.replace(part, entry)
+        yield part
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _clone_into(remote: _Remote, folder: Path, *options: str) -> None:
+    # a server too old to name a default branch without commits must not leave us on one that has
+    unknown = ("-c", f"init.defaultBranch={_UNKNOWN_BRANCH}")
+    options = ("--bare", "--quiet", "--template=", *options)
+    remote.git(*unknown, "clone", *options, "--", remote.url, str(folder))
 
 
 def _update(remote: _Remote, entry: Path) -> None:
     """Makes branches, tags and HEAD those of the remote. A killed update is simply done again."""
     for stale in [*entry.glob("*.lock"), *entry.glob("refs/**/*.lock")]:
         stale.unlink(missing_ok=True)
-    listing = remote.git("ls-remote", "--symref", "--quiet", "--", remote.url, "HEAD")
-    head = dict(
-        (line.split("\t")[0].partition(" ")[::2] if line.startswith("ref: ") else ("id", line[:40]))
-        for line in listing.decode("utf-8", "replace").splitlines()
-        if line.endswith("\tHEAD")
-    )
-    detached = "id" in head and "ref:" not in head
-    # `HEAD` alone brings the commit of a detached HEAD, which no branch may reach
-    wanted = [*_REFS, *(["HEAD"] if detached else [])]
+    head = _remote_head(remote)
+    # `HEAD` alone brings the commit of a HEAD that no branch may reach
+    wanted = [*_REFS, *(["HEAD"] if head.commit else [])]
     fetch = ("fetch", "--quiet", "--prune", "--no-tags")
     remote.git(*fetch, "--", remote.url, *wanted, git_dir=entry)
-    if detached:
-        remote.git("update-ref", "--no-deref", "HEAD", head["id"], git_dir=entry)
-    elif "ref:" in head:
-        remote.git("symbolic-ref", "HEAD", head["ref:"], git_dir=entry)
+    if head.commit:
+        commit = f"{head.commit}^{{commit}}"
+        remote.git("update-ref", "--no-deref", "HEAD", commit, git_dir=entry)
+        return
+    branch = head.branch
+    if not branch:  # it has no commits: a clone of HEAD alone is told its name, and brings nothing
+        with _part(entry) as part:
+            _clone_into(remote, part, "--single-branch", "--no-tags")
+            branch = (part / "HEAD").read_text().strip().removeprefix("ref: ")
+    remote.git("symbolic-ref", "HEAD", branch, git_dir=entry)
+
+
+class _Head(NamedTuple):
+    """HEAD of a remote: on a branch that has commits, or at a commit; neither where unborn."""
+
+    branch: str = ""
+    commit: str = ""
+
+
+def _remote_head(remote: _Remote) -> _Head:
+    listing = remote.git("ls-remote", "--symref", "--quiet", "--", remote.url, "HEAD")
+    branch = commit = ""
+    for line in listing.decode("utf-8", "replace").splitlines():
+        value, _, name = line.partition("\t")
+        if name == "HEAD" and value.startswith("ref: "):
+            branch = value.removeprefix("ref: ")
+        elif name == "HEAD":
+            commit = value
+    # as `git clone`: HEAD on a ref that is no branch, and so is not fetched, is a commit
+    return _Head(branch) if branch.startswith("refs/heads/") and commit else _Head(commit=commit)
 
 
 def _has_commit(entry: Path, commit: str) -> bool:

@@ -68,6 +68,7 @@ def find_again(source: Source, opened: Mapping[str, Any], cache: str) -> str:
 class HistoryArguments:
     """Attributes: `acquired`: the value of the acquire unit; `lookahead` in commits."""
 
+    repo: str
     acquired: Mapping[str, Any]
     config: MineConfig
     lookahead: int
@@ -79,6 +80,7 @@ def read_history(arguments: HistoryArguments, sink: Sink) -> dict[str, Any]:
     reader = ObjectReader(Path(acquired["git_dir"]))
     chain = read_chain(
         reader,
+        arguments.repo,
         bytes.fromhex(acquired["head"]),
         acquired["tags"],
         arguments.config,

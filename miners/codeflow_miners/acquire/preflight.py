@@ -2,26 +2,25 @@
 
 git and libgit2 hang on a FIFO in place of a ref or an object, and what the folder configures could
 run programs. So the folder is first listed with `lstat` and `stat` alone; then the one file that
-must be understood, `config`, is read as plain data (`git config --file`, no includes). Ownership
-does not matter: nothing of the folder is trusted. Costs one `stat` per loose object and pack, and a
-look at the beginning of each packed object.
+must be understood, `config`, is read as plain data (see `codeflow_miners.acquire.format`).
+Ownership does not matter: nothing of the folder is trusted. Costs one `stat` per loose object and
+pack, and a look at the beginning of each packed object.
 """
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from codeflow.errors import RepositoryError
-from codeflow_miners.acquire.git import GitFailedError, run_git
+from codeflow_miners.acquire.alternates import object_stores
+from codeflow_miners.acquire.format import require_known_format, settings_of
 from codeflow_miners.objects.packs import require_sound_packs
 
 _SMALL_FILE_BYTES: Final = 1 << 16
-_MAX_ALTERNATES: Final = 16
 _FALSE: Final = ("false", "no", "off", "0")
 _KINDS: Final = {
     stat.S_IFIFO: "a FIFO",
@@ -39,11 +38,13 @@ class GitDir:
     Attributes:
         path: holds HEAD; `common` holds refs and configuration. They differ in a linked worktree.
         objects: the object store; it and its alternates hold regular files only.
+        lost: whether an alternate of it is gone, which costs nothing until an object is missing.
     """
 
     path: Path
     common: Path
     objects: Path
+    lost: bool = False
 
 
 def inspect_git_dir(path: Path) -> GitDir:
@@ -51,7 +52,8 @@ def inspect_git_dir(path: Path) -> GitDir:
 
     Raises:
         RepositoryError: `missing`, `not-a-repository`, `empty`, `shallow`, `partial`, `sha256`,
-            `special-file`, `missing-alternate`, `unsupported-refs`, `damaged` or `unreadable`.
+            `special-file`, `missing-alternate`, `unsupported-format`, `unsupported-refs`, `damaged`
+            or `unreadable`.
     """
     try:
         git_dir = _find(path)
@@ -59,16 +61,17 @@ def inspect_git_dir(path: Path) -> GitDir:
         found = GitDir(git_dir, common, common / "objects")
         if not found.objects.is_dir():
             raise RepositoryError("not-a-repository", "it has no folder of objects")
-        stores = _require_plain_files(found)
+        _require_plain_files(found)
+        stores = object_stores(found.objects, _scan)
         _require_complete(found)
-        for objects in stores:
+        for objects in stores.folders:
             require_sound_packs(objects)
         if not _has_refs(found):
             raise RepositoryError("empty", "it has no commits")
     except OSError as error:
         name = Path(os.fsdecode(error.filename)).name if error.filename else "a file"
         raise RepositoryError("unreadable", f"{name}: {error.strerror}") from None
-    return found
+    return replace(found, lost=stores.lost)
 
 
 def read_small(path: Path) -> str:
@@ -91,7 +94,9 @@ def _find(path: Path) -> Path:
     if not _is_there(inside):
         git_dir = path
     elif inside.is_dir():
-        git_dir = inside
+        # git passes over a folder of that name that is none, too
+        bare = not _is_there(inside / "HEAD") and _is_there(path / "HEAD")
+        git_dir = path if bare else inside
     else:
         text = read_small(inside)
         if not text.startswith("gitdir: "):
@@ -122,8 +127,8 @@ def _common(git_dir: Path) -> Path:
     return common
 
 
-def _require_plain_files(found: GitDir) -> list[Path]:
-    """Everything that a reader may open is a regular file. Returns all its object stores.
+def _require_plain_files(found: GitDir) -> None:
+    """Everything that a reader may open is a regular file; object stores are looked at apart.
 
     The parts themselves may be symbolic links to folders, as some tools make them; inside, a link
     to a folder could lead anywhere, and Git makes none.
@@ -133,34 +138,11 @@ def _require_plain_files(found: GitDir) -> list[Path]:
             _require_regular(top)
     if os.path.lexists(found.common / "refs"):
         _scan(found.common / "refs")
-    waiting, seen = [found.objects], dict[str, None]()
-    while waiting:
-        objects = waiting.pop()
-        real = os.path.realpath(objects)
-        if real in seen:
-            continue
-        seen[real] = None
-        if len(seen) > _MAX_ALTERNATES:
-            raise RepositoryError("missing-alternate", "it borrows from too many repositories")
-        if not os.path.isdir(real):
-            reason = "it borrows objects from a repository that is gone (objects/info/alternates)"
-            raise RepositoryError("missing-alternate", reason)
-        _scan(Path(real))
-        waiting.extend(_alternates(Path(real)))
-    return [Path(real) for real in seen]
 
 
 def _is_symbolic_head(path: Path) -> bool:
     """Whether HEAD is in its oldest form, a symbolic link to a ref that may not exist yet."""
     return path.name == "HEAD" and path.is_symlink() and os.readlink(path).startswith("refs/")
-
-
-def _alternates(objects: Path) -> Iterator[Path]:
-    listing = objects / "info" / "alternates"
-    if os.path.lexists(listing):
-        for line in read_small(listing).splitlines():
-            if line and not line.startswith("#"):
-                yield objects / line
 
 
 def _scan(folder: Path) -> None:
@@ -194,32 +176,20 @@ def _require_complete(found: GitDir) -> None:
     if os.path.exists(shallow) and os.stat(shallow).st_size:
         reason = "its history is cut off; complete it with `git fetch --unshallow`"
         raise RepositoryError("shallow", reason)
-    config = _config(found.common / "config")
-    if config.get("extensions.objectformat", "sha1").lower() != "sha1":
-        raise RepositoryError("sha256", "its objects are named by SHA-256; only SHA-1 is supported")
-    if config.get("extensions.refstorage", "files") != "files":
-        reason = "its refs are not stored as files; run `git refs migrate --ref-format=files`"
-        raise RepositoryError("unsupported-refs", reason)
-    promised = "extensions.partialclone" in config or any(
-        key.startswith("remote.") and key.endswith(".promisor") and value.lower() not in _FALSE
-        for key, value in config.items()
+    settings = settings_of(found.common / "config")
+    require_known_format(settings)
+    promised = any(
+        key == "extensions.partialclone"
+        or (
+            key.startswith("remote.")
+            and key.endswith(".promisor")
+            and (value is None or value.lower() not in _FALSE)
+        )
+        for key, value in dict(settings).items()
     )
     if promised:
         reason = "it is a partial clone and lacks files; clone it again without --filter"
         raise RepositoryError("partial", reason)
-
-
-def _config(path: Path) -> dict[str, str]:
-    """The settings of a configuration file, last one wins, as data: includes are not followed."""
-    if not os.path.exists(path):
-        return {}
-    try:
-        listing = run_git(["config", "--file", str(path), "--no-includes", "--null", "--list"])
-    except GitFailedError as error:
-        reason = error.reason.replace(str(path), "config")
-        raise RepositoryError("damaged", f"its configuration cannot be read: {reason}") from None
-    items = (item.partition("\n") for item in listing.decode("utf-8", "replace").split("\0"))
-    return {key: value for key, _, value in items if key}
 
 
 def _has_refs(found: GitDir) -> bool:

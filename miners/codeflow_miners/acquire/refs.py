@@ -60,33 +60,25 @@ def resolve_head(found: GitDir, ref: str | None, timeout_s: float = 60.0) -> str
                 return commit
             target = _rev_parse(git_dir, name, timeout_s)
             if target and not (target == ref and not _exists(git_dir, target, timeout_s)):
-                raise _not_a_commit(git_dir, name, target, timeout_s)
+                raise _not_a_commit(git_dir, found, name, target, timeout_s)
+        others = [name.removeprefix("refs/heads/") for name in _names(git_dir, timeout_s)]
         if ref:
             raise RepositoryError("missing-ref", f"it has no branch, tag or commit {ref!r}")
         head = (git_dir / "HEAD").read_text(errors="replace").strip()
-        if not head.startswith("ref: "):
+        symbolic = re.match(r"ref:\s*refs/", head)
+        if not symbolic:
             raise RepositoryError("damaged", "its HEAD names neither a branch nor a commit")
-        branch = head.removeprefix("ref: ").removeprefix("refs/heads/")
-        listing = run_git(
-            ["for-each-ref", "--count=4", "--format=%(refname:strip=2)", "refs/heads", "refs/tags"],
-            git_dir=git_dir,
-            timeout_s=timeout_s,
-        )
-        others = ", ".join("@" + name for name in listing.decode(errors="replace").split())
+        branch = head.removeprefix("ref:").strip().removeprefix("refs/heads/")
+        hints = ", ".join("@" + other.removeprefix("refs/tags/") for other in others[:4])
         reason = f"its default branch {branch!r} has no commits"
-        hint = f"; add {others} to its line" if others else ""
+        hint = f"; add {hints} to its line" if hints else ""
         raise RepositoryError("unborn-head", reason + hint)
 
 
 def tags(found: GitDir, timeout_s: float = 60.0) -> list[tuple[str, str]]:
     """(name, commit id) of every tag that leads to a commit, sorted by name."""
     with stand_in(found) as git_dir:
-        listing = run_git(
-            ["for-each-ref", "--format=%(refname)", "refs/tags"],
-            git_dir=git_dir,
-            timeout_s=timeout_s,
-        )
-        names = listing.splitlines()
+        names = [os.fsencode(name) for name in _names(git_dir, timeout_s, "refs/tags")]
         answers = run_git(
             ["cat-file", "--batch-check=%(objectname)"],
             git_dir=git_dir,
@@ -99,6 +91,20 @@ def tags(found: GitDir, timeout_s: float = 60.0) -> list[tuple[str, str]]:
         for name, commit in pairs
         if _ID.fullmatch(commit.decode("utf-8", "replace"))
     )
+
+
+def _names(git_dir: Path, timeout_s: float, *below: str) -> list[str]:
+    """Names of the branches and tags, or of the refs below others; of broken ones git only warns.
+
+    Raises:
+        RepositoryError: `damaged`: git cannot read the refs at all.
+    """
+    words = ["for-each-ref", "--format=%(refname)", *(below or ("refs/heads", "refs/tags"))]
+    try:
+        return os.fsdecode(run_git(words, git_dir=git_dir, timeout_s=timeout_s)).splitlines()
+    except GitFailedError as error:
+        reason = error.reason.replace(str(git_dir), "").lstrip("/")
+        raise RepositoryError("damaged", f"its refs cannot be read: {reason}") from None
 
 
 def _rev_parse(git_dir: Path, name: str, timeout_s: float) -> str | None:
@@ -122,11 +128,16 @@ def _exists(git_dir: Path, target: str, timeout_s: float) -> bool:
     return True
 
 
-def _not_a_commit(git_dir: Path, name: str, target: str, timeout_s: float) -> RepositoryError:
+def _not_a_commit(
+    git_dir: Path, found: GitDir, name: str, target: str, timeout_s: float
+) -> RepositoryError:
     """Why something that has a name and an id leads to no commit."""
     try:
         kind = run_git(["cat-file", "-t", f"{target}^{{}}"], git_dir=git_dir, timeout_s=timeout_s)
     except GitFailedError:
         reason = f"{name} names {target}, and that object is missing or cannot be read"
+        if found.lost:
+            reason += "; so is a repository that it borrows from (objects/info/alternates)"
+            return RepositoryError("missing-alternate", reason)
         return RepositoryError("damaged", reason)
     return RepositoryError("not-a-commit", f"{name} is a {kind.decode().strip()}, not a commit")

@@ -1,9 +1,11 @@
 """The list of repositories: text lines in, typed sources out, nothing opened yet.
 
 A line is a URL (https, ssh, `user@host:path`, git, file) or a path, optionally followed by `@REF`;
-`#` starts a comment. A line that cannot be mined becomes a source with a `problem`, because one
-bad line must not stop a run: acquiring it fails with that reason. Credentials in a URL are taken
-out of everything that could be printed or stored, and kept only in `Source.login`.
+`#` starts a comment. `NAME=` before it says what the repository is to be called: a mirror, or a
+copy on this machine, gets the name that others know it by. A line that cannot be mined becomes a
+source with a `problem`, because one bad line must not stop a run: acquiring it fails with that
+reason. Credentials in a URL are taken out of everything that could be printed or stored, and kept
+only in `Source.login`.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/]*)(/.*)?", re.DOTALL)
 _HELPER = re.compile(r"[A-Za-z0-9+.-]+::")  # ext::sh -c ..., fd::3: git runs a program for it
 _SCP = re.compile(r"(?:([^/@:]*)@)?(\[[^\]/]*\]|[^/:\[\]]+):(.+)", re.DOTALL)
 _HOST = re.compile(r"(?:[\w.-]+|\[[0-9a-fA-F:.]+\])(?::\d*)?")
+_NAMED = re.compile(r"(\w[\w.-]*(?:/\w[\w.-]*)*)=(.+)", re.DOTALL)
 # a ref starts at an @ that follows a name: `/@user/name` holds none
 _PATH_AND_REF = re.compile(r"(.*?\.git/?|.*?[^/@])@(.*)", re.DOTALL)
 
@@ -43,6 +46,7 @@ class Source:
         ref: branch, tag or commit after `@`; None for the default branch.
         repo: the identity, as in the published `repo` column; unique within the list.
         url: the public form, as in `repo_url`; of a local path its last name only.
+        name: what the line calls it, before `=`; empty for a name made of the location.
         problem: why this line can never be acquired, or empty.
         repeats: numbers of later lines that say the same again.
         login: `(user, password)` of an https URL. A secret: never print or store it.
@@ -55,6 +59,7 @@ class Source:
     repo: str
     url: str
     problem: str = ""
+    name: str = ""
     repeats: tuple[int, ...] = ()
     login: tuple[str, str] | None = field(default=None, repr=False, compare=False)
 
@@ -116,10 +121,11 @@ def parse_sources(lines: Iterable[str], base: Path) -> list[Source]:
     if not sources:
         raise UsageError("no repository in the list: write one URL or path a line")
     shared = Counter(source.repo for source in sources.values())
+    named = Counter(source.name for source in sources.values() if source.name)
     return [
         # of a path, what was written: the same list means the same names on another machine
         replace(s, repo=f"{s.repo}~{_hash(s.spec if s.is_path else s.target, 8)}")
-        if shared[s.repo] > 1
+        if shared[s.repo] > 1 and named[s.name] != 1  # a name that was given is kept
         else s
         for s in sources.values()
     ]
@@ -132,6 +138,19 @@ def _hash(text: str, digits: int) -> str:
 def _parse(line: int, spec: str, base: Path) -> Source:
     if any(ord(c) < 32 or 0xD800 <= ord(c) < 0xE000 for c in spec):
         return _bad(line, "control characters in the line")
+    named = _NAMED.fullmatch(spec)
+    if named is None or _begins_with_a_path(spec, base):
+        return _parse_place(line, spec, base)
+    name, place = named.groups()
+    source = _parse_place(line, place, base)
+    if source.problem:
+        return source
+    local = source.is_path or source.location.startswith("file:")
+    url, spec = name if local else source.url, f"{name}={source.spec}"
+    return replace(source, spec=spec, repo=name, url=url, name=name)
+
+
+def _parse_place(line: int, spec: str, base: Path) -> Source:
     if _HELPER.match(spec):
         return _bad(line, f"transport {spec.partition('::')[0]!r} is not allowed")
     if url := _URL.fullmatch(spec):
@@ -140,6 +159,12 @@ def _parse(line: int, spec: str, base: Path) -> Source:
     if scp and not os.path.lexists(base / spec):
         return _parse_scp(line, *scp.groups())
     return _parse_path(line, spec, base)
+
+
+def _begins_with_a_path(spec: str, base: Path) -> bool:
+    """Whether a line, or what stands before one of its `@`, is a path that exists."""
+    ends = [i for i, letter in enumerate(spec) if letter == "@"] + [len(spec)]
+    return any(os.path.lexists(base / spec[:end]) for end in ends if end)
 
 
 def _bad(line: int, problem: str) -> Source:
@@ -167,7 +192,7 @@ def _parse_url(line: int, scheme: str, authority: str, rest: str | None) -> Sour
             problem = "a file URL must name this machine: file:///path"
         name = _name(unquote(public_path))
         location = f"file://{path}"
-        return Source(line, _join(name, ref), location, ref, name, name, problem)
+        return Source(line, _join(location, ref), location, ref, name, name, problem)
     elif scheme == "ssh":
         kept_user = f"{user}@" if user else ""
     elif scheme == "https" and userinfo:

@@ -1,24 +1,33 @@
-"""Whether a commit's author is a person or a program, from name and address alone.
+"""What is kept of a commit's author: whether it is a person or a program, and a pseudonym.
 
-Later stages never see identities, so this is decided here. In doubt it is a person: `Bot` and
-`Robot` are surnames too, so a bare last word "Bot" needs an address that agrees, while a hyphen or
-underscore (`scala-bot`), a capital (`BuildBot`) or GitHub's `[bot]` is enough. GitHub's web-flow
-(`GitHub <noreply@github.com>`) stands for a person at the web editor and is not a bot. Cost: 2 µs,
-then remembered.
+Later stages never see identities, so this is decided here, from name and address alone. In doubt it
+is a person: `Bot` and `Robot` are surnames too, so a bare last word "Bot" needs an address that
+agrees, while a hyphen or underscore (`scala-bot`), a capital (`BuildBot`) or GitHub's `[bot]` is
+enough. GitHub's web-flow (`GitHub <noreply@github.com>`) stands for a person at the web editor and
+is not a bot. Cost: 2 µs, then remembered.
 
 Code agents are programs, too: what they commit under their own name is nobody's own work. A person
 who committed with an agent's help is a person.
 
 A merge is the work of what it brings in: merge queues (bors, Prow, Copybara) commit the merges of
 whole projects. It is a program's only when all commits that it brings in are.
+
+A pseudonym is a hash of the repository's identity and of a number: authors of the first-parent
+chain are counted in the order in which they first appear. Neither name nor address goes into it, so
+nobody can try out known addresses on it, there is no salt that could leak with a configuration, and
+the same history gives the same ids. Later commits change no earlier id, and one person has another
+id in each repository, so that ids link nobody across projects.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final, Literal
+
+from codeflow_miners.history.commit import identity
 
 AuthorKind = Literal["human", "bot"]
 
@@ -115,3 +124,22 @@ def merge_kind(own: AuthorKind, brought: Iterable[AuthorKind]) -> AuthorKind:
     """
     kinds = set(brought) or {own}
     return "human" if "human" in kinds else "bot"
+
+
+def author_ids(repo: str, authors: Iterable[bytes]) -> list[str]:
+    """A pseudonym of 16 hex digits for each of the author lines of a chain, oldest first.
+
+    Who has the same address, in whatever case, is one author; where there is none, the same name.
+    """
+    numbers: dict[tuple[bool, bytes], int] = {}
+    found = []
+    for line in authors:
+        name, address = identity(line)
+        who = (bool(address), address.lower() or name)
+        found.append(_pseudonym(repo, numbers.setdefault(who, len(numbers))))
+    return found
+
+
+@lru_cache(maxsize=1 << 14)
+def _pseudonym(repo: str, number: int) -> str:
+    return hashlib.sha256(f"author\0{repo}\0{number}".encode()).hexdigest()[:16]

@@ -15,10 +15,11 @@ from codeflow.config import MineConfig, Window
 from codeflow.contracts import Commit
 from codeflow.errors import LimitExceededError, RepositoryError
 from codeflow_miners.changes.treediff import TreeDiffer
-from codeflow_miners.history.authors import AuthorKind, author_kind, merge_kind
+from codeflow_miners.history.authors import AuthorKind, author_ids, author_kind, merge_kind
+from codeflow_miners.history.commit import RawCommit, identity
 from codeflow_miners.history.dates import time_marks
 from codeflow_miners.history.messages import clean, decode, subject
-from codeflow_miners.objects.reader import ObjectReader, RawCommit, identity
+from codeflow_miners.objects.reader import ObjectReader
 
 MAX_BROUGHT_SUBJECTS = 200
 MAX_MESSAGE_CHARACTERS = 20_000
@@ -43,6 +44,7 @@ class Chain(NamedTuple):
 
 def read_chain(
     reader: ObjectReader,
+    repo: str,
     head: bytes,
     tags: Sequence[tuple[str, str]],
     config: MineConfig,
@@ -51,6 +53,7 @@ def read_chain(
     """Reads the chain that ends at `head` and finds the window on it.
 
     Args:
+        repo: the identity of the repository, which pseudonyms of authors are made of.
         tags: (name, commit id) of the repository's tags, peeled to commits.
         lookahead: how many commits past the window to keep, for endpoints.
 
@@ -70,9 +73,12 @@ def read_chain(
     stop = min(stop, len(chain) - 1)  # the last commit has no step after it
     last = min(stop + lookahead, len(chain) - 1) if start < stop else start - 1
     brought = _brought(commits, chain)
+    authors = author_ids(repo, (commits[k].author for k in chain)) if config.author_ids else None
     named = _tags_on_chain(reader, commits, chain, tags)
     kept = [
-        _commit(chain[k], commits, positions[k], brought.get(k, ()), named.get(k, ()))
+        _commit(chain[k], commits, positions[k], brought.get(k, ()), named.get(k, ()))._replace(
+            author_id=authors[k] if authors else None
+        )
         for k in range(start, last + 1)
     ]
     roots = tuple(sorted(i.hex() for i, commit in commits.items() if not commit.parents))
@@ -231,7 +237,9 @@ def _commit(
         committed_at=raw.committed_at,
         position=position,
         author_kind=_author_kind(raw, [commits[other] for other in brought]),
-        parents=len(raw.parents),
+        authored_at=raw.authored_at,
+        is_merge=len(raw.parents) > 1,
+        parents=len(set(raw.parents)),
         messages=tuple(messages),
         tags=tags,
     )

@@ -8,44 +8,28 @@ from __future__ import annotations
 import os
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from codeflow.errors import RepositoryError
 
 _CHUNK_BYTES = 1 << 16
 _MAX_BYTES = 1 << 31
-_MAX_FOLDERS = 32
 _FAN = re.compile(r"[0-9a-f]{2}")
 _NAME = re.compile(r"[0-9a-f]{38}")
 _HEADER = re.compile(rb"(blob|tree|commit|tag) (\d{1,12})\0")
 
 
-def loose_objects(objects: Path) -> dict[bytes, str]:
-    """Path of every loose object of an object store and of those that it borrows from."""
+def loose_objects(stores: Iterable[Path]) -> dict[bytes, str]:
+    """Path of every loose object of some object stores, the first that has it."""
     found: dict[bytes, str] = {}
-    for folder in _stores(objects):
+    for folder in stores:
         for fan in os.scandir(folder):
             if _FAN.fullmatch(fan.name) and fan.is_dir():
                 for entry in os.scandir(fan.path):
                     if _NAME.fullmatch(entry.name):
                         found.setdefault(bytes.fromhex(fan.name + entry.name), entry.path)
     return found
-
-
-def _stores(objects: Path) -> Iterator[Path]:
-    waiting, seen = [objects], set[str]()
-    while waiting and len(seen) < _MAX_FOLDERS:
-        folder = waiting.pop(0)
-        real = os.path.realpath(folder)
-        if real in seen or not os.path.isdir(real):
-            continue
-        seen.add(real)
-        yield Path(real)
-        alternates = Path(real) / "info" / "alternates"
-        if alternates.is_file():
-            lines = os.fsdecode(alternates.read_bytes()).splitlines()
-            waiting += [Path(real) / line for line in lines if line and not line.startswith("#")]
 
 
 def open_loose(path: str, object_id: bytes) -> tuple[bytes, int]:

@@ -5,19 +5,25 @@ Formats: gitformat-pack. An object that is a delta names its base by how far bef
 id. Where every base is an object of the index and the chains that ids close have an end, any chain
 has one, wherever it is entered. Works on whole columns: about a second for a million objects, and
 it touches a page of the pack per object.
+
+A pack that git does not open (its index or itself is damaged, or not of the other) is passed over,
+as git and libgit2 do: what is in it alone is missing when it is asked for.
 """
 
 from __future__ import annotations
 
+import os
 from bisect import bisect_left
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from codeflow.errors import RepositoryError
 
-_V2 = b"\377tOc\0\0\0\2"
+_MAGIC, _V2 = b"\377tOc", b"\0\0\0\2"
+_PACKS = (b"PACK\0\0\0\2", b"PACK\0\0\0\3")
 _OFFSET_DELTA, _ID_DELTA = 6, 7
 _MAX_NUMBER_BYTES = 10
 _TRAILER_BYTES = 20
@@ -27,19 +33,43 @@ Numbers = npt.NDArray[np.int64]
 
 
 def require_sound_packs(objects: Path) -> None:
-    """Raises RepositoryError `damaged` for a pack that is cut short or whose deltas never end."""
-    for index in sorted(objects.glob("pack/pack-*.idx")):
-        pack = index.with_suffix(".pack")
-        if pack.is_file():
-            _require_sound(index, pack)
+    """Raises RepositoryError `damaged` for a pack with offsets or deltas that lead nowhere."""
+    for path in sorted(objects.glob("pack/pack-*.idx")):
+        pack = path.with_suffix(".pack")
+        index = _read_index(path) if path.is_file() and pack.is_file() else None
+        if index is not None and _opens(pack, index):
+            _require_sound(pack, index)
 
 
-def _require_sound(index: Path, pack: Path) -> None:
-    names, offsets = _read_index(index)
+class _Index(NamedTuple):
+    """Names (20 bytes each, sorted) and offsets of the objects of a pack, and its checksum."""
+
+    names: bytes
+    offsets: Numbers
+    checksum: bytes
+
+
+def _opens(path: Path, index: _Index) -> bool:
+    """Whether git opens the pack (`open_packed_git_1`)."""
+    with open(path, "rb") as file:
+        head = file.read(12)
+        if len(head) < 12 or file.seek(0, os.SEEK_END) < 12 + _TRAILER_BYTES:
+            return False
+        file.seek(-_TRAILER_BYTES, os.SEEK_END)
+        checksum = file.read()
+    return (
+        head[:8] in _PACKS
+        and int.from_bytes(head[8:], "big") == len(index.offsets)
+        and checksum == index.checksum
+    )
+
+
+def _require_sound(pack: Path, index: _Index) -> None:
+    names, offsets, _ = index
     size = pack.stat().st_size - _TRAILER_BYTES
     if not len(offsets):
         return
-    if size < 12 or int(offsets.max()) >= size or int(offsets.min()) < 12:
+    if int(offsets.max()) >= size or int(offsets.min()) < 12:
         raise _damaged(pack, "is cut short")
     bases = _bases(np.memmap(pack, np.uint8, "r"), pack, names, offsets)
     if bases is None:
@@ -52,19 +82,22 @@ def _require_sound(index: Path, pack: Path) -> None:
         raise _damaged(pack, f"holds object {name} as a delta without end")
 
 
-def _read_index(path: Path) -> tuple[bytes, Numbers]:
-    """Names (20 bytes each, sorted) and offsets of the objects of a pack."""
+def _read_index(path: Path) -> _Index | None:
+    """An index; None where git does not take it for one (`load_idx`)."""
     data = path.read_bytes()
-    head = 8 if data.startswith(_V2) else 0
-    if len(data) < head + 1024:
-        raise _damaged(path, "is cut short")
-    count = int.from_bytes(data[head + 1020 : head + 1024], "big")
-    start = head + 1024
-    if len(data) < start + (28 if head else 24) * count + 40:
-        raise _damaged(path, "is cut short")
+    head = 8 if data.startswith(_MAGIC) else 0
+    if len(data) < head + 1024 + 40 or (head and data[4:8] != _V2):
+        return None
+    fan = np.frombuffer(data, ">u4", 256, head).astype(np.int64)
+    count, start = int(fan[-1]), head + 1024
+    least = start + (28 if head else 24) * count + 40
+    most = least + 8 * max(0, count - 1) if head else least
+    if (np.diff(fan) < 0).any() or not least <= len(data) <= most:
+        return None
+    checksum = data[-40:-20]
     if not head:
         rows = np.frombuffer(data, np.dtype([("at", ">u4"), ("name", "V20")]), count, start)
-        return rows["name"].tobytes(), rows["at"].astype(np.int64)
+        return _Index(rows["name"].tobytes(), rows["at"].astype(np.int64), checksum)
     names = data[start : start + 20 * count]
     offsets = np.frombuffer(data, ">u4", count, start + 24 * count).astype(np.int64)
     large = offsets >= 1 << 31
@@ -75,7 +108,7 @@ def _read_index(path: Path) -> tuple[bytes, Numbers]:
         if int(places.max()) >= len(table):
             raise _damaged(path, "is cut short")
         offsets[large] = table[places].astype(np.int64)
-    return names, offsets
+    return _Index(names, offsets, checksum)
 
 
 def _bases(pack: Bytes, path: Path, names: bytes, offsets: Numbers) -> Numbers | None:

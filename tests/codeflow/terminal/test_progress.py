@@ -65,6 +65,7 @@ SUMMARY = Summary(
     out="data",
     deterministic=True,
     next_command="codeflow inspect data",
+    notes=[],
 )
 
 

@@ -124,6 +124,53 @@ def test_secrets_stay_in_login_and_parts_come_back(
         assert "SECRET" in source.login[0]
 
 
+@pytest.mark.parametrize(
+    ("line", "repo", "url", "location", "ref"),
+    [
+        ("github.com/a/b=/data/b.git", "github.com/a/b", "github.com/a/b", "/data/b.git", None),
+        ("flask=../mirror@v1", "flask", "flask", "/no/such/mirror", "v1"),
+        ("me=file:///data/b.git@v1", "me", "me", "file:///data/b.git", "v1"),
+        ("a/b=https://u:p@h.org/m?x=y", "a/b", "https://h.org/m", "https://h.org/m?x=y", None),
+        ("a=git@h.org:m.git", "a", "ssh://git@h.org/m.git", "git@h.org:m.git", None),
+        ("a=b=c", "a", "a", "/no/such/base/b=c", None),
+        ("https://h.org/a?x=y", "h.org/a", "https://h.org/a", "https://h.org/a?x=y", None),
+        ("./a=b", "a=b", "a=b", "/no/such/base/a=b", None),
+        ("/data/a=b", "a=b", "a=b", "/data/a=b", None),
+        ("../a=b@r", "a=b", "a=b", "/no/such/a=b", "r"),
+        ("=x", "=x", "=x", "/no/such/base/=x", None),
+    ],
+)
+def test_a_line_can_name_its_repository(
+    line: str, repo: str, url: str, location: str, ref: str | None
+) -> None:
+    source = one(line)
+    assert (source.repo, source.url, source.location, source.ref) == (repo, url, location, ref)
+    assert source.problem == ""
+    assert "u:p" not in source.spec
+
+
+def test_a_path_that_exists_wins_over_a_name(tmp_path: Path) -> None:
+    (tmp_path / "a=b").mkdir()
+    assert one("a=b", tmp_path).location == str(tmp_path / "a=b")
+    assert one("a=b@v1", tmp_path).ref == "v1"
+    assert one("a=c", tmp_path).repo == "a"
+
+
+def test_a_name_that_was_given_is_kept_and_names_stay_unique() -> None:
+    given_, derived = parse_sources(["x=/data/one", "/data/x"], BASE)
+    assert given_.repo == "x"
+    assert derived.repo.startswith("x~")
+    twice = parse_sources(["x=/data/one", "x=/data/one@v1", "x=/data/two"], BASE)
+    assert len({s.repo for s in twice}) == 3
+    assert all(s.repo.startswith("x~") for s in twice)
+
+
+def test_a_bad_line_with_a_name_shows_no_secret() -> None:
+    source = one("n=https://user:SECRET/word@h.org/a/b")
+    assert source.problem
+    assert "SECRET" not in repr(source)
+
+
 def test_a_local_path_is_published_by_its_last_name_only(tmp_path: Path) -> None:
     for line in ("/home/ada/secret/flask", "file:///home/ada/secret/flask.git"):
         source = one(line)

@@ -29,7 +29,7 @@ def chain_of(
     config = MineConfig(window=window, limits=limits or Limits(min_commits=2))
     assert repo.tip is not None
     reader = ObjectReader(repo.git_dir)
-    return read_chain(reader, bytes.fromhex(repo.tip), tags or [], config, lookahead)
+    return read_chain(reader, "r", bytes.fromhex(repo.tip), tags or [], config, lookahead)
 
 
 def random_history(folder: Path, seed: int, commits: int = 60) -> tuple[Repo, list[str]]:

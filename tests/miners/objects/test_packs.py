@@ -54,7 +54,9 @@ def test_what_git_writes_passes(settings: tuple[str, ...], kind: int, tmp_path: 
 def test_the_index_is_read_as_git_reads_it(tmp_path: Path) -> None:
     repo = packed(tmp_path)
     [index] = repo.git_dir.glob("objects/pack/*.idx")
-    names, offsets = packs._read_index(index)
+    found = packs._read_index(index)
+    assert found is not None
+    names, offsets, _ = found
     ours = {names[20 * k : 20 * k + 20].hex(): int(at) for k, at in enumerate(offsets)}
     lines = [
         line.decode().split() for line in git("show-index", input=index.read_bytes()).splitlines()
@@ -63,11 +65,13 @@ def test_the_index_is_read_as_git_reads_it(tmp_path: Path) -> None:
 
 
 def test_large_offsets_are_read_from_their_own_table(tmp_path: Path) -> None:
-    data = b"\377tOc" + struct.pack(">I", 2) + struct.pack(">256I", *[2] * 256)
-    data += A + B + bytes(8) + struct.pack(">2I", 1 << 31 | 1, 77)
+    data = b"\377tOc" + struct.pack(">I", 2) + struct.pack(">256I", *[3] * 256)
+    data += A + B + C + bytes(12) + struct.pack(">3I", 1 << 31 | 1, 77, 12)
     data += struct.pack(">2Q", 5 << 32, 6 << 32) + bytes(40)
     (tmp_path / "x.idx").write_bytes(data)
-    assert packs._read_index(tmp_path / "x.idx")[1].tolist() == [6 << 32, 77]
+    found = packs._read_index(tmp_path / "x.idx")
+    assert found is not None
+    assert found.offsets.tolist() == [6 << 32, 77, 12]
 
 
 @pytest.mark.parametrize(
@@ -105,16 +109,12 @@ def test_a_base_between_objects_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".pack", ".idx"])
-def test_every_length_of_a_file_ends(suffix: str, tmp_path: Path) -> None:
-    pack = write_pack(tmp_path / "pack", [DeltaEntry(A, D), DeltaEntry(B), DeltaEntry(C, A)])
+def test_what_git_does_not_open_is_passed_over(suffix: str, tmp_path: Path) -> None:
+    """Even where it holds a circle: nothing is read from it. Whole, it is refused."""
+    pack = write_pack(tmp_path / "pack", [DeltaEntry(A, A), DeltaEntry(B)])
+    with pytest.raises(RepositoryError, match="without end"):
+        require_sound_packs(tmp_path)
     file = pack.with_suffix(suffix)
-    refused = []
-    for size in range(file.stat().st_size - 1, 0, -7):
+    for size in range(file.stat().st_size - 1, -1, -7):
         os.truncate(file, size)
-        try:
-            require_sound_packs(tmp_path)
-        except RepositoryError as error:
-            refused.append(error.reason)
-    # an object that begins inside is found damaged when it is read
-    assert all("is cut short" in reason for reason in refused)
-    assert len(refused) >= (10 if suffix == ".pack" else 100)
+        require_sound_packs(tmp_path)

@@ -203,6 +203,11 @@ _raw_tree(
     lambda r, b: [("100644", "a", b), ("40000", "a", r.raw_tree([("100644", "x", b)]))],
 )
 _raw_tree("unsorted-tree", lambda _, b: [("100644", "b.py", b), ("100644", "a.py", b)], MINED)
+_raw_tree("zero-padded-modes", lambda r, b: [
+    ("0100644", "a.py", b), ("040000", "d", r.raw_tree([("00100755", "x.py", b)])),
+    ("0120000", "l", r.blob("a.py")),
+], MINED)  # fmt: skip
+_raw_tree("modes-of-no-kind", lambda _, b: [("644", "bare.py", b), ("100644", "c.py", b)], MINED)
 _raw_tree("slash-in-entry", lambda _, b: [("100644", "a/b.py", b)])
 _raw_tree("empty-entry-name", lambda _, b: [("100644", "", b), ("100644", "c.py", b)])
 _raw_tree("blob-as-folder", lambda _, b: [("40000", "folder", b)])
@@ -582,7 +587,20 @@ def _broken_head(path: Path) -> None:
 
 
 def _lost_alternate(path: Path) -> None:
-    _write(history(path)[0].git_dir / "objects/info/alternates", "/no/such/objects\n")
+    """A shared clone whose original is gone, objects and all."""
+    other, _ = history(path.parent / f"{path.name}-other")
+    git("clone", "--quiet", "--bare", "--shared", str(other.path), path)
+    shutil.rmtree(other.path)
+
+
+def _future_format(path: Path) -> None:
+    history(path)[0].git("config", "core.repositoryformatversion", "99")
+
+
+def _unknown_extension(path: Path) -> None:
+    repo, _ = history(path)
+    repo.git("config", "extensions.fromTheFuture", "true")
+    repo.git("config", "core.repositoryformatversion", "1")
 
 
 def _alternates_fifo(path: Path) -> None:
@@ -608,6 +626,8 @@ _refused("head-without-commit", "damaged", _head_without_commit)
 _refused("broken-config", "damaged", _broken_config)
 _refused("broken-head", "damaged", _broken_head)
 _refused("lost-alternate", "missing-alternate", _lost_alternate)
+_refused("future-format", "unsupported-format", _future_format)
+_refused("unknown-extension", "unsupported-format", _unknown_extension)
 _refused("alternate-with-fifo", "special-file", _alternates_fifo)
 _refused("forbidden-url", "forbidden-url", lambda path: "ext::sh -c 'touch /nonexistent/x'")
 
@@ -623,6 +643,34 @@ def _alternates_cycle(path: Path) -> HostileCase:
     for a, b in ((repo, other), (other, repo)):
         _write(a.git_dir / "objects/info/alternates", f"{b.git_dir}/objects\n")
     repo.branch("main", str(other.tip))
+    return HostileCase(str(path))
+
+
+@_case("alternate-gone")
+def _alternate_gone(path: Path) -> HostileCase:
+    """An alternate that is there, under a quoted name, after one that is not: git only warns."""
+    other, _ = history(path.parent / f'{path.name}-"other"')
+    repo = Repo.create(path)
+    quoted = str(other.git_dir / "objects").replace('"', '\\"')
+    _write(repo.git_dir / "objects/info/alternates", f'# two\n/no/such/objects\n"{quoted}"\n')
+    repo.branch("main", str(other.tip))
+    return HostileCase(str(path))
+
+
+@_case("ignored-extension")
+def _ignored_extension(path: Path) -> HostileCase:
+    """At version 0 git passes over extensions that it does not know."""
+    history(path)[0].git("config", "extensions.fromTheFuture", "true")
+    return HostileCase(str(path))
+
+
+@_case("commit-without-author")
+def _commit_without_author(path: Path) -> HostileCase:
+    repo, ids = history(path)
+    tree = repo.tree(repo.snapshots[ids[-1]] | {b"new.py": ("100644", repo.blob("x = 1\n"))})
+    bare = repo.write("commit", f"tree {tree}\nparent {ids[-1]}\n\nnobody wrote this".encode())
+    repo.snapshots[bare] = repo.snapshots[ids[-1]]
+    repo.commit({"after.py": "y = 2\n"}, parents=[bare])
     return HostileCase(str(path))
 
 

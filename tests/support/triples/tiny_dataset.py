@@ -230,6 +230,10 @@ def triple_row(git: Git, repo: str, chain: Sequence[str], old: int, new: int) ->
         datetime.fromtimestamp(int(git.run("show", "-s", "--format=%ct", chain[k])), UTC)
         for k in (old, new)
     ]
+    authored, parents, address = (
+        git.run("show", "-s", f"--format={form}", chain[new]).decode().strip()
+        for form in ("%at", "%P", "%ae")
+    )
     messages = [
         [git.run("show", "-s", "--format=%B", commit).decode(errors="replace").strip()]
         for commit in chain[old + 1 : new + 1]
@@ -254,7 +258,10 @@ def triple_row(git: Git, repo: str, chain: Sequence[str], old: int, new: int) ->
         "window_by": "commits",
         "old_committed_at": dates[0],
         "committed_at": dates[1],
+        "authored_at": datetime.fromtimestamp(int(authored), UTC),
         "author_kind": "human",
+        "author_id": f"{len(address):016x}",
+        "is_merge": " " in parents,
         "license": "MIT",
         "license_source": "text:LICENSE",
         "scores": [{"key": "size", "value": 0.5}],

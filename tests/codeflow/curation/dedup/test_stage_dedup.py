@@ -544,7 +544,6 @@ def test_sets_are_read_whatever_is_held(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "says"),
     [
-        ({"exact": False, "near": False}, "both off"),
         ({"threshold": 0.0}, "threshold"),
         ({"threshold": float("nan")}, "threshold"),
         ({"threshold": 1.01}, "threshold"),
