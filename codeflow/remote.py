@@ -165,7 +165,7 @@ def download(url: str, folder: Path, progress: Progress = lambda done, total: No
         if not manifest.is_sealed(data):
             raise DataError(f"{shown(url)}: {manifest.NAME} is damaged")
         listed = manifest.listed_files(json.loads(data), shown(url))
-        with workdir.locked(folder):
+        with workdir.locked(folder, wait=True):  # all processes of a machine share one copy
             ours = folder / manifest.NAME
             copied = (folder / COPIED).exists()
             if not copied and {path.name for path in folder.iterdir()} - {workdir.WORK}:
