@@ -21,10 +21,12 @@ import pyarrow.compute as pc
 from codeflow import manifest
 from codeflow.contents import ContentStore, RowGroup, Shards
 from codeflow.dataset_summary import Summary, summarise
+from codeflow.destination import local
 from codeflow.errors import DataError, UsageError
 from codeflow.manifest import ListedFile
 from codeflow.objects import TreeEntry
 from codeflow.records import BLOBS, TREES, TRIPLES
+from codeflow.remote_store import is_url
 from codeflow.triple import Triple
 
 SPLITS = ("train", "validation")
@@ -88,8 +90,6 @@ class Dataset(Sequence[Triple]):
         folder, url, state = self._place
         if url is None or _state(Path(folder)) == state:
             return Path(folder)
-        from codeflow.remote import local
-
         return local(url)
 
     @cached_property
@@ -297,11 +297,8 @@ def open(path: str | os.PathLike[str]) -> Dataset:
     Raises:
         DataError: it is not a dataset, is damaged, or is of another schema version.
     """
-    from codeflow.remote import local
-    from codeflow.remote_store import is_url
-
     text = os.fspath(path)
-    return Dataset(local(text), text if is_url(text) else None)
+    return Dataset(local(path), text if is_url(text) else None)
 
 
 def as_bytes(value: pa.Scalar) -> bytes:

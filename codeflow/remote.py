@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Callable, Collection, Iterator, Set
 from pathlib import Path, PurePosixPath
@@ -31,7 +30,7 @@ from codeflow import files, manifest, workdir
 from codeflow.errors import DataError, UsageError
 from codeflow.manifest import ListedFile
 from codeflow.publish import remove_unlisted
-from codeflow.remote_store import Store, is_url, shown, store
+from codeflow.remote_store import Store, shown, store
 
 MARK = ".codeflow-upload"
 RUNS = Path("~/.cache/codeflow/runs")
@@ -64,17 +63,10 @@ def work_folder(url: str) -> Path:
     return RUNS.expanduser() / f"{name}-{_key(url)}"
 
 
-def local(place: str | os.PathLike[str]) -> Path:
-    """The folder itself, or an up-to-date local copy, in the cache, of the dataset at a URL.
-
-    Raises: as `download`.
-    """
-    text = os.fspath(place)
-    if not is_url(text):
-        return Path(text)
-    name = work_folder(text).name
-    folder = COPIES.expanduser() / name
-    download(text, folder)
+def cached_copy(url: str) -> Path:
+    """An up-to-date local copy of the dataset at a URL. Raises: as `download`."""
+    folder = COPIES.expanduser() / work_folder(url).name
+    download(url, folder)
     return folder
 
 

@@ -30,6 +30,7 @@ import pyarrow.parquet as pq
 from codeflow import dataset as reading
 from codeflow import manifest
 from codeflow.contents import RowGroup, Shards
+from codeflow.destination import local
 from codeflow.errors import DataError
 from codeflow.names import refused_by_git
 from codeflow.objects import EMPTY_TREE, TreeEntry, blob_id, tree_id, tree_order
@@ -85,7 +86,7 @@ def verify(path: str | os.PathLike[str], *, progress: Progress | None = None) ->
     Raises:
         DataError: it has no manifest. Everything else that is wrong is in the report.
     """
-    folder = Path(path)
+    folder = local(path)
     tell = progress or (lambda stage, done, total: None)
     report = Report()
     try:

@@ -78,12 +78,10 @@ def _checkout(parsed: argparse.Namespace) -> int:
 
 
 def _verify(parsed: argparse.Namespace) -> int:
-    from codeflow.remote import local
     from codeflow.show_verify import show_report, verify_progress
     from codeflow.verify import verify
 
-    folder = local(parsed.dir)
     with verify_progress(sys.stderr) as progress:
-        report = verify(folder, progress=progress)
+        report = verify(parsed.dir, progress=progress)
     show_report(report, sys.stdout)
     return EXIT_OK if report.ok else EXIT_INCOMPLETE

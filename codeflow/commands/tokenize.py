@@ -18,7 +18,9 @@ def add(commands: Any) -> None:
     """Puts the command on the parser."""
     tokenize = commands.add_parser("tokenize", help="render and pack triples into token shards")
     tokenize.set_defaults(command=_tokenize)
-    tokenize.add_argument("dir", type=Path, metavar="DIR")
+    tokenize.add_argument(
+        "dir", metavar="DIR", help="dataset folder, or a URL of fsspec: then the folder is its copy"
+    )
     tokenize.add_argument(
         "--render",
         required=True,
