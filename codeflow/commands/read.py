@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codeflow.commands import sentence
-from codeflow.errors import EXIT_INCOMPLETE, EXIT_OK
+from codeflow.errors import EXIT_INCOMPLETE, EXIT_OK, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,7 +37,10 @@ def add(commands: Any) -> None:
         "--to", required=True, type=Path, metavar="PATH", help="a new or empty folder"
     )
 
-    reader("verify", "replay every triple and check every hash", _verify)
+    proof = reader("verify", "replay every triple and check every hash", _verify)
+    proof.add_argument(
+        "--workers", type=int, metavar="N", help="processes (default: by what there is to do)"
+    )
 
 
 def _inspect(parsed: argparse.Namespace) -> int:
@@ -81,7 +84,9 @@ def _verify(parsed: argparse.Namespace) -> int:
     from codeflow.show_verify import show_report, verify_progress
     from codeflow.verify import verify
 
+    if parsed.workers is not None and parsed.workers < 1:
+        raise UsageError(f"--workers {parsed.workers}: give 1 or more")
     with verify_progress(sys.stderr) as progress:
-        report = verify(parsed.dir, progress=progress)
+        report = verify(parsed.dir, progress=progress, workers=parsed.workers)
     show_report(report, sys.stdout)
     return EXIT_OK if report.ok else EXIT_INCOMPLETE
