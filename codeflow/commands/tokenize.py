@@ -31,7 +31,7 @@ def add(commands: Any) -> None:
     tokenize.add_argument("--name", metavar="NAME", help="of the folder (RENDERING-T)")
     tokenize.add_argument("--tokenizer", type=Path, metavar="FILE", help="a tokenizer.json")
     tokenize.add_argument(
-        "--vocab", type=int, default=32768, metavar="N", help="size of a tokenizer to train"
+        "--vocab", type=int, metavar="N", help="size of a tokenizer to train (32768)"
     )
     tokenize.add_argument("--loss", metavar="WHERE", help="patch, all, or the rest's weight")
     tokenize.add_argument("--long", choices=("cut", "drop"), default="cut", help="long documents")
