@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from codeflow import files
+from codeflow import card, files
 from codeflow.drive import Outcome
 from codeflow.mined import MinedIndex
 from codeflow.records import LEDGER, LedgerRow, table_of
@@ -95,6 +95,7 @@ def summarise(
         failed=failed,
         commits_read=sum(r.steps for r in index.good),
         triples_by_kind=kinds,
+        triples_by_split=card.filled(lines).splits,
         stages=[StageCount(r.name, r.figures["in"], r.figures["out"]) for r in records],
         left_out=_left_out(out, lines),
         blobs=blobs,
