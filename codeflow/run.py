@@ -19,7 +19,7 @@ from codeflow.config import MineConfig, as_mapping
 from codeflow.errors import UsageError
 from codeflow.job import Job
 from codeflow.mined import MinedIndex
-from codeflow.plugins import load_miners
+from codeflow.plugins import OwnMiner, load_miners
 from codeflow.pools import Pool, make_pool
 from codeflow.process import stopped_by_sigterm
 from codeflow.progress import Progress
@@ -59,8 +59,11 @@ def run(
     """
 
     started = time.monotonic()
-    settings = as_mapping(config)
     miners = load_miners(config.kinds, config.miners)
+    settings = as_mapping(config)
+    own = {kind: miner.source for kind, miner in miners.items() if isinstance(miner, OwnMiner)}
+    if own:  # where a file lies is not part of what is mined; what is in it is
+        settings |= {"kinds": sorted(miners, reverse=True), "own_kinds": own}
 
     def work(job: Callable[[], Job]) -> Summary:
         listed = [{"repo": s.repo, "location": s.location, "ref": s.ref} for s in sources]
