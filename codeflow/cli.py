@@ -11,6 +11,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from codeflow.commands import (
@@ -26,6 +27,7 @@ from codeflow.commands import (
     train,
 )
 from codeflow.errors import EXIT_INTERRUPTED, EXIT_OK, CodeflowError, UsageError
+from codeflow.pipeline.destination import path
 from codeflow.version import __version__
 
 # in the order of a life: from repositories to a model that others load
@@ -89,6 +91,7 @@ class _Parser(argparse.ArgumentParser):
     def __init__(self, **settings: Any) -> None:
         settings.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         super().__init__(allow_abbrev=False, **settings)
+        self.register("type", Path, path)  # what is a path is no URL
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message}; see `{self.prog} --help`")

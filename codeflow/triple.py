@@ -173,6 +173,11 @@ class Triple:
         values = ((name, self.__dict__.get(name)) for name in ("id", "repo", "kind"))
         return f"Triple({', '.join(f'{name}={value!r}' for name, value in values if value)})"
 
+    def _repr_html_(self) -> str:
+        from codeflow.terminal.notebook import triple_html
+
+        return triple_html(self)
+
 
 def _same(value: Any) -> Any:
     return value

@@ -8,10 +8,15 @@ import sys
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from codeflow.commands import sentence
 from codeflow.errors import EXIT_OK, UsageError
+from codeflow.pipeline.destination import place_of
+
+if TYPE_CHECKING:
+    from codeflow.publish.summary import Summary
+    from codeflow.terminal.progress import Progress
 
 
 def add(commands: Any) -> None:
@@ -24,7 +29,9 @@ def add(commands: Any) -> None:
             description=sentence(text) + "\nThe stages after it follow; Git is not read.",
         )
         parser.set_defaults(command=command)
-        parser.add_argument("dir", type=Path, metavar="DIR", help="dataset folder")
+        parser.add_argument(
+            "dir", metavar="DIR", help="dataset folder, or the URL that a run here was sent to"
+        )
         parser.add_argument(
             "--config", type=Path, metavar="TOML", help=f"file with the [{_TABLES[name]}] table"
         )
@@ -94,6 +101,9 @@ def add_execution(parser: Any) -> None:
         help="1 works in this process, more are Ray workers (default: by what there is to do)",
     )
     how.add_argument("--ray-address", metavar="ADDR", help="use this Ray cluster, or `auto`")
+    how.add_argument(
+        "--work", type=Path, metavar="DIR", help="with a URL: the folder that its run worked in"
+    )
     how.add_argument("--json", action="store_true", help="progress and summary as JSON lines")
 
 
@@ -127,7 +137,7 @@ def _dedup(parsed: argparse.Namespace) -> int:
 
     status = _again(parsed, "dedup", change)
     if not parsed.json:
-        _show_curve(parsed.dir)
+        _show_curve(place_of(parsed.dir, parsed.work)[0])
     return status
 
 
@@ -160,22 +170,29 @@ def _publish(parsed: argparse.Namespace) -> int:
 def _again(parsed: argparse.Namespace, stage: str, change: Callable[[Any], Any]) -> int:
     from codeflow.commands.mine import carry_out
     from codeflow.mining import index as mined
+    from codeflow.pipeline.destination import mined_at, send
     from codeflow.pipeline.plan import plan_again, stored_config
     from codeflow.pipeline.run import Execution, run_again
     from codeflow.pipeline.settings import read_settings
 
     if parsed.workers is not None and parsed.workers < 1:
         raise UsageError(f"--workers {parsed.workers}: give 1 or more")
+    folder, url = mined_at(parsed.dir, parsed.work)
     if parsed.config is not None:
         config = getattr(read_settings(parsed.config), stage)
     else:
-        config = stored_config(parsed.dir, stage)
-    plan = plan_again(parsed.dir, stage, change(config))
-    index = mined.read(parsed.dir)
+        config = stored_config(folder, stage)
+    plan = plan_again(folder, stage, change(config))
+    index = mined.read(folder)
     many = index is not None and sum(index.kinds.values()) > _TRIPLES_WORTH_RAY
     workers = parsed.workers or ((os.cpu_count() or 1) if many else 1)
     execution = Execution(workers, parsed.ray_address)
-    return carry_out(parsed.json, lambda progress: run_again(parsed.dir, execution, progress, plan))
+
+    def work(progress: Progress) -> Summary:
+        summary = run_again(folder, execution, progress, plan)
+        return summary if url is None else send(summary, folder, url, progress)
+
+    return carry_out(parsed.json, work)
 
 
 def _filters(parsed: argparse.Namespace) -> int:

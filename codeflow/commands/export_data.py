@@ -20,7 +20,7 @@ def add(commands: Any) -> None:
     text = "write triples in the columns of another dataset"
     export = commands.add_parser("export-data", help=text, description=_DESCRIPTION)
     export.set_defaults(command=_export_data)
-    export.add_argument("dir", type=Path, metavar="DIR", help="dataset folder")
+    export.add_argument("dir", metavar="DIR", help="dataset folder, or a URL of fsspec")
     export.add_argument(
         "--format", required=True, choices=("commitpack",), help="whose columns they are"
     )

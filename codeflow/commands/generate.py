@@ -50,7 +50,7 @@ def add(commands: Any) -> None:
     one.add_argument("--prompt", metavar="TEXT")
     one.add_argument("--prompt-file", type=Path, metavar="FILE")
     one.add_argument("--triple", metavar="ID", help="of --data: its id, or the beginning of it")
-    what.add_argument("--data", type=Path, metavar="DIR", help="dataset folder of the triple")
+    what.add_argument("--data", metavar="DIR", help="dataset folder of the triple, or a URL")
     what.add_argument(
         "--render",
         choices=("diff", "blocks", "files"),

@@ -49,7 +49,11 @@ def add(commands: Any) -> None:
     )
 
     what = mine.add_argument_group("what is mined")
-    what.add_argument("--kinds", metavar="KIND,...", help="kinds of triples (default: span,commit)")
+    what.add_argument(
+        "--kinds",
+        metavar="KIND,...",
+        help="kinds of triples, or file.py:attr (default: span,commit)",
+    )
     what.add_argument(
         "--window",
         metavar="A:B",

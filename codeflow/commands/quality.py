@@ -36,7 +36,7 @@ def add(commands: Any) -> None:
     text = "fit a model to labels of triples"
     train = actions.add_parser("train", help=text, description=sentence(text), epilog=_EPILOG)
     train.set_defaults(command=_train)
-    train.add_argument("dir", type=Path, metavar="DIR", help="dataset folder")
+    train.add_argument("dir", metavar="DIR", help="dataset folder, or a URL of fsspec")
     train.add_argument("--labels", required=True, type=Path, metavar="FILE", help="JSON lines")
     train.add_argument("--out", required=True, type=Path, metavar="PATH", help="the model, JSON")
 

@@ -56,7 +56,10 @@ def add(commands: Any) -> None:
         "--to", required=True, type=Path, metavar="PATH", help="a new or empty folder"
     )
 
-    reader("verify", "replay every triple and check every hash", _verify)
+    proof = reader("verify", "replay every triple and check every hash", _verify)
+    proof.add_argument(
+        "--workers", type=int, metavar="N", help="processes (default: by what there is to do)"
+    )
 
 
 def _inspect(parsed: argparse.Namespace) -> int:
@@ -117,11 +120,11 @@ def _checkout(parsed: argparse.Namespace) -> int:
 
 def _verify(parsed: argparse.Namespace) -> int:
     from codeflow.dataset.verify import verify
-    from codeflow.storage.transfer import local
     from codeflow.terminal.verify import show_report, verify_progress
 
-    folder = local(parsed.dir)
+    if parsed.workers is not None and parsed.workers < 1:
+        raise UsageError(f"--workers {parsed.workers}: give 1 or more")
     with verify_progress(sys.stderr) as progress:
-        report = verify(folder, progress=progress)
+        report = verify(parsed.dir, progress=progress, workers=parsed.workers)
     show_report(report, sys.stdout)
     return EXIT_OK if report.ok else EXIT_INCOMPLETE

@@ -15,13 +15,16 @@ def add(commands: Any) -> None:
     text = "write the page that shows a dataset and the runs trained on it"
     report = commands.add_parser("report", help=text, description=sentence(text))
     report.set_defaults(command=_report)
-    report.add_argument("dir", type=Path, metavar="DIR", help="dataset folder")
+    report.add_argument("dir", metavar="DIR", help="dataset folder, or a URL of fsspec")
+    report.add_argument(
+        "--out", type=Path, metavar="FILE", help="the page (DIR/report.html; needed with a URL)"
+    )
 
 
 def _report(parsed: argparse.Namespace) -> int:
     from codeflow.terminal.inspect import human_bytes
     from codeflow.terminal.report import write
 
-    path = write(parsed.dir)
+    path = write(parsed.dir, parsed.out)
     print(f"{path} ({human_bytes(path.stat().st_size)})")
     return EXIT_OK

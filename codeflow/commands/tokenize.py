@@ -18,7 +18,9 @@ def add(commands: Any) -> None:
     """Puts the command on the parser."""
     tokenize = commands.add_parser("tokenize", help="render and pack triples into token shards")
     tokenize.set_defaults(command=_tokenize)
-    tokenize.add_argument("dir", type=Path, metavar="DIR")
+    tokenize.add_argument(
+        "dir", metavar="DIR", help="dataset folder, or a URL of fsspec: then the folder is its copy"
+    )
     tokenize.add_argument(
         "--render",
         required=True,
@@ -29,7 +31,7 @@ def add(commands: Any) -> None:
     tokenize.add_argument("--name", metavar="NAME", help="of the folder (RENDERING-T)")
     tokenize.add_argument("--tokenizer", type=Path, metavar="FILE", help="a tokenizer.json")
     tokenize.add_argument(
-        "--vocab", type=int, default=32768, metavar="N", help="size of a tokenizer to train"
+        "--vocab", type=int, metavar="N", help="size of a tokenizer to train (32768)"
     )
     tokenize.add_argument("--loss", metavar="WHERE", help="patch, all, or the rest's weight")
     tokenize.add_argument("--long", choices=("cut", "drop"), default="drop", help="long documents")

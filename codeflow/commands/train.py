@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from codeflow.errors import EXIT_INCOMPLETE, EXIT_OK, UsageError
+from codeflow.pipeline.destination import local
+from codeflow.storage.store import is_url, shown
 
 
 def add(commands: Any) -> None:
@@ -21,7 +23,9 @@ def add(commands: Any) -> None:
     resume.add_argument("--steps", type=int, default=8, metavar="N", help="steps in all (8)")
     resume.add_argument("--at", type=int, default=3, metavar="K", help="stopped after (3)")
     for command in (train, resume):
-        command.add_argument("--data", required=True, type=Path, metavar="DIR")
+        command.add_argument(
+            "--data", required=True, metavar="DIR", help="what was tokenized: a folder or a URL"
+        )
         command.add_argument("--recipe", required=True, type=Path, metavar="TOML")
 
 
@@ -33,12 +37,15 @@ def _train(parsed: argparse.Namespace) -> int:
     from codeflow.train.trainer import train
 
     recipe = read_recipe(parsed.recipe)
-    out = parsed.out or parsed.data / "runs" / recipe.name
+    if parsed.out is None and is_url(parsed.data):
+        raise UsageError(f"{shown(parsed.data)}: a run is not sent to a URL; give --out DIR")
+    data = local(parsed.data)
+    out = parsed.out or data / "runs" / recipe.name
     if parsed.dry_run:
-        report = dry_run(recipe, parsed.data, out)
+        report = dry_run(recipe, data, out)
         print(report)
         return EXIT_INCOMPLETE if report.problems else EXIT_OK
-    result = train(recipe, parsed.data, out, progress=say)
+    result = train(recipe, data, out, progress=say)
     if os.environ.get("RANK", "0") == "0":
         print(f"step {result.step}, loss {result.loss:.4f}: {result.checkpoint}")
     return EXIT_OK
@@ -52,8 +59,9 @@ def _verify_resume(parsed: argparse.Namespace) -> int:
 
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # each would wait in a folder of its own
         raise UsageError("verify-resume runs in one process: start it without torchrun")
+    data = local(parsed.data)
     with tempfile.TemporaryDirectory(prefix="codeflow-resume-") as work:
-        proof = verify_resume(parsed.recipe, parsed.data, Path(work), parsed.steps, parsed.at)
+        proof = verify_resume(parsed.recipe, data, Path(work), parsed.steps, parsed.at)
     print(proof)
     return EXIT_OK if proof.ok else EXIT_INCOMPLETE
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -54,13 +55,16 @@ class MinedReader:
     """The `RepoReader` of the triples of one repository. Files are opened at the first use."""
 
     def __init__(self, folder: Path, piece: Piece) -> None:
-        self._folder = folder
+        self._folder = folder.absolute()
         self.piece = piece
         self._stores: dict[str, ContentStore] = {}
         self._ahead: dict[str, bytes] = {}
         self._tree: Callable[[str, str], tuple[TreeEntry, ...]] = lru_cache(_CACHED_TREES)(
             self._read_tree
         )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return MinedReader, (self._folder, self.piece)  # what was read stays here
 
     def tree(self, repo: str, id: str) -> Sequence[TreeEntry]:
         """The entries of a directory. Raises DataError when it is missing."""

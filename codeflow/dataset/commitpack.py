@@ -68,7 +68,7 @@ class Exported(NamedTuple):
     left_out: dict[str, int]
 
 
-def export_commitpack(dataset_dir: Path, to: Path, split: str = "train") -> Exported:
+def export_commitpack(dataset_dir: Path | str, to: Path, split: str = "train") -> Exported:
     """Writes the single-file commits of a split as CommitPackFT has them.
 
     Args:

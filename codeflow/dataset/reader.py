@@ -8,21 +8,25 @@ last decoded ones are kept. `mined/`, `.work/` and whatever else is in the folde
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from codeflow.dataset.contents import ContentStore, RowGroup, Shards
+from codeflow.dataset.statistics import Summary, summarise
 from codeflow.errors import DataError, UsageError
 from codeflow.git.objects import TreeEntry
+from codeflow.pipeline.destination import local
 from codeflow.records import BLOBS, TREES, TRIPLES
 from codeflow.storage import manifest
+from codeflow.storage.manifest import ListedFile
+from codeflow.storage.store import is_url
 from codeflow.triple import Triple
 
 SPLITS = ("train", "validation")
@@ -30,48 +34,120 @@ _ROWS_AT_ONCE = 64
 _CACHED_TREES = 1 << 14
 
 
-class Quantiles(NamedTuple):
-    """Lowest, median, ninetieth percentile, highest."""
+class _Place(NamedTuple):
+    """What a pickle keeps of a dataset. `state` is the manifest's checksum of itself."""
 
-    low: float
-    median: float
-    p90: float
-    high: float
-
-
-class Summary(NamedTuple):
-    """What a dataset holds, in numbers. Counters are of triples."""
-
-    triples: Counter[tuple[str, str]]  # by (split, kind)
-    repos: Counter[tuple[str, str]]  # by (repo, kind)
-    languages: Counter[str]
-    licenses: Counter[str]
-    authors: Counter[str]
-    commits: dict[str, Quantiles]  # by kind: commits a triple spans
-    files: dict[str, Quantiles]  # by kind: changed files
-    lines: dict[str, Quantiles]  # by kind: added and deleted lines
-    window: tuple[float, float] | None  # lowest and highest position
-    window_by: str
-    blobs: int
-    content_bytes: int
-    stored_bytes: int
+    folder: str
+    url: str | None
+    state: str
 
 
-class Dataset:
-    """A published dataset. Made by `codeflow.open`; also the `RepoReader` of its triples."""
+@lru_cache(8)
+def _reopened(place: _Place) -> Dataset:
+    """The dataset of a pickle, not read yet; the same one for all pickles of a process."""
+    dataset = object.__new__(Dataset)
+    dataset._place = place
+    return dataset
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.manifest = manifest.read(folder)
-        self.listed = manifest.listed_files(self.manifest, folder)
-        self.triple_shards = {
-            split: Shards(self._paths(f"triples/{split}-"), TRIPLES, "id") for split in SPLITS
-        }
-        self.blob_shards = Shards(self._paths("blobs/"), BLOBS, "repo")
-        self.tree_shards = Shards(self._paths("trees/"), TREES, "repo")
-        self._blobs = ContentStore(self.blob_shards, "content", "blob")
-        self._trees = ContentStore(self.tree_shards, "entries", "tree")
-        self._cached_tree = lru_cache(_CACHED_TREES)(self._read_tree)
+
+def _state(folder: Path) -> object:
+    """The checksum of what is published in a folder, None when nothing is."""
+    try:
+        return manifest.read(folder).get("sha256")
+    except DataError:
+        return None
+
+
+class Dataset(Sequence[Triple]):
+    """A published dataset. Made by `codeflow.open`; also the `RepoReader` of its triples.
+
+    A sequence of its triples in stored order: train, then validation, each by id. One of them
+    costs the decoding of a row group, unless it lies beside the one before; to read many, iterate.
+
+    A pickle holds the folder and which state of it was open, and no data: another process, or
+    another machine, opens it again at the first use, once for all of its triples.
+    """
+
+    def __init__(self, folder: Path, url: str | None = None) -> None:
+        """Reads the manifest and the footers.
+
+        Args:
+            url: where the folder is a copy of; another machine makes its own.
+        """
+        self._place = _Place(str(folder.absolute()), url, "")
+        self.__dict__["folder"] = folder
+        _ = self.triple_shards, self.blob_shards, self.tree_shards
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        state = self._place.state or str(self.manifest.get("sha256"))
+        return _reopened, (self._place._replace(state=state),)
+
+    # what is read, at the first use of a dataset that comes out of a pickle
+
+    @cached_property
+    def folder(self) -> Path:
+        """Where the files are; for a URL, the copy in the cache."""
+        folder, url, state = self._place
+        if url is None or _state(Path(folder)) == state:
+            return Path(folder)
+        return local(url)
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        """The values of `manifest.json`."""
+        values = manifest.read(self.folder)
+        if self._place.state not in ("", values.get("sha256")):
+            raise DataError(
+                f"{self.folder}: was published again after this was pickled; open it again"
+            )
+        return values
+
+    @cached_property
+    def listed(self) -> list[ListedFile]:
+        """The published files."""
+        return manifest.listed_files(self.manifest, self.folder)
+
+    @cached_property
+    def triple_shards(self) -> dict[str, Shards]:
+        """The triples of each split."""
+        return {split: Shards(self._paths(f"triples/{split}-"), TRIPLES, "id") for split in SPLITS}
+
+    @cached_property
+    def blob_shards(self) -> Shards:
+        """The contents."""
+        return Shards(self._paths("blobs/"), BLOBS, "repo")
+
+    @cached_property
+    def tree_shards(self) -> Shards:
+        """The directories."""
+        return Shards(self._paths("trees/"), TREES, "repo")
+
+    @cached_property
+    def _blobs(self) -> ContentStore:
+        return ContentStore(self.blob_shards, "content", "blob")
+
+    @cached_property
+    def _trees(self) -> ContentStore:
+        return ContentStore(self.tree_shards, "entries", "tree")
+
+    @cached_property
+    def _cached_tree(self) -> Callable[[str, str], tuple[TreeEntry, ...]]:
+        return lru_cache(_CACHED_TREES)(self._read_tree)
+
+    @cached_property
+    def _cached_rows(self) -> Callable[[str, int], pa.Table]:
+        return lru_cache(1)(self._read_rows)
+
+    @cached_property
+    def _starts(self) -> tuple[list[int], list[tuple[str, int]]]:
+        """Every row group of triples: the number of its first one, and where it is."""
+        starts, places, count = [], [], 0
+        for split, shards in self.triple_shards.items():
+            for number, group in enumerate(shards.groups):
+                starts.append(count)
+                places.append((split, number))
+                count += group.rows
+        return starts, places
 
     def __len__(self) -> int:
         """The number of triples in all splits."""
@@ -79,6 +155,50 @@ class Dataset:
 
     def __repr__(self) -> str:
         return f"Dataset({str(self.folder)!r}, {len(self)} triples)"
+
+    def __iter__(self) -> Iterator[Triple]:
+        """All triples, in stored order."""
+        return self.triples()
+
+    @overload
+    def __getitem__(self, key: int | str) -> Triple: ...
+    @overload
+    def __getitem__(self, key: slice) -> list[Triple]: ...
+    def __getitem__(self, key: int | str | slice) -> Triple | list[Triple]:
+        """A triple by its number or by its id, or those of a slice.
+
+        Raises:
+            IndexError: there is no such number.
+            DataError: no triple has this id, or more than one id starts so.
+        """
+        if isinstance(key, str):
+            return self.triple(key)
+        if isinstance(key, slice):
+            return [self._at(number) for number in range(len(self))[key]]
+        try:
+            return self._at(range(len(self))[key])
+        except IndexError:
+            raise IndexError(f"{key}: the dataset has {len(self)} triples") from None
+
+    def __contains__(self, key: object) -> bool:
+        """Whether a triple, or the triple with this whole id, is in the dataset."""
+        id = key.id if isinstance(key, Triple) else key
+        return isinstance(id, str) and any(match[0] == id for match in self._matches(id))
+
+    def _at(self, number: int) -> Triple:
+        starts, places = self._starts
+        group = bisect_right(starts, number) - 1
+        row = self._cached_rows(*places[group]).slice(number - starts[group], 1)
+        return Triple.from_row(row.to_pylist()[0], self)
+
+    def _read_rows(self, split: str, number: int) -> pa.Table:
+        shards = self.triple_shards[split]
+        return shards.read(shards.groups[number])
+
+    def _repr_html_(self) -> str:
+        from codeflow.terminal.notebook import dataset_html
+
+        return dataset_html(self)
 
     def triples(
         self,
@@ -127,14 +247,7 @@ class Dataset:
         Raises:
             DataError: there is none, or more than one.
         """
-        prefix = id.strip().lower()
-        found: list[tuple[str, Shards, RowGroup, int]] = []
-        for shards in self.triple_shards.values():
-            for group in shards.groups:
-                if prefix and group.may_hold(prefix, prefix + "\uffff"):
-                    ids = shards.read(group, ["id"]).column("id")
-                    rows = np.flatnonzero(pc.starts_with(ids, prefix).to_numpy())
-                    found += [(ids[int(row)].as_py(), shards, group, int(row)) for row in rows]
+        found = self._matches(id.strip().lower())
         if not found:
             raise DataError(f"{self.folder}: no triple whose id starts with {id!r}")
         if len(found) > 1:
@@ -142,6 +255,17 @@ class Dataset:
             raise DataError(f"{id!r} is not unique, {len(found)} ids start so: {some}, ...")
         _, shards, group, row = found[0]
         return Triple.from_row(shards.read(group).slice(row, 1).to_pylist()[0], self)
+
+    def _matches(self, prefix: str) -> list[tuple[str, Shards, RowGroup, int]]:
+        """(id, where its row is) of the triples whose ids start so."""
+        found = []
+        for shards in self.triple_shards.values():
+            for group in shards.groups:
+                if prefix and group.may_hold(prefix, prefix + "\uffff"):
+                    ids = shards.read(group, ["id"]).column("id")
+                    rows = np.flatnonzero(pc.starts_with(ids, prefix).to_numpy())
+                    found += [(ids[int(row)].as_py(), shards, group, int(row)) for row in rows]
+        return found
 
     def tree(self, repo: str, id: str) -> tuple[TreeEntry, ...]:
         """The entries of a directory, in git's order. Raises DataError when it is missing."""
@@ -157,7 +281,7 @@ class Dataset:
 
     def summary(self) -> Summary:
         """Counts and sizes; reads the small columns of all triples, and the sizes of the blobs."""
-        return _summarise(self)
+        return summarise(self)
 
     def _read_tree(self, repo: str, id: str) -> tuple[TreeEntry, ...]:
         return tuple(TreeEntry(**entry) for entry in self._trees.get(repo, id).as_py())
@@ -173,74 +297,11 @@ def open(path: str | os.PathLike[str]) -> Dataset:
     Raises:
         DataError: it is not a dataset, is damaged, or is of another schema version.
     """
-    if "://" not in os.fspath(path):
-        return Dataset(Path(path))
-    from codeflow.storage.transfer import local
-
-    return Dataset(local(path))
+    text = os.fspath(path)
+    return Dataset(local(path), text if is_url(text) else None)
 
 
 def as_bytes(value: pa.Scalar) -> bytes:
     """The bytes of a string scalar, without decoding them."""
     data: bytes = value.as_buffer().to_pybytes()
     return data
-
-
-_SUMMARY_COLUMNS = (
-    "repo kind language license author_kind position window_by additions deletions commits files"
-)
-
-
-def _summarise(dataset: Dataset) -> Summary:
-    counters: dict[str, Counter[Any]] = {
-        name: Counter() for name in ("triples", "repos", "language", "license", "author_kind")
-    }
-    sizes: dict[str, dict[str, list[int]]] = {"commits": {}, "files": {}, "lines": {}}
-    low, high, window_by = 1.0, 0.0, set()
-    for split, shards in dataset.triple_shards.items():
-        for group in shards.groups:
-            table = shards.read(group, _SUMMARY_COLUMNS.split())
-            kinds = table.column("kind").to_pylist()
-            counters["triples"].update((split, kind) for kind in kinds)
-            counters["repos"].update(zip(table.column("repo").to_pylist(), kinds, strict=True))
-            for name in ("language", "license", "author_kind"):
-                counters[name].update(value or "unknown" for value in table[name].to_pylist())
-            lines = pc.add(table.column("additions"), table.column("deletions"))
-            for name, column in (
-                ("commits", pc.list_value_length(table.column("commits"))),
-                ("files", pc.list_value_length(table.column("files"))),
-                ("lines", lines),
-            ):
-                for kind, value in zip(kinds, column.to_pylist(), strict=True):
-                    sizes[name].setdefault(kind, []).append(value)
-            if table.num_rows:
-                low = min(low, pc.min(table.column("position")).as_py())
-                high = max(high, pc.max(table.column("position")).as_py())
-                window_by.update(table.column("window_by").to_pylist())
-    content_bytes = 0
-    for group in dataset.blob_shards.groups:
-        column = dataset.blob_shards.read(group, ["size_bytes"]).column("size_bytes")
-        content_bytes += pc.sum(column.cast(pa.int64())).as_py() or 0
-    by_kind = {
-        name: {kind: _quantiles(values) for kind, values in kinds.items()}
-        for name, kinds in sizes.items()
-    }
-    return Summary(
-        counters["triples"],
-        counters["repos"],
-        counters["language"],
-        counters["license"],
-        counters["author_kind"],
-        by_kind["commits"],
-        by_kind["files"],
-        by_kind["lines"],
-        (low, high) if len(dataset) else None,
-        ", ".join(sorted(window_by)),
-        sum(group.rows for group in dataset.blob_shards.groups),
-        content_bytes,
-        sum(file.bytes for file in dataset.listed),
-    )
-
-
-def _quantiles(values: list[int]) -> Quantiles:
-    return Quantiles(*(float(q) for q in np.quantile(values, [0, 0.5, 0.9, 1])))

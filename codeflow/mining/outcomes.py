@@ -20,6 +20,7 @@ from codeflow.execution.driver import Outcome
 from codeflow.execution.units import MINED, Failure
 from codeflow.mining.index import MinedIndex
 from codeflow.pipeline import workdir
+from codeflow.publish import card
 from codeflow.publish.summary import Failure as FailedRepository
 from codeflow.publish.summary import LeftOut, StageCount, Summary
 from codeflow.records import LEDGER, LedgerRow, table_of
@@ -99,6 +100,7 @@ def summarise(
         failed=failed,
         commits_read=sum(r.steps for r in index.good),
         triples_by_kind=kinds,
+        triples_by_split=card.filled(lines).splits,
         stages=[StageCount(r.name, r.figures["in"], r.figures["out"]) for r in records],
         left_out=_left_out(out, lines),
         blobs=blobs,

@@ -25,7 +25,7 @@ from codeflow.mining import index as mined
 from codeflow.mining.index import MinedIndex
 from codeflow.mining.outcomes import stored_summary
 from codeflow.pipeline import workdir
-from codeflow.plugins.entry_points import load_miners
+from codeflow.plugins.entry_points import OwnMiner, load_miners
 from codeflow.publish.publisher import Publishing, publish_stamp
 from codeflow.publish.summary import Summary
 from codeflow.storage import files, manifest
@@ -61,8 +61,11 @@ def run(
     """
 
     started = time.monotonic()
-    settings = as_mapping(config)
     miners = load_miners(config.kinds, config.miners)
+    settings = as_mapping(config)
+    own = {kind: miner.source for kind, miner in miners.items() if isinstance(miner, OwnMiner)}
+    if own:  # where a file lies is not part of what is mined; what is in it is
+        settings |= {"kinds": sorted(miners, reverse=True), "own_kinds": own}
 
     def work(job: Callable[[], Job]) -> Summary:
         listed = [

@@ -28,8 +28,15 @@ _OWN = ("mined", "decisions", "triples", "blobs", "trees", "tokens", "ledger")
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Holds the folder for this run. Raises UsageError when another run is in it."""
+def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
+    """Holds the folder for this run.
+
+    Args:
+        wait: until another run leaves it, if there is one.
+
+    Raises:
+        UsageError: another run is in it, or it cannot be written to.
+    """
     try:
         (folder / WORK).mkdir(parents=True, exist_ok=True)
         opened = (folder / WORK / "lock").open("w")
@@ -39,7 +46,7 @@ def locked(folder: Path) -> Iterator[None]:
         ) from None
     with opened as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except OSError:
             raise UsageError(
                 f"{folder}: another run is at work in this folder; wait for it or stop it"

@@ -5,22 +5,27 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import hashlib
-import importlib
-import importlib.util
 import inspect
-import sys
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from types import ModuleType
 from typing import Any, cast
 
 from codeflow.config import from_mapping
-from codeflow.contracts import CONTENTS, COSTS, Cost, Miner, Profile, RepositoryFilter
+from codeflow.contracts import (
+    CONTENTS,
+    COSTS,
+    Cost,
+    History,
+    Miner,
+    Pair,
+    Profile,
+    RepositoryFilter,
+)
 from codeflow.errors import UsageError
-from codeflow.plugins.fingerprint import fingerprint, source_digest
+from codeflow.plugins.fingerprint import fingerprint
+from codeflow.plugins.own_code import attribute_of, digest_of, first_line, module_at, send_along
 from codeflow.records import TRIPLES
 
 MINERS_GROUP = "codeflow.miners"
@@ -35,18 +40,87 @@ def load_miners(
 ) -> dict[str, Miner]:
     """The miners of some kinds, made with their parameters.
 
+    Args:
+        kinds: names of installed ones, and of one's own `module:attr` or `file.py:attr`: their
+            kind is the last name of the attribute.
+
     Raises:
         UsageError: no plug-in has the kind, two have it, or a parameter is unknown.
     """
     factories = _factories(MINERS_GROUP, "kind")
-    for kind in (*kinds, *parameters):
-        _known(kind, factories, "kind of triple")
+    wanted: dict[str, Any] = {}
+    for spec in kinds:
+        kind, made = spec, factories.get(spec)
+        if ":" in spec:
+            kind, made = _own_miner(spec, parameters)
+        elif spec.endswith(".py"):
+            raise UsageError(f"kind {spec}: name the class in it, as in {spec}:MyMiner")
+        else:
+            _known(kind, factories, "kind of triple")
+            made = _make(made, parameters.get(kind, {}), f"mine.miners.{kind}")
+        if kind in wanted or (":" in spec and kind in factories):
+            raise UsageError(f"kind {spec}: there is another {kind!r}; give one another name")
+        wanted[kind] = made
+    for kind in parameters:
+        _known(kind, {**factories, **wanted}, "kind of triple")
     if not kinds:
         raise UsageError("no kind of triple asked for; known: " + ", ".join(sorted(factories)))
-    return {
-        kind: cast(Miner, _make(factories[kind], parameters.get(kind, {}), f"mine.miners.{kind}"))
-        for kind in kinds
-    }
+    return wanted
+
+
+@dataclass(frozen=True)
+class OwnMiner:
+    """A miner that is not installed; its code goes along to where it runs.
+
+    Attributes:
+        source: a digest of the code; with it and its parameters, the miner is the same one.
+    """
+
+    miner: Any
+    source: str
+
+    @property
+    def why(self) -> str:
+        """See `codeflow.contracts.Miner`, here and below."""
+        return str(self.miner.why)
+
+    @property
+    def lookahead(self) -> int:
+        return int(self.miner.lookahead)
+
+    @property
+    def wants_features(self) -> bool:
+        return bool(self.miner.wants_features)
+
+    def pairs(self, history: History) -> Iterable[Pair]:
+        found: Iterable[Pair] = self.miner.pairs(history)
+        return found
+
+    def __getstate__(self) -> dict[str, Any]:
+        send_along(self.miner)
+        return dict(self.__dict__)
+
+
+def _own_miner(spec: str, parameters: Mapping[str, Mapping[str, Any]]) -> tuple[str, OwnMiner]:
+    """The kind and the miner of a class, or of an object, in a file or a module."""
+    place, _, attribute = spec.rpartition(":")
+    module, digest = module_at(place, f"kind {spec}")
+    found = attribute_of(module, attribute)
+    kind = attribute.rpartition(".")[2]
+    if found is None:
+        near = difflib.get_close_matches(attribute, vars(module), n=1)
+        hint = f"did you mean {near[0]!r}?" if near else "name a class that is in it"
+        raise UsageError(f"kind {spec}: {place} has no {attribute!r}; {hint}")
+    if inspect.isclass(found):
+        found = _make(found, parameters.get(kind, {}), f"mine.miners.{kind}")
+    elif parameters.get(kind):
+        raise UsageError(f"mine.miners.{kind}: {kind} is made already and takes no parameters")
+    members = ("why", "lookahead", "wants_features", "pairs")
+    if missing := [name for name in members if not hasattr(found, name)]:
+        raise UsageError(
+            f"kind {spec}: is no miner, it lacks {', '.join(missing)}; see codeflow.contracts.Miner"
+        )
+    return kind, OwnMiner(found, digest)
 
 
 @dataclass(frozen=True)
@@ -73,7 +147,7 @@ class LoadedFilter:
         return str(self.identity.get("from", "")).startswith("codeflow_filters.")
 
     def __getstate__(self) -> dict[str, Any]:
-        _send_along(self.filter)
+        send_along(self.filter)
         return dict(self.__dict__)
 
 
@@ -131,10 +205,8 @@ def _resolve(
         yield _own(getattr(spec, "__name__", type(spec).__name__), spec, parameters, None)
     elif ":" in spec:
         place, _, attribute = spec.rpartition(":")
-        module, digest = _module(place, spec)
-        found: Any = module
-        for name in attribute.split("."):
-            found = getattr(found, name, None)
+        module, digest = module_at(place, f"filter {spec}")
+        found = attribute_of(module, attribute)
         if not callable(found) and not isinstance(found, RepositoryFilter):
             near = difflib.get_close_matches(attribute, vars(module), n=1)
             hint = f"did you mean {near[0]!r}?" if near else "name a function that is in it"
@@ -212,55 +284,8 @@ def _without_place(value: Any) -> Any:
     if isinstance(value, (tuple, list)):
         return [_without_place(one) for one in value]
     if isinstance(value, (str, Path)) and value and Path(value).is_file():
-        return {"sha256": _digest(value)}
+        return {"sha256": digest_of(value)}
     return value
-
-
-def _module(place: str, spec: str) -> tuple[ModuleType, str]:
-    """A module by name or by its file, and the digest of its source."""
-    if not place.endswith(".py"):
-        try:
-            module = importlib.import_module(place)
-        except Exception as error:  # somebody else's code: anything may come
-            raise UsageError(f"filter {spec}: {_first_line(error)}") from error
-        return module, source_digest(module)
-    path = Path(place).expanduser().resolve()
-    digest = _digest(path)
-    name = f"codeflow_filter_{path.stem}_{digest[:8]}"
-    if name not in sys.modules:
-        found = importlib.util.spec_from_file_location(name, path)
-        if found is None or found.loader is None or not path.is_file():
-            raise UsageError(f"filter {spec}: no such file: {place}")
-        module = sys.modules[name] = importlib.util.module_from_spec(found)
-        try:
-            found.loader.exec_module(module)
-        except Exception as error:
-            del sys.modules[name]
-            raise UsageError(f"filter {spec}: {_first_line(error)}") from error
-    return sys.modules[name], source_digest(sys.modules[name])
-
-
-def _digest(path: Path | str | None) -> str:
-    try:
-        return hashlib.sha256(Path(path or "").read_bytes()).hexdigest()[:16]
-    except OSError:
-        return "unknown"
-
-
-def _send_along(filter: Any) -> None:
-    """Makes Ray send the code of a filter that is not installed, instead of its module's name."""
-    if "ray" not in sys.modules:
-        return
-    from ray import cloudpickle
-
-    target = filter if inspect.isroutine(filter) else type(filter)
-    module = sys.modules.get(getattr(target, "__module__", ""))
-    path = getattr(module, "__file__", None)
-    if module is None or path is None or module.__name__ == "__main__":
-        return
-    ours = module.__name__.split(".")[0] in ("codeflow", "codeflow_filters")
-    if not ours and "site-packages" not in Path(path).parts:
-        cloudpickle.register_pickle_by_value(module)  # type: ignore[no-untyped-call]
 
 
 def _factories(group: str, what: str) -> dict[str, Any]:
@@ -289,16 +314,12 @@ def _load(entry: EntryPoint) -> Mapping[str, Any]:
         named = entry.load()
     except Exception as error:  # somebody else's code: anything may come
         raise UsageError(
-            f"plug-in {entry.value} cannot be loaded: {_first_line(error)}; mend or uninstall it"
+            f"plug-in {entry.value} cannot be loaded: {first_line(error)}; mend or uninstall it"
         ) from error
     if not isinstance(named, Mapping):
         what = "kinds" if entry.group == MINERS_GROUP else "filters"
         raise UsageError(f"plug-in {entry.value} names no dict of {what}; mend or uninstall it")
     return named
-
-
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 def _check_keys(factory: Any, values: Mapping[str, Any], where: str) -> None:

@@ -1,9 +1,18 @@
-"""The dataset card: README.md with the `configs:` that make load_dataset(DIR) work."""
+"""The dataset card: README.md with the `configs:` that make load_dataset(DIR) work.
+
+Of a local folder, Hugging Face `datasets` knows its last name and its card, and by these two alone
+it keeps what it once read: not by paths, sizes or times of the files that the patterns of the card
+match. So every configuration's description carries a digest of its table's files. Two published
+states with one card have the same rows; other rows have another card, and are read anew.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
+
+from codeflow.dataset.reader import SPLITS
 
 _TAGS = """tags:
 - code
@@ -12,25 +21,50 @@ _TAGS = """tags:
 """
 
 
-def filled(lines: Iterable[Mapping[str, Any]]) -> tuple[list[str], list[str]]:
-    """(splits, other tables) that have rows, from the manifest's lines of the published files.
+TABLES = ("blobs", "trees", "ledger")
+_USE = {"train": "train on", "validation": "validate on"}
+
+
+class Filled(NamedTuple):
+    """What has rows: rows by split, and of each table a digest of its files.
 
     What has none must not be in the card: load_dataset ends with an error that says nothing.
     """
-    paths = {str(line["path"]) for line in lines if line.get("rows")}
-    names = {path.removeprefix("triples/").partition("-")[0] for path in paths}
-    tables = {path.partition("/")[0] for path in paths}
-    return (
-        [split for split in ("train", "validation") if split in names],
-        [table for table in ("blobs", "trees", "ledger") if table in tables],
+
+    splits: Mapping[str, int]
+    digests: Mapping[str, str]
+
+
+def filled(lines: Iterable[Mapping[str, Any]]) -> Filled:
+    """What has rows, from the manifest's lines of the published files."""
+    splits: dict[str, int] = {}
+    digests: dict[str, Any] = {}
+    for line in sorted(lines, key=lambda line: str(line["path"])):
+        path = str(line["path"])
+        if rows := line.get("rows"):
+            table, _, name = path.partition("/")
+            if table == "triples":
+                split = name.partition("-")[0]
+                splits[split] = splits.get(split, 0) + rows
+            digest = digests.setdefault(table, hashlib.sha256())
+            digest.update(f"{path} {line['sha256']}\n".encode())
+    return Filled(
+        {split: splits[split] for split in SPLITS if split in splits},
+        {name: digest.hexdigest() for name, digest in digests.items()},
     )
 
 
-def _front_matter(splits: Sequence[str], tables: Sequence[str]) -> str:
-    triples = [f"  - split: {split}\n    path: triples/{split}-*.parquet\n" for split in splits]
-    configs = ["- config_name: triples\n  default: true\n  data_files:\n", *triples] * bool(triples)
-    configs += [f"- config_name: {name}\n  data_files: {name}/*.parquet\n" for name in tables]
-    return f"---\n{'configs:' if configs else ''}\n{''.join(configs)}{_TAGS}---\n"
+def _front_matter(has: Filled) -> str:
+    triples = [f"  - split: {split}\n    path: triples/{split}-*.parquet\n" for split in has.splits]
+    text = ""
+    for name in ("triples", *TABLES):
+        if digest := has.digests.get(name):
+            text += f"- config_name: {name}\n  description: files {digest}\n"
+            if name == "triples":
+                text += f"  default: true\n  data_files:\n{''.join(triples)}"
+            else:
+                text += f"  data_files: {name}/*.parquet\n"
+    return f"---\n{'configs:' if text else ''}\n{text}{_TAGS}---\n"
 
 
 class Stage(NamedTuple):
@@ -99,12 +133,16 @@ def _names(stages: Sequence[Stage]) -> set[str]:
     return {stage.name for stage in stages}
 
 
+def _splits(has: Filled) -> str:
+    counts = [f"{rows:,} to {_USE[split]}" for split, rows in has.splits.items()]
+    return f" ({', '.join(counts)})" if counts else ""
+
+
 def render(
     repositories: Sequence[Mapping[str, Any]],
     kinds: Mapping[str, int],
     settings: Mapping[str, Any],
-    splits: Sequence[str],
-    tables: Sequence[str],
+    has: Filled,
     licenses: Mapping[str, int],
     stages: Sequence[Stage],
 ) -> str:
@@ -114,17 +152,17 @@ def render(
         repositories: `repo`, `url` and `head` of each mined one.
         kinds: number of triples of each kind.
         settings: the configuration, as plain values.
-        splits, tables: what has rows, see `filled`.
+        has: what has rows.
         licenses: number of triples by licence, `unknown` where none was recognised.
         stages: what decided after mining, in order.
     """
     window = settings["window"]
     counts = ", ".join(f"{count:,} of kind `{kind}`" for kind, count in sorted(kinds.items()))
     sources = "\n".join(f"| {r['repo']} | {r['url']} | `{r['head']}` |" for r in repositories)
-    return f"""{_front_matter(splits, tables)}
+    return f"""{_front_matter(has)}
 # Triples (old repository, patch, new repository)
 
-{counts or "No triples"}, mined by codeflow from
+{counts or "No triples"}{_splits(has)}, mined by codeflow from
 the part {window["start"]:g} to {window["stop"]:g} of each project's life, measured by \
 {window["by"]}.
 

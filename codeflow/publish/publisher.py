@@ -112,8 +112,8 @@ class Publishing:
             counts[kind] = counts.get(kind, 0) + count
         stages = [card.Stage(r.name, r.settings, r.figures) for r in self._records]
         licenses = _licenses(folder, lines)
-        splits, tables = card.filled(lines)
-        text = card.render(good, counts, self._index.config, splits, tables, licenses, stages)
+        has = card.filled(lines)
+        text = card.render(good, counts, self._index.config, has, licenses, stages)
         files.write_bytes(folder / "README.md", text.encode())
         lines.append(describe(folder, "README.md"))
         remove_unlisted(folder, {str(line["path"]) for line in lines})

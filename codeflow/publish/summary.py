@@ -9,7 +9,7 @@ from __future__ import annotations
 import json as json_module
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import NamedTuple, TextIO
 
 from codeflow.terminal.progress import clean, duration, encodable, is_terminal, quantity, say
@@ -87,6 +87,7 @@ class Summary:
     deterministic: bool
     next_command: str
     notes: Sequence[str] = ()
+    triples_by_split: Mapping[str, int] = field(default_factory=dict)
 
 
 def render_summary(summary: Summary, stream: TextIO, json: bool = False) -> None:
@@ -97,6 +98,7 @@ def render_summary(summary: Summary, stream: TextIO, json: bool = False) -> None
             "left_out": [row._asdict() for row in summary.left_out],
             "stages": [row._asdict() for row in summary.stages],
             "triples_by_kind": dict(summary.triples_by_kind),
+            "triples_by_split": dict(summary.triples_by_split),
         }
         say(stream, json_module.dumps({"event": "summary", **record}))
     elif is_terminal(stream):
@@ -121,6 +123,7 @@ def _lines(summary: Summary) -> Iterator[tuple[str, str]]:
         f" in {duration(summary.elapsed_s)}",
     )
     kinds = ", ".join(f"{n:,} {clean(k)}" for k, n in sorted(summary.triples_by_kind.items()))
+    splits = ", ".join(f"{n:,} {clean(split)}" for split, n in summary.triples_by_split.items())
     for name, text in (
         ("kept", kinds or "nothing"),
         ("read", f"{summary.commits_read:,} commits"),
@@ -132,6 +135,8 @@ def _lines(summary: Summary) -> Iterator[tuple[str, str]]:
         ("where", clean(summary.out)),
     ):
         yield "", f"  {name:<8}{text}"
+        if name == "kept" and splits:
+            yield "", f"  {'split':<8}{splits}"
     yield from _stages(summary)
     for note in summary.notes:
         yield from _hanging("  ", note, 2)

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Callable, Collection, Iterator, Set
 from pathlib import Path, PurePosixPath
@@ -32,7 +31,7 @@ from codeflow.pipeline import workdir
 from codeflow.publish.shards import remove_unlisted
 from codeflow.storage import files, manifest
 from codeflow.storage.manifest import ListedFile
-from codeflow.storage.store import Store, is_url, shown, store
+from codeflow.storage.store import Store, shown, store
 
 MARK = ".codeflow-upload"
 RUNS = Path("~/.cache/codeflow/runs")
@@ -65,17 +64,10 @@ def work_folder(url: str) -> Path:
     return RUNS.expanduser() / f"{name}-{_key(url)}"
 
 
-def local(place: str | os.PathLike[str]) -> Path:
-    """The folder itself, or an up-to-date local copy, in the cache, of the dataset at a URL.
-
-    Raises: as `download`.
-    """
-    text = os.fspath(place)
-    if not is_url(text):
-        return Path(text)
-    name = work_folder(text).name
-    folder = COPIES.expanduser() / name
-    download(text, folder)
+def cached_copy(url: str) -> Path:
+    """An up-to-date local copy of the dataset at a URL. Raises: as `download`."""
+    folder = COPIES.expanduser() / work_folder(url).name
+    download(url, folder)
     return folder
 
 
@@ -166,7 +158,7 @@ def download(url: str, folder: Path, progress: Progress = lambda done, total: No
         if not manifest.is_sealed(data):
             raise DataError(f"{shown(url)}: {manifest.NAME} is damaged")
         listed = manifest.listed_files(json.loads(data), shown(url))
-        with workdir.locked(folder):
+        with workdir.locked(folder, wait=True):  # all processes of a machine share one copy
             ours = folder / manifest.NAME
             copied = (folder / COPIED).exists()
             if not copied and {path.name for path in folder.iterdir()} - {workdir.WORK}:

@@ -12,13 +12,15 @@ import re
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from codeflow.dataset.reader import Dataset, Quantiles, Summary
+from codeflow.dataset.reader import Dataset
+from codeflow.dataset.statistics import Quantiles, Summary
 from codeflow.records import FileChange
 from codeflow.triple import Triple
 
@@ -60,16 +62,22 @@ def show_dataset(dataset: Dataset, console: Console) -> None:
         console.print(Text(f"One triple: {command}", style="dim"), soft_wrap=True)
 
 
-def show_triple(triple: Triple, console: Console, dataset: Path | None = None) -> None:
+def show_triple(
+    triple: Triple, console: Console, dataset: Path | None = None, most: int | None = None
+) -> None:
     """Prints a triple: what it is, its commits, its files, and the diff.
 
     Args:
         dataset: its folder, for the command that checks it out.
+        most: the commits, files and lines of the diff to print; all by default. The rest is
+            counted.
     """
-    for part in (_header(triple), _commits(triple), _files(triple.files)):
+    for part in (_header(triple), _commits(triple, most), _files(triple.files, most)):
         console.print(part)
-    for line in _diff(triple.patch):
+    for line in islice(_diff(triple.patch), most):
         console.print(line, soft_wrap=True)
+    for line in _more(triple.patch.count("\n"), most, "line"):
+        console.print(line)
     if dataset is not None:
         command = (
             f"codeflow checkout {shlex.quote(str(dataset))} {triple.id[:12]} --side old --to PATH"
@@ -187,19 +195,26 @@ def _header(triple: Triple) -> RenderableType:
     return _grid(rows)
 
 
-def _commits(triple: Triple) -> RenderableType:
+def _more(count: int, most: int | None, what: str) -> list[Text]:
+    """A line for what is not shown, if that is anything."""
+    rest = 0 if most is None else count - most
+    return [Text(f"and {rest:,} more {what}{_s(rest)}", style="dim")] if rest > 0 else []
+
+
+def _commits(triple: Triple, most: int | None) -> RenderableType:
     """Subject and message of every commit; for a merge the subjects it brings in."""
     lines = [Text("")]
-    for commit, (message, *merged) in zip(triple.commits, triple.messages, strict=True):
+    pairs = zip(triple.commits, triple.messages, strict=True)
+    for commit, (message, *merged) in islice(pairs, most):
         subject, _, body = message.strip().partition("\n")
         lines.append(Text.assemble((commit[:10], "yellow"), " ", (one_line(subject), "bold")))
         body = body.strip("\n")
-        lines += [Text("    " + visible(line)) for line in body.split("\n") if body]
+        lines += [Text("    " + visible(line)) for line in body.split("\n")[:most] if body]
         lines += [Text("    * " + one_line(text), style="dim") for text in merged]
-    return Group(*lines)
+    return Group(*lines, *_more(len(triple.commits), most, "commit"))
 
 
-def _files(files: tuple[FileChange, ...]) -> RenderableType:
+def _files(files: tuple[FileChange, ...], number: int | None) -> RenderableType:
     """The diffstat."""
     table = Table.grid(padding=(0, 1))
     table.add_column(no_wrap=True)
@@ -208,7 +223,7 @@ def _files(files: tuple[FileChange, ...]) -> RenderableType:
     table.add_column(justify="right", style="red", no_wrap=True)
     table.add_column(no_wrap=True)
     most = max((f.additions + f.deletions for f in files), default=0)
-    for f in files:
+    for f in files[:number]:
         name = one_line(f.path)
         if f.status == "R" and f.old_path is not None:
             name = f"{one_line(f.old_path)} → {name}"
@@ -222,7 +237,7 @@ def _files(files: tuple[FileChange, ...]) -> RenderableType:
         table.add_row(f.status, Text(name), f"+{f.additions}", f"-{f.deletions}", bar)
     additions, deletions = sum(f.additions for f in files), sum(f.deletions for f in files)
     total = Text(f"{len(files)} file{_s(len(files))}, +{additions} -{deletions}", style="dim")
-    return Group("", table, total, "")
+    return Group("", table, *_more(len(files), number, "file"), total, "")
 
 
 def _diff(patch: str) -> Iterator[Text]:

@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from codeflow.dataset.reader import Dataset, Summary
+from codeflow.dataset.reader import Dataset
 from codeflow.dataset.search import Found, as_row, subject_of
+from codeflow.dataset.statistics import Summary
 from codeflow.records import TRIPLES
 from codeflow.terminal.inspect import one_line
 from codeflow.terminal.progress import say

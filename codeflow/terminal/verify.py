@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-from codeflow.dataset.verify import Progress, Report
+from codeflow.dataset.verify import Progress
+from codeflow.dataset.verify_report import Report
 from codeflow.terminal.progress import clean, is_terminal, quantity, say
 
 _STAGES = {
@@ -40,12 +41,16 @@ def verify_progress(stream: TextIO) -> Iterator[Progress | None]:
 
 
 def show_report(report: Report, stream: TextIO) -> None:
-    """Writes what was checked, and each problem on a line of its own."""
+    """Writes what was checked, and each problem and remark on a line of its own."""
     for problem in report.problems:
         say(stream, f"  {clean(str(problem))}")
     hidden = report.problem_count - len(report.problems)
     if hidden > 0:
         say(stream, f"  and {hidden:,} more")
+    for remark in report.remarks:
+        say(stream, f"  remark: {clean(str(remark))}")
+    if report.remark_count > len(report.remarks):
+        say(stream, f"  and {report.remark_count - len(report.remarks):,} more remarks")
     checked = f"{report.files:,} files of {quantity(report.bytes, 'B')}"
     if report.blobs or report.trees or report.triples:
         checked += f", {report.blobs:,} contents, {report.trees:,} directories"
@@ -55,5 +60,5 @@ def show_report(report: Report, stream: TextIO) -> None:
         return
     plural = "" if report.problem_count == 1 else "s"
     say(stream, f"{report.problem_count:,} problem{plural} in {checked}")
-    if not report.triples:
+    if not report.replayed:
         say(stream, "What is damaged is not safe to decode, so the triples were not replayed.")

@@ -35,6 +35,9 @@ from codeflow.triple import Triple
 
 RECORD = "tokens.json"
 TOKENIZER = "tokenizer.json"
+TRAINED = "tokenizer.trained.json"
+"""What was asked for when it was trained: little text gives a smaller vocabulary than that."""
+VOCABULARY = 32768
 _CHECKED_TEXTS = 256
 _CHECKED_CHARS = 1 << 12
 
@@ -58,7 +61,7 @@ def tokenize(
     length: int,
     *,
     tokenizer: Path | str | None = None,
-    vocab_size: int = 32768,
+    vocab_size: int | None = None,
     loss: str | None = None,
     long: str = "drop",
     validation: float = 0.05,
@@ -72,7 +75,8 @@ def tokenize(
         length: tokens of a row.
         tokenizer: a `tokenizer.json`; by default `DIR/tokens/tokenizer.json`, which is trained on
             the dataset when it is not there.
-        vocab_size: of a tokenizer that is trained.
+        vocab_size: of a tokenizer that is trained, 32768 by default; one that is there has to be
+            of that size.
         loss: where the loss is: `patch`, `all`, or the weight of what is not the patch; the
             rendering's own by default.
         long: what to do with a document of more than `length` tokens: `drop` it, or `cut` it
@@ -124,18 +128,46 @@ def tokenize(
     return Tokenized(folder, **counts, slow_because=encoder.slow_because)
 
 
-def _encoder(dataset: Dataset, path: Path | None, vocab_size: int, fast: bool) -> Encoder:
-    """The tokenizer asked for, checked on texts of the dataset; trained when there is none."""
+def _encoder(dataset: Dataset, path: Path | None, vocab_size: int | None, fast: bool) -> Encoder:
+    """The tokenizer asked for, checked on texts of the dataset; trained when there is none.
+
+    Raises:
+        UsageError: it is of another size than asked for, or does not do.
+    """
+    if path is not None and vocab_size is not None:
+        raise UsageError(
+            f"{path}: is trained already; leave the vocabulary of {vocab_size} out, or the "
+            "tokenizer, to have one trained"
+        )
     if path is None:
         path = dataset.folder / "tokens" / TOKENIZER
         if not path.exists():
-            text = train(sample(dataset), vocab_size)
-            try:
-                files.write_bytes(path, text.encode())
-            except OSError as error:
-                raise DataError(f"{path}: cannot be written: {error}") from None
+            _train(dataset, path, vocab_size or VOCABULARY)
+        elif vocab_size is not None and vocab_size != (trained := _trained_size(path)):
+            raise UsageError(
+                f"{path}: is there, with a vocabulary of {trained}, not {vocab_size}; leave that "
+                "out to use it, or remove the file to have another trained"
+            )
     texts = islice(sample(dataset), _CHECKED_TEXTS)
     return Encoder.open(path, [text[:_CHECKED_CHARS] for text in texts], fast=fast)
+
+
+def _train(dataset: Dataset, path: Path, vocab_size: int) -> None:
+    text = train(sample(dataset), vocab_size)
+    asked = {"vocab_size": vocab_size, "sha256": hashlib.sha256(text.encode()).hexdigest()}
+    try:
+        files.write_json(path.with_name(TRAINED), asked)
+        files.write_bytes(path, text.encode())
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written: {error}") from None
+
+
+def _trained_size(path: Path) -> int:
+    """The vocabulary that was asked for when a tokenizer was trained; else the one it has."""
+    asked = files.read_json(path.with_name(TRAINED))
+    if asked is not None and asked["sha256"] == files.sha256(path):
+        return int(asked["vocab_size"])
+    return Encoder.open(path, fast=False).vocab_size
 
 
 def _write(

@@ -36,6 +36,8 @@ _PATTERN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
+_UNKNOWN, _CHANGED = 0.01, 0.02  # at most: of tokens, and of texts
+_BETTER = "give a byte-level tokenizer, or leave it out to have one trained"
 _RELOAD_BYTES = 256 << 20  # gigatoken remembers every word it saw; this bounds its memory
 _HARD_TEXTS = (
     "",
@@ -106,12 +108,14 @@ class Encoder:
     ) -> None:
         """
         Args:
-            sample: texts on which gigatoken has to agree with `tokenizers`, beside built-in ones.
+            sample: texts that it has to give back, and on which gigatoken has to agree with
+                `tokenizers`, beside built-in ones.
             fast: whether to try gigatoken.
             where: names the tokenizer in messages.
 
         Raises:
-            UsageError: no tokenizer, or one without the special tokens.
+            UsageError: no tokenizer, one without the special tokens, or one that does not know
+                the sample or changes it.
         """
         from tokenizers import Tokenizer
 
@@ -143,6 +147,8 @@ class Encoder:
         self._quick: Any = None
         self._since_load = 0
         self.slow_because: str | None = "not asked for"
+        self._where = where
+        self._check(sample)
         if fast:
             self.slow_because = self._try_gigatoken([*_HARD_TEXTS, *sample])
 
@@ -154,10 +160,13 @@ class Encoder:
     def encode(self, texts: Sequence[str]) -> list[Ids]:
         """The ids of each text; never a special token's."""
         if self._quick is None:
-            return [
-                np.array(encoding.ids, np.uint32)
-                for encoding in self._plain.encode_batch_fast(list(texts), add_special_tokens=False)
-            ]
+            try:
+                encoded = self._plain.encode_batch_fast(list(texts), add_special_tokens=False)
+            except Exception as error:  # of a word that it does not know, and has no token for
+                raise UsageError(
+                    f"{self._where}: cannot encode a text: {error}; {_BETTER}"
+                ) from None
+            return [np.array(encoding.ids, np.uint32) for encoding in encoded]
         self._since_load += sum(map(len, texts))
         if self._since_load > _RELOAD_BYTES:
             self._load_gigatoken()
@@ -172,6 +181,29 @@ class Encoder:
         """The text of ids, special tokens by their names."""
         plain = ids.tolist() if isinstance(ids, np.ndarray) else list(ids)
         return str(self._full.decode(plain, skip_special_tokens=False))
+
+    def _check(self, sample: Sequence[str]) -> None:
+        """That it knows the texts, and gives them back: patches must apply to what is decoded.
+
+        A few may come back otherwise: a tokenizer may normalise what is written in two ways.
+        """
+        encoded = self.encode(sample)
+        where, model = self._where, json.loads(self.text)["model"]
+        name, token = model.get("unk_token"), model.get("unk_id")  # one or the other, by its kind
+        token = token if name is None else self._full.token_to_id(name)
+        total = sum(map(len, encoded))
+        missed = sum(int((ids == token).sum()) for ids in encoded if token is not None)
+        if missed > _UNKNOWN * total:
+            raise UsageError(
+                f"{where}: does not know {missed / total:.0%} of the tokens in a sample of the "
+                f"dataset; {_BETTER}"
+            )
+        changed = sum(self.decode(ids) != text for ids, text in zip(encoded, sample, strict=True))
+        if changed > _CHANGED * len(sample):
+            raise UsageError(
+                f"{where}: gives {changed} of {len(sample)} texts of the dataset back changed, as "
+                f"one that drops spaces, case or line ends does; {_BETTER}"
+            )
 
     def _load_gigatoken(self) -> None:
         import gigatoken
@@ -217,5 +249,7 @@ def _without_special(values: dict[str, Any]) -> str:
     vocab = plain["model"].get("vocab")
     if isinstance(vocab, dict):
         plain["model"]["vocab"] = {names.get(key, key): id for key, id in vocab.items()}
+    if (unknown := plain["model"].get("unk_token")) in names:  # else what is unknown would vanish
+        plain["model"]["unk_token"] = names[unknown]
     plain.update(post_processor=None, truncation=None, padding=None)
     return json.dumps(plain)

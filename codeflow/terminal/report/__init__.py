@@ -9,18 +9,35 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from codeflow.errors import DataError, UsageError
+
 NAME = "report.html"
 
 
-def write(folder: Path) -> Path:
-    """Writes the report of a dataset folder into it; the path of the page.
+def write(place: str | Path, out: Path | None = None) -> Path:
+    """Writes the report of a dataset folder, or of one at a URL; the path of the page.
+
+    Args:
+        out: the page; by default `report.html` in the folder.
 
     Raises:
-        DataError: it is not a dataset, or is damaged.
+        DataError: it is not a dataset, or is damaged; the page cannot be written.
+        UsageError: a URL without `out`.
     """
+    from codeflow.pipeline.destination import local
     from codeflow.storage.files import write_bytes
+    from codeflow.storage.store import is_url, shown
     from codeflow.terminal.report.page import render
 
-    path = folder / NAME
-    write_bytes(path, render(folder).encode("utf-8"))
+    if out is None and is_url(str(place)):
+        raise UsageError(f"{shown(str(place))}: a page is not sent to a URL; give --out FILE")
+    folder = local(place)
+    path = out or folder / NAME
+    page = render(folder).encode("utf-8")
+    try:
+        write_bytes(path, page)
+    except OSError as error:
+        raise DataError(
+            f"{path}: cannot be written: {error.strerror}; give another place with --out"
+        ) from None
     return path

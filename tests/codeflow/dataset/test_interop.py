@@ -5,8 +5,11 @@ Each reads the folder as it is, and what it reads is compared with what `codeflo
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,7 @@ from codeflow.config import MineConfig, as_mapping
 from codeflow.dataset import reader as dataset
 from codeflow.dataset.reader import Dataset
 from codeflow.publish import card
+from codeflow.publish.shards import describe
 from small_history import codeflow, environment, small_history
 from tiny_dataset import SNAPSHOTS, Git, build, history
 
@@ -45,12 +49,9 @@ def both_splits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (data / "ledger").mkdir()
     ledger = records.table_of(LEDGER_ROWS, records.LEDGER)
     pq.write_table(ledger, data / "ledger" / "ledger-00000-of-00001.parquet")
-    lines = [
-        {"path": path.relative_to(data).as_posix(), "rows": pq.read_metadata(path).num_rows}
-        for path in data.rglob("*.parquet")
-    ]
+    lines = [describe(data, path.relative_to(data).as_posix()) for path in data.rglob("*.parquet")]
     settings = as_mapping(MineConfig())
-    text = card.render([], {"commit": 1}, settings, *card.filled(lines), {"MIT": 1}, [])
+    text = card.render([], {"commit": 1}, settings, card.filled(lines), {"MIT": 1}, [])
     (data / "README.md").write_text(text)
     return data
 
@@ -152,6 +153,89 @@ def test_load_dataset_gives_every_table(folder: Path, tmp_path: Path) -> None:
     assert loaded == expected
 
 
+# -- the cache of datasets, which outlives a folder and knows it by its name
+
+
+def ids(folder: Path, cache: Path) -> set[str]:
+    """Ids of the triples that load_dataset gives, with a cache that is kept between calls."""
+    to = Path(tempfile.mkdtemp(dir=cache))
+    (to / "home").symlink_to(cache, target_is_directory=True)
+    loaded = load(folder, to, "-")
+    return {row["id"] for rows in loaded.values() for row in rows}
+
+
+def on_disk(folder: Path) -> set[str]:
+    """What is there, in Parquet's own words."""
+    paths = (folder / "triples").glob("*.parquet")
+    return {id for path in paths for id in pq.read_table(path).column("id").to_pylist()}
+
+
+def test_load_dataset_reads_what_is_there(tmp_path: Path) -> None:
+    for k in (1, 2):
+        small_history(tmp_path / str(k) / "small.git", commits=40 + k)
+        (tmp_path / str(k) / "list.txt").write_text("small.git\n")
+        words = ("mine", "--repos", "list.txt", "--out", "data", "--workers", "1")
+        done = codeflow(*words, "--filter", "none", cwd=tmp_path / str(k))
+        assert done.returncode == 0, done.stderr
+    one, two = tmp_path / "1" / "data", tmp_path / "2" / "data"
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    first = on_disk(one)
+    assert first != on_disk(two)
+    assert ids(one, cache) == first
+    assert ids(two, cache) == on_disk(two), "another folder of the same name"
+
+    (tmp_path / "rules.py").write_text(HALF)
+    done = codeflow("filter", one, "--filter", f"{tmp_path}/rules.py:half", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert set() < on_disk(one) < first
+    assert ids(one, cache) == on_disk(one), "the same folder with other rows"
+    assert codeflow("filter", one, "--filter", "none", cwd=tmp_path).returncode == 0
+    assert ids(one, cache) == on_disk(one) == first, "and back again"
+
+
+HALF = """
+from codeflow import Triple, Verdict, drop, keep
+
+def half(triple: Triple) -> Verdict:
+    return keep() if triple.id < "8" else drop("half")
+"""
+
+
+def test_files_of_one_size_and_time_are_told_apart(both_splits: Path, tmp_path: Path) -> None:
+    folder, cache = tmp_path / "data", tmp_path / "cache"
+    cache.mkdir()
+    shutil.copytree(both_splits, folder)
+    path = sorted((folder / "triples").glob("*.parquet"))[0]
+    pq.write_table(pq.read_table(path), path, compression="none")
+    assert ids(folder, cache) == on_disk(folder)
+    before = {path: path.stat() for path in folder.rglob("*.parquet")}
+    rows = pq.read_table(path)
+    first = rows.column("id")[0].as_py()
+    other = first[:-1] + ("0" if first[-1] != "0" else "1")
+    changed = path.read_bytes().replace(first.encode(), other.encode())
+    path.write_bytes(changed)
+    os.utime(path, ns=(before[path].st_atime_ns, before[path].st_mtime_ns))
+    assert path.stat().st_size == before[path].st_size
+    assert other in on_disk(folder)
+    names = [path.relative_to(folder).as_posix() for path in before]
+    has = card.filled([describe(folder, name) for name in names])
+    settings = as_mapping(MineConfig())
+    text = card.render([], {"commit": 1}, settings, has, {"MIT": 1}, [])
+    (folder / "README.md").write_text(text)
+    assert ids(folder, cache) == on_disk(folder)
+
+
+def test_the_digest_is_of_what_is_in_the_table_alone() -> None:
+    line = {"path": "blobs/blobs-00000-of-00001.parquet", "rows": 1, "sha256": "a"}
+    tree = {"path": "trees/trees-00000-of-00001.parquet", "rows": 1, "sha256": "b"}
+    told = card.filled([line, tree]).digests
+    assert card.filled([tree, {**line, "bytes": 5}]).digests == told
+    other = card.filled([{**line, "sha256": "b"}, tree]).digests
+    assert other["trees"] == told["trees"]
+    assert other["blobs"] != told["blobs"]
+
+
 def test_what_has_no_rows_is_not_in_the_card(tmp_path: Path) -> None:
     small_history(tmp_path / "small.git", commits=25)
     (tmp_path / "list.txt").write_text("small.git\n")
@@ -174,10 +258,13 @@ def test_the_card_lists_only_what_has_rows(missing: str) -> None:
         "trees": "trees/trees-00000-of-00001.parquet",
         "ledger": "ledger/ledger-00000-of-00001.parquet",
     }
-    lines = [{"path": path, "rows": int(name != missing)} for name, path in names.items()]
-    splits, tables = card.filled([*lines, {"path": "README.md", "bytes": 3}])
-    assert [*splits, *tables] == [name for name in names if name != missing]
-    text = card.render([], {}, as_mapping(MineConfig()), splits, tables, {}, [])
+    lines = [
+        {"path": path, "rows": int(name != missing), "sha256": name} for name, path in names.items()
+    ]
+    has = card.filled([*lines, {"path": "README.md", "bytes": 3}])
+    tables = has.digests.keys() - {"triples"}
+    assert {*has.splits, *tables} == {name for name in names if name != missing}
+    text = card.render([], {}, as_mapping(MineConfig()), has, {}, [])
     head = text.split("---\n")[1]
     assert [name for name, path in names.items() if path.split("-")[0] in head or name in head] == [
         name for name in names if name != missing

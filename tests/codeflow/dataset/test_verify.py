@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from codeflow import records
+from codeflow.cli import main
+from codeflow.dataset import reader as reading
 from codeflow.dataset.verify import verify
-from codeflow.errors import DataError
+from codeflow.errors import CodeflowError, DataError
+from codeflow.execution.many import Workers
 from codeflow.git.objects import TreeEntry, blob_id, tree_id
+from codeflow.publish.shards import describe
 from codeflow.storage import manifest
 from tiny_dataset import SNAPSHOTS, Git, build, history, write_dataset
 
@@ -259,7 +265,9 @@ def test_undamaged_rows_written_again_are_fine(good: Path, tmp_path: Path) -> No
 
 
 def test_batches_change_nothing(good: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("codeflow.dataset.verify.BATCH_PATCH_BYTES", 1)
+    monkeypatch.setattr("codeflow.dataset.verify_triples.JOB_BYTES", 1)
+    monkeypatch.setattr("codeflow.dataset.verify_triples._BATCH_BYTES", 1)
+    monkeypatch.setattr("codeflow.dataset.verify_objects._ROWS_A_JOB", 1)
     report = verify(good)
     assert report.ok
     assert report.triples == sum(len(tables_of(good)[name]) for name in ("train", "validation"))
@@ -267,3 +275,122 @@ def test_batches_change_nothing(good: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_the_tables_of_the_test_are_the_published_ones(good: Path) -> None:
     assert tables_of(good)["trees"][0].keys() == set(records.TREES.names)
+
+
+def test_any_number_of_processes_says_the_same(good: Path, tmp_path: Path) -> None:
+    for number, (_, damage) in enumerate([("", lambda tables: None), *DAMAGE]):
+        tables = tables_of(good)
+        damage(tables)
+        path = write_dataset(tmp_path / f"{number}", tables, {}, row_group=7)
+        told = verify(path)
+        with pytest.MonkeyPatch.context() as patch:  # other jobs, too
+            patch.setattr("codeflow.dataset.verify_triples.JOB_BYTES", 1)
+            assert verify(path).problem_count == told.problem_count
+        if number % 6 == 0:  # processes take a second to start
+            assert verify(path, workers=3) == told
+
+
+def test_progress_of_processes_adds_up(good: Path) -> None:
+    told: list[tuple[str, int, int]] = []
+    report = verify(good, progress=lambda *what: told.append(what), workers=2)
+    assert report.ok
+    assert all(0 <= done <= total for _, done, total in told)
+    for stage in {stage for stage, _, _ in told}:
+        numbers = [done for name, done, _ in told if name == stage]
+        assert numbers == sorted(numbers)
+
+
+def test_a_process_that_dies_is_one_line(good: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(CodeflowError, match="a worker process died"), Workers(2) as pool:
+        list(pool.map(_die, [1, 2], lambda done: None))
+
+
+def _die(job: int, advance: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.fixture
+def copied(good: Path, tmp_path: Path) -> Path:
+    """A good dataset with a card and a ledger that the manifest lists."""
+    path = tmp_path / "data"
+    shutil.copytree(good, path)
+    (path / "README.md").write_text("the card\n")
+    (path / "ledger").mkdir()
+    rows = [records.LedgerRow("mine", "missing", "no such folder", "gone")]
+    pq.write_table(
+        records.table_of(rows, records.LEDGER), path / "ledger" / "ledger-00000-of-00001.parquet"
+    )
+    values = json.loads((path / manifest.NAME).read_bytes())
+    names = ("README.md", "ledger/ledger-00000-of-00001.parquet")
+    values["files"] += [describe(path, name) for name in names]
+    (path / manifest.NAME).write_bytes(manifest.seal(values))
+    assert verify(path).ok
+    return path
+
+
+@pytest.mark.parametrize(
+    "name",
+    [".DS_Store", "triples/.DS_Store", "blobs/Thumbs.db", "trees/notes/todo.txt", "ledger/x~"],
+)
+def test_a_file_of_somebody_else_is_no_damage(
+    copied: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (copied / name).parent.mkdir(exist_ok=True)
+    (copied / name).write_bytes(b"\0\0\0\1Bud1")
+    report = verify(copied)
+    assert report.ok
+    assert report.triples == len(reading.open(copied)) > 0
+    assert [remark.file for remark in report.remarks] == [name] * ("/" in name)
+    assert main(["verify", str(copied)]) == 0
+    out = capsys.readouterr().out
+    assert f"{report.triples:,} triples replayed" in out
+    assert ("remark: " + name in out) is ("/" in name)
+
+
+def test_an_edited_card_is_no_damage(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (copied / "README.md").write_text("the card, with my own words\n")
+    report = verify(copied)
+    assert report.ok
+    assert report.triples == len(reading.open(copied)) > 0
+    assert [remark.file for remark in report.remarks] == ["README.md"]
+    assert main(["verify", str(copied)]) == 0
+    out = capsys.readouterr().out
+    assert "README.md: was edited" in out
+    assert out.splitlines()[-1].startswith("sound: ")
+
+
+@pytest.mark.parametrize("what", ["card", "ledger", "manifest", "shard"])
+def test_other_damage_is_said_and_the_triples_are_replayed(
+    copied: Path, what: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ledger = copied / "ledger" / "ledger-00000-of-00001.parquet"
+    if what == "card":
+        (copied / "README.md").unlink()
+    elif what == "ledger":
+        ledger.write_bytes(ledger.read_bytes()[:-3])
+    elif what == "manifest":  # by a formatter
+        values = json.loads((copied / manifest.NAME).read_bytes())
+        (copied / manifest.NAME).write_text(json.dumps(values, indent=4))
+    else:  # load_dataset would give its rows, too
+        shutil.copy(ledger, copied / "triples" / "train-00009.parquet")
+    report = verify(copied)
+    assert report.problem_count == 1
+    assert report.triples == len(reading.open(copied)) > 0
+    assert main(["verify", str(copied)]) == 1
+    out = capsys.readouterr().out
+    assert out.splitlines()[-1].startswith("1 problem in ")
+    assert "triples replayed" in out.splitlines()[-1]
+
+
+def test_a_damaged_table_is_not_decoded(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    [shard] = copied.glob("blobs/*.parquet")
+    shard.write_bytes(shard.read_bytes()[:-1] + b"?")
+    (copied / "README.md").write_text("edited")
+    report = verify(copied)
+    assert not report.ok
+    assert not report.replayed
+    assert report.triples == 0
+    assert main(["verify", str(copied)]) == 1
+    out = capsys.readouterr().out
+    assert "not safe to decode" in out
+    assert "README.md: was edited" in out

@@ -61,7 +61,11 @@ def survives(before: Before, moment: int, tmp_path: Path) -> None:
         shutil.copytree(before.folder, copy := tmp_path / f"{length}")
         assert hurt(copy, moment) == -signal.SIGKILL
         assert ask(copy, length) == before.files[length], before.touches[moment - 1]
-        assert {path.name for path in (copy / "tokens").iterdir()} == {"it", "tokenizer.json"}
+        assert {path.name for path in (copy / "tokens").iterdir()} == {
+            "it",
+            "tokenizer.json",
+            "tokenizer.trained.json",
+        }
 
 
 @pytest.mark.parametrize("seed", range(3))

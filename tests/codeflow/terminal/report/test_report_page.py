@@ -13,7 +13,7 @@ from browser import Browser, Page, browser_path
 from codeflow.terminal.report import write
 from reported import ATTACK, FAILED_REPO, HOSTILE_REPO, Reported, curated
 
-WIDTHS = {"wide": 1280, "tablet": 800, "phone": 390, "small phone": 320}
+WIDTHS = {"wide": 1280, "tablet": 800, "phone": 390, "narrow phone": 360, "small phone": 320}
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +139,26 @@ def test_no_width_scrolls_sideways(pages: dict[str, Page], name: str) -> None:
     assert beyond == []
 
 
+@pytest.mark.parametrize("name", ["phone", "narrow phone", "small phone"])
+def test_reasons_are_read_on_a_phone_without_scrolling(pages: dict[str, Page], name: str) -> None:
+    page = pages[name]
+    page.eval("document.querySelectorAll('details').forEach(d => { d.open = true; })")
+    regions = page.eval(
+        """[...document.querySelectorAll("table.words")].map(t => [
+        t.parentElement.scrollWidth, t.parentElement.clientWidth])"""
+    )
+    assert regions
+    assert all(inside <= width for inside, width in regions)
+    cells = page.eval(
+        """[...document.querySelectorAll("table.words td:last-child, summary .why")].map(e => [
+        e.innerText, e.getBoundingClientRect().width, e.scrollWidth - e.clientWidth])"""
+    )
+    assert any("no such folder" in text for text, _, _ in cells)
+    for text, width, over in cells:
+        assert width >= 0.6 * WIDTHS[name], text
+        assert over <= 0, text
+
+
 @pytest.mark.parametrize("name", WIDTHS)
 def test_text_in_charts_is_large_enough_to_read(pages: dict[str, Page], name: str) -> None:
     sizes = pages[name].eval(
@@ -147,7 +167,7 @@ def test_text_in_charts_is_large_enough_to_read(pages: dict[str, Page], name: st
           return parseFloat(getComputedStyle(t).fontSize) * Math.hypot(m.a, m.b); })"""
     )
     assert len(sizes) > 50
-    least = 9 if name == "small phone" else 11
+    least = {"small phone": 9, "narrow phone": 10.5}.get(name, 11)
     assert min(sizes) >= least
     assert max(sizes) <= 16
 
