@@ -11,12 +11,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from codeflow import files
+from codeflow import files, tables
 from codeflow.config import stage_hash
+from codeflow.damage import damaged, reading
+from codeflow.shape import build
 from codeflow.units import MINED
 
 INDEX = f"{MINED}/index.json"
 OUTCOME = ("tables", "kinds", "unreached", "steps", "bytes")
+_FAILURE = {"rule", "reason", "deterministic"}
 
 
 @dataclass(frozen=True)
@@ -85,12 +88,34 @@ class MinedIndex:
 
 
 def read(folder: Path) -> MinedIndex | None:
-    """The index of a folder; None where mining has not ended, or `mined/` was deleted."""
-    values = files.read_json(folder / INDEX)
+    """The index of a folder; None where mining has not ended, or `mined/` was deleted.
+
+    Raises:
+        DataError: it is damaged.
+    """
+    path = folder / INDEX
+    values = files.read_json(path)
     if values is None:
         return None
-    repositories = tuple(MinedRepository(**row) for row in values.pop("repositories"))
-    return MinedIndex(**values, repositories=repositories)
+    with reading(path, ValueError):
+        index = build(MinedIndex, values)
+        for repository in index.repositories:
+            if not (repository.failure or dict.fromkeys(_FAILURE)).keys() >= _FAILURE:
+                raise ValueError(f"the failure of {repository.repo} lacks a key")
+        return index
+
+
+def require(folder: Path, index: MinedIndex, contents: bool = False) -> None:
+    """Looks whether the mined files are there; with `contents`, whether all of them decode, too.
+
+    Raises:
+        DataError: names the first that is not, and that it has to be mined again.
+    """
+    for name in (index.ledger, *(n for r in index.good for ns in r.tables.values() for n in ns)):
+        if not (folder / name).is_file():
+            raise damaged(folder / name, "is missing")
+        if contents:
+            tables.check(folder / name)
 
 
 def write(folder: Path, index: MinedIndex) -> None:

@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from codeflow import __version__, card, files, manifest, workdir
+from codeflow import __version__, card, files, manifest, mined, tables, workdir
 from codeflow.account import deterministic, summarise
 from codeflow.config import stage_hash
 from codeflow.contracts import Flow, Unit
@@ -34,12 +33,15 @@ from codeflow.publish import (
     triples_units,
 )
 from codeflow.reach import ReachArguments, reach
-from codeflow.records import SCHEMA_VERSION
+from codeflow.records import SCHEMA_VERSION, TRIPLES
 from codeflow.stages.chain import Record
 from codeflow.stages.parts import Part
 from codeflow.stages.select import SPLITS, SelectArguments, select
 from codeflow.summary import Summary
 from codeflow.units import DONE, PARTS, Failure, forget_failure
+
+_REPORT = "report.html"
+_FAULTS_SHOWN = 10
 
 
 def publish_stamp(parent: str) -> str:
@@ -63,20 +65,35 @@ class Publishing:
         self._records = records
         self.stamp = publish_stamp(records[-1].stamp if records else index.stamp)
 
-    def publish(self, started: float) -> Summary:
+    def publish(self, started: float, hashed: bool = False) -> Summary:
         """Writes the shards, the ledger, the card, and the manifest last.
 
         Args:
             started: on the monotonic clock, when the run began.
+            hashed: whether to compare all bytes of what is published already.
+
+        Raises:
+            DataError: what was mined is damaged.
         """
         folder = self._job.folder
-        values = files.read_json(folder / manifest.NAME)
-        if values is None or values.get("publish_hash") != self.stamp:
+        values, fault = manifest.sealed(folder)
+        faults = [fault] if fault is not None else []
+        if values is not None and values.get("publish_hash") == self.stamp:
+            faults = manifest.faults(folder, values, hashed)
+        if faults:  # a shard may be the mined file itself, under another name
+            mined.require(folder, self._index, contents=True)
+            for fault in faults[:_FAULTS_SHOWN]:
+                self._job.progress.note(f"{fault}; made again from mined/")
+            shutil.rmtree(folder / DONE / f"publish-{self.stamp}", ignore_errors=True)
+        if faults or values is None or values.get("publish_hash") != self.stamp:
             self._forget()
-            values = self._write()
+            with self._job.trusting(f"publish-{self.stamp}"):
+                values = self._write()
         elapsed_s = time.monotonic() - started
         lines, counts = values["files"], values["triples"]
         summary = summarise(folder, self._index, self._records, lines, counts, elapsed_s)
+        for place in (DONE, PARTS):  # markers first: they name files in parts
+            shutil.rmtree(folder / place / f"publish-{self.stamp}", ignore_errors=True)
         shutil.rmtree(folder / PARTS, ignore_errors=True)
         files.write_json(folder / workdir.SUMMARY, asdict(summary))
         return summary
@@ -84,8 +101,13 @@ class Publishing:
     def _forget(self) -> None:
         """What was published before goes, its manifest first; what of this one is done stays."""
         folder = self._job.folder
-        for name in (manifest.NAME, workdir.SUMMARY, "report.html"):
-            (folder / name).unlink(missing_ok=True)
+        if (folder / _REPORT).exists():
+            self._job.progress.note(
+                f"removes {_REPORT}, which shows what was published before; "
+                f"`codeflow report {folder}` writes it again"
+            )
+        for name in (manifest.NAME, workdir.SUMMARY, _REPORT):
+            workdir.remove(folder / name)
         for place in (folder / DONE).glob("publish-*"):
             if place.name != f"publish-{self.stamp}":
                 shutil.rmtree(place)
@@ -244,7 +266,7 @@ def _licenses(folder: Path, lines: Sequence[Mapping[str, Any]]) -> dict[str, int
     counts: Counter[str] = Counter()
     for line in lines:
         if str(line["path"]).startswith("triples/"):
-            column = pq.read_table(folder / line["path"], columns=["license"]).column(0)
+            column = tables.read(folder / line["path"], TRIPLES, ["license"]).column(0)
             for row in pc.value_counts(column).to_pylist():
                 counts[row["values"] or "unknown"] += row["counts"]
     return dict(counts)

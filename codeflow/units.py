@@ -19,8 +19,10 @@ import pyarrow as pa
 
 from codeflow import files
 from codeflow.contracts import TableWriter, Unit, UnitResult
+from codeflow.damage import reading
 from codeflow.errors import CodeflowError, LimitExceededError, RepositoryError
 from codeflow.process import tune
+from codeflow.shape import build
 
 PARTS = ".work/parts"
 DONE = ".work/done"
@@ -67,11 +69,15 @@ class UnitSink:
 
 def find_result(unit_key: str, folder: Path) -> UnitResult | Failure | None:
     """What a unit gave in this or an earlier run; None when it is still to do."""
-    marker = files.read_json(folder / DONE / f"{unit_key}.json")
+    path = folder / DONE / f"{unit_key}.json"
+    marker = files.read_json(path)
     if marker is None:
         return None
-    if "failure" in marker:
-        return Failure(**marker["failure"])
+    with reading(path, ValueError):
+        if "failure" in marker:
+            return build(Failure, marker["failure"])
+        if not all(isinstance(marker.get(key), dict) for key in ("value", "tables", "mined")):
+            raise ValueError("it is no marker of a unit")
     return _result(marker, folder)
 
 

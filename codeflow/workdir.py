@@ -13,11 +13,13 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from codeflow import files
 from codeflow.config import differing_keys
+from codeflow.damage import reading
 from codeflow.errors import UsageError
+from codeflow.shape import build
 
 WORK = ".work"
 RUN = f"{WORK}/run.json"
@@ -48,34 +50,65 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def begin(
+class Run(NamedTuple):
+    """What a folder was mined with: the configuration, and the sources of its list."""
+
+    config: Mapping[str, Any]
+    sources: list[Mapping[str, Any]]
+
+
+def stored(folder: Path) -> Run | None:
+    """What a folder was mined with; None where nothing was. Raises DataError: it is damaged."""
+    values = files.read_json(folder / RUN)
+    if values is None:
+        return None
+    with reading(folder / RUN, ValueError, KeyError):
+        run = build(Run, values)
+        _targets(run.sources)
+        return run
+
+
+def require_ours(
     folder: Path, config: Mapping[str, Any], sources: Sequence[Mapping[str, Any]], fresh: bool
 ) -> None:
-    """Starts or resumes: afterwards the folder belongs to this configuration and list.
+    """Looks whether a run with this configuration and list may begin or go on in a folder.
 
     Raises:
         UsageError: the folder holds a run of another configuration or list, or other files.
+        DataError: what it was mined with is damaged, and is not to be forgotten.
     """
-    stored = files.read_json(folder / RUN)
-    if stored is None:  # not a run's, whatever it is: --fresh must not clear it
+    if not (folder / RUN).exists():  # not a run's, whatever it is: --fresh must not clear it
         strangers = sorted(p.name for p in folder.iterdir() if p.name != WORK)
         if strangers:
             raise UsageError(
                 f"{folder}: holds other files ({', '.join(strangers[:3])}); give a new folder"
             )
-    elif fresh:
-        clear(folder)
-    if stored is None or fresh:
-        files.write_json(folder / RUN, {"config": config, "sources": list(sources)})
         return
-    differing = differing_keys(stored["config"], config)
-    if _targets(stored["sources"]) != _targets(sources):
+    if fresh:
+        return
+    run = stored(folder)
+    assert run is not None
+    differing = differing_keys(run.config, config)
+    if _targets(run.sources) != _targets(sources):
         differing.append("repos")
     if differing:
         raise UsageError(
             f"{folder}: was mined with another {', '.join(differing)}; "
             "use --fresh to mine again, or another --out"
         )
+
+
+def begin(
+    folder: Path, config: Mapping[str, Any], sources: Sequence[Mapping[str, Any]], fresh: bool
+) -> None:
+    """Afterwards the folder belongs to this configuration and list; `fresh` clears it before."""
+    begun = (folder / RUN).exists()
+    if begun and fresh:
+        clear(folder)
+    if not begun or fresh:
+        if (folder / RUN).is_dir():
+            remove(folder / RUN)
+        files.write_json(folder / RUN, {"config": config, "sources": list(sources)})
 
 
 def _targets(sources: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
@@ -90,15 +123,16 @@ def clear(folder: Path) -> None:
     markers, so that no unit counts as done whose files are gone. The mark that the folder is ours
     stays, so that the same command may clear it again.
     """
-    _remove(folder / "manifest.json")
+    remove(folder / "manifest.json")
     for child in (folder / WORK).iterdir():
         if child.name not in ("lock", Path(RUN).name):
-            _remove(child)
+            remove(child)
     for name in ("README.md", "report.html", *_OWN):
-        _remove(folder / name)
+        remove(folder / name)
 
 
-def _remove(path: Path) -> None:
+def remove(path: Path) -> None:
+    """Removes a file, a link, or a folder with all that is in it."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:

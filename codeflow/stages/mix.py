@@ -20,6 +20,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from codeflow import tables
 from codeflow.contracts import Flow, Sink
 from codeflow.mix.config import MixConfig
 from codeflow.mix.draw import BUCKETS, Draw, buckets, draw
@@ -91,8 +92,8 @@ def flow(context: StageContext, config: MixConfig) -> Flow:
         )
         for part in context.parts
     ]
-    tables = tuple(result.tables["counts"] for result in counted)
-    [planned] = yield [context.unit("plan", plan, PlanArguments(tables, config))]
+    counts = tuple(result.tables["counts"] for result in counted)
+    [planned] = yield [context.unit("plan", plan, PlanArguments(counts, config))]
     figures = dict(planned.value)
     draws = {name: tuple(pair) for name, pair in figures.pop("draws").items()}
     yield [
@@ -210,8 +211,7 @@ def _histograms(
     triples: dict[str, npt.NDArray[np.int64]] = {}
     sizes: dict[str, npt.NDArray[np.int64]] = {}
     for path in paths:
-        with pa.memory_map(path) as source:
-            table = pa.ipc.open_file(source).read_all()
+        table = tables.ipc(path)
         places = table.column("bucket").to_numpy()
         names = np.array(table.column("language").to_pylist(), object)
         for name in sorted(set(names.tolist())):

@@ -12,12 +12,12 @@ from functools import lru_cache
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from codeflow import tables
 from codeflow.contents import ContentStore, Shards
 from codeflow.dataset import as_bytes
 from codeflow.objects import TreeEntry
-from codeflow.records import BLOBS, TREES
+from codeflow.records import BLOBS, CONTAINED, TREES, TRIPLES
 from codeflow.stages.parts import Piece
 from codeflow.triple import Triple
 
@@ -39,12 +39,12 @@ class MinedRepositoryView:
     def contained(self) -> pa.Table:
         """Every commit the head reaches; see `codeflow.records.CONTAINED`."""
         assert self._piece.contained is not None, "mining writes it for every repository"
-        return pq.read_table(self._folder / self._piece.contained, use_threads=False)
+        return tables.read(self._folder / self._piece.contained, CONTAINED)
 
     def triples(self, columns: Sequence[str]) -> Iterator[Triple]:
         """All its mined triples with these columns."""
         for path in self._piece.siblings:
-            with pq.ParquetFile(self._folder / path) as file:
+            with tables.opened(self._folder / path, TRIPLES, columns) as file:
                 for batch in file.iter_batches(1024, columns=list(columns), use_threads=False):
                     for row in batch.to_pylist():
                         yield Triple.from_row(row, self._reader)

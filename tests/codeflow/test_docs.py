@@ -19,7 +19,7 @@ import pytest
 
 from codeflow import cli, records
 from codeflow.config import MineConfig
-from codeflow.curate import UNTIL
+from codeflow.curate import UNTIL, UNTIL_BY_DEFAULT
 from codeflow.settings import Settings, read_settings
 from codeflow.stages import dedup_decide, mix, split
 from codeflow_miners import MINERS
@@ -88,7 +88,7 @@ def test_defaults_in_readme_are_those_of_the_code() -> None:
     assert cells["--filter"] == " ".join(Settings().filter.filters)
     assert cells["--split-by"] == Settings().split.by
     assert float(cells["--validation"]) == Settings().split.validation
-    assert cells["--until"] == commands()["mine"].get_default("until")
+    assert cells["--until"] == UNTIL_BY_DEFAULT
 
 
 def test_readme_names_every_stage_to_end_with() -> None:
