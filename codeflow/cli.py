@@ -11,6 +11,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from codeflow import __version__
@@ -26,7 +27,7 @@ from codeflow.commands import (
     tokenize,
     train,
 )
-from codeflow.errors import EXIT_INTERRUPTED, EXIT_OK, CodeflowError, UsageError
+from codeflow.errors import EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_OK, CodeflowError, UsageError
 
 # in the order of a life: from repositories to a model that others load
 _COMMANDS = (mine, curate, quality, read, report, export_data, tokenize, train, generate, export)
@@ -38,8 +39,8 @@ and the repository after it."""
 _EPILOG = """\
 exit status:
   0    all done
-  1    done, but something failed: a repository could not be mined, a dataset is damaged
-       or does not hold what was asked for
+  1    done, but something failed: a repository could not be mined; or not done: a dataset
+       is damaged or does not hold what was asked for, a disk is full or cannot be written
   2    wrong usage: a wrong option, list, configuration or folder
   130  interrupted; `codeflow mine` goes on when the same command is given again
 
@@ -70,6 +71,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _let_go(sys.stdout)
         _let_go(sys.stderr)
         return EXIT_OK
+    except OSError as error:  # a full disk, a place that cannot be written, a folder for a file
+        from codeflow.units import disk_error
+
+        _complain(f"codeflow: {disk_error(error, Path('the output'))}")
+        if error.filename is None:
+            _let_go(sys.stdout)
+        return EXIT_INCOMPLETE
 
 
 def _complain(line: str) -> None:

@@ -9,13 +9,14 @@ from typing import Any, Final
 
 from codeflow import workdir
 from codeflow.asked import ASKED, TABLES, Asked, changes, differences, kept_rules
-from codeflow.config import as_mapping, from_mapping
+from codeflow.config import as_mapping
 from codeflow.contracts import Flow
+from codeflow.damage import damaged
 from codeflow.errors import DataError, UsageError
 from codeflow.mined import MinedIndex
 from codeflow.plugins import LoadedFilter, Spec, load_filters
 from codeflow.run import Plan
-from codeflow.settings import Settings
+from codeflow.settings import Settings, with_tables
 from codeflow.stages.chain import NAMES, Stage, asked_of, stored
 from codeflow.stages.context import StageContext
 from codeflow.stages.filter import FilterConfig
@@ -34,13 +35,16 @@ def asked_settings(folder: Path) -> Settings:
         DataError: what it was asked for is damaged.
     """
     mined, asked = workdir.stored(folder), asked_of(folder)
-    tables = {} if asked is None else dict(asked.tables)
-    if mined is not None:
-        tables["mine"] = mined.config
-    try:
-        return from_mapping(Settings, tables, f"{folder}: as asked for before: ")
-    except UsageError as error:
-        raise DataError(f"{error}; remove {folder / ASKED} and give the options again") from None
+    settings = Settings()
+    for name, tables in (
+        (ASKED, {} if asked is None else asked.tables),
+        (workdir.RUN, {} if mined is None else {"mine": mined.config}),
+    ):
+        try:
+            settings = with_tables(settings, tables, "it")
+        except UsageError as error:
+            raise damaged(folder / name, f"is not what codeflow writes: {error}") from None
+    return settings
 
 
 def plan(

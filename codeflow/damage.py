@@ -80,7 +80,7 @@ def reading(path: Path, *wrong: type[Exception]) -> Iterator[None]:
     except IsADirectoryError:
         raise damaged(path, "is a folder") from None
     except OSError as error:
-        what = error.strerror or (str(error).splitlines() or ["?"])[0]
+        what = os.strerror(error.errno) if error.errno else _said(error)
         if error.errno in _NOT_DAMAGE:
             raise CodeflowError(
                 f"{path}: cannot be read: {what}; mend that and run the same command again"

@@ -35,10 +35,11 @@ import pyarrow as pa
 from codeflow import dataset as datasets
 from codeflow import files
 from codeflow.dataset import Dataset
-from codeflow.errors import DataError, UsageError
+from codeflow.errors import UsageError
 from codeflow.records import SYMLINK_MODE, FileChange
 from codeflow.tokens.order import OrderedTriples
 from codeflow.triple import Triple
+from codeflow.units import disk_error
 
 COMMITPACK = pa.schema(
     [
@@ -99,7 +100,7 @@ def export_commitpack(dataset_dir: Path, to: Path, split: str = "train") -> Expo
                 write(row)
                 rows += 1
     except OSError as error:
-        raise DataError(f"{to}: cannot be written: {error.strerror}; nothing was left") from None
+        raise disk_error(OSError(error.errno, error.strerror), to) from None
     return Exported(rows, dict(counts))
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from codeflow import files
-from codeflow.damage import damaged, mends
+from codeflow.damage import damaged, mends, reading
 from codeflow.errors import DataError
 from codeflow.records import SCHEMA_VERSION
 
@@ -83,14 +83,15 @@ def read(folder: Path) -> dict[str, Any]:
 
 def sealed(folder: Path) -> tuple[dict[str, Any] | None, str | None]:
     """The values of a manifest that is as it was written, of any version; else what is wrong with
-    it, or neither where there is none."""
+    it, or neither where there is none. Raises CodeflowError where this process may not read it."""
     path = folder / NAME
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        return None, None
-    except OSError as error:
-        return None, f"{path}: cannot be read: {error.strerror}"
+    with reading(path):
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            return None, None
+        except IsADirectoryError:
+            return None, f"{path}: is a folder"
     if not is_sealed(data):
         return None, f"{path}: is damaged"
     values: dict[str, Any] = json.loads(data)

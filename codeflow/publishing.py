@@ -95,6 +95,7 @@ class Publishing:
         for place in (DONE, PARTS):  # markers first: they name files in parts
             shutil.rmtree(folder / place / f"publish-{self.stamp}", ignore_errors=True)
         shutil.rmtree(folder / PARTS, ignore_errors=True)
+        workdir.make_room(folder / workdir.SUMMARY)
         files.write_json(folder / workdir.SUMMARY, asdict(summary))
         return summary
 
@@ -108,6 +109,11 @@ class Publishing:
             )
         for name in (manifest.NAME, workdir.SUMMARY, _REPORT):
             workdir.remove(folder / name)
+        workdir.make_room(folder / "README.md")
+        for table in manifest.TABLES:
+            workdir.make_room(folder / table, folder=True)
+            for path in (folder / table).glob("*"):
+                workdir.make_room(path)
         for place in (folder / DONE).glob("publish-*"):
             if place.name != f"publish-{self.stamp}":
                 shutil.rmtree(place)

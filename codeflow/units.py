@@ -144,6 +144,7 @@ def forget_failure(unit_key: str, folder: Path) -> None:
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FORBIDDEN = (errno.EACCES, errno.EROFS, errno.EPERM)
+_WRONG_KIND = (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY)
 _OURS = (*_FULL, errno.EFBIG, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
@@ -165,7 +166,12 @@ def disk_error(error: OSError, folder: Path) -> CodeflowError:
         return CodeflowError(f"{where}: no space left; free some and run the same command again")
     if error.errno == errno.EFBIG:
         return CodeflowError(f"{where}: larger than files may be here (ulimit -f); raise the limit")
-    what = error.strerror or str(error)
+    what = os.strerror(error.errno) if error.errno else str(error)  # Arrow's are long
     if error.errno in _FORBIDDEN:
-        return CodeflowError(f"{where}: {what}; nothing was lost, run the same command again")
+        return CodeflowError(
+            f"{where}: {what}; allow writing there or give another place, and run the same command "
+            "again"
+        )
+    if error.errno in _WRONG_KIND:
+        return CodeflowError(f"{where}: {what}; move away what is there, or give another place")
     return CodeflowError(f"{where}: {what}; run the same command again")

@@ -106,8 +106,7 @@ def begin(
     if begun and fresh:
         clear(folder)
     if not begun or fresh:
-        if (folder / RUN).is_dir():
-            remove(folder / RUN)
+        make_room(folder / RUN)
         files.write_json(folder / RUN, {"config": config, "sources": list(sources)})
 
 
@@ -137,6 +136,12 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def make_room(path: Path, folder: bool = False) -> None:
+    """Removes a folder that lies where a file of ours belongs, or the other way round."""
+    if os.path.lexists(path) and path.is_dir() != folder:
+        remove(path)
 
 
 def remove_leftovers(folder: Path) -> None:

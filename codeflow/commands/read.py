@@ -78,6 +78,7 @@ def _checkout(parsed: argparse.Namespace) -> int:
 
 
 def _verify(parsed: argparse.Namespace) -> int:
+    from codeflow.damage import mends
     from codeflow.remote import local
     from codeflow.show_verify import show_report, verify_progress
     from codeflow.verify import verify
@@ -86,4 +87,6 @@ def _verify(parsed: argparse.Namespace) -> int:
     with verify_progress(sys.stderr) as progress:
         report = verify(folder, progress=progress)
     show_report(report, sys.stdout)
+    if not report.ok:
+        print(f"to mend it: {mends(folder)}")
     return EXIT_OK if report.ok else EXIT_INCOMPLETE

@@ -16,12 +16,15 @@ def add(commands: Any) -> None:
     report = commands.add_parser("report", help=text, description=sentence(text))
     report.set_defaults(command=_report)
     report.add_argument("dir", type=Path, metavar="DIR", help="dataset folder")
+    report.add_argument(
+        "--out", type=Path, metavar="PATH", help="where to write it (default: DIR/report.html)"
+    )
 
 
 def _report(parsed: argparse.Namespace) -> int:
     from codeflow.report import write
     from codeflow.show import human_bytes
 
-    path = write(parsed.dir)
+    path = write(parsed.dir, parsed.out)
     print(f"{path} ({human_bytes(path.stat().st_size)})")
     return EXIT_OK

@@ -12,15 +12,21 @@ from pathlib import Path
 NAME = "report.html"
 
 
-def write(folder: Path) -> Path:
-    """Writes the report of a dataset folder into it; the path of the page.
+def write(folder: Path, out: Path | None = None) -> Path:
+    """Writes the report of a dataset folder into it, or to `out`; the path of the page.
 
     Raises:
         DataError: it is not a dataset, or is damaged.
+        CodeflowError: the page cannot be written.
     """
     from codeflow.files import write_bytes
     from codeflow.report.page import render
+    from codeflow.units import disk_error
 
-    path = folder / NAME
-    write_bytes(path, render(folder).encode("utf-8"))
+    path = folder / NAME if out is None else out
+    page = render(folder).encode("utf-8")
+    try:
+        write_bytes(path, page)
+    except OSError as error:
+        raise disk_error(OSError(error.errno, error.strerror), path) from None
     return path

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import pyarrow.compute as pc
 
-from codeflow import files, tables
+from codeflow import files, tables, workdir
 from codeflow.asked import Asked
 from codeflow.asked import read as read_asked
 from codeflow.config import stage_hash
@@ -227,7 +227,7 @@ def _forget(folder: Path, name: str) -> None:
     for place in (DONE, PARTS):
         for path in (folder / place).glob(f"{name}-*"):
             shutil.rmtree(path)
-    shutil.rmtree(folder / FOLDER / name, ignore_errors=True)
+    workdir.remove(folder / FOLDER / name)
 
 
 def _record_path(folder: Path, name: str) -> Path:
