@@ -38,6 +38,16 @@ class ListedFile(NamedTuple):
     sha256: str
 
 
+class Fault(NamedTuple):
+    """A published file, and what is wrong with it."""
+
+    path: Path
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.what}"
+
+
 def seal(values: Mapping[str, Any]) -> bytes:
     """The bytes of `manifest.json` for these values, with the checksum of itself added."""
     plain = {key: value for key, value in values.items() if key != "sha256"}
@@ -81,7 +91,7 @@ def read(folder: Path) -> dict[str, Any]:
     return values
 
 
-def sealed(folder: Path) -> tuple[dict[str, Any] | None, str | None]:
+def sealed(folder: Path) -> tuple[dict[str, Any] | None, Fault | None]:
     """The values of a manifest that is as it was written, of any version; else what is wrong with
     it, or neither where there is none. Raises CodeflowError where this process may not read it."""
     path = folder / NAME
@@ -91,9 +101,9 @@ def sealed(folder: Path) -> tuple[dict[str, Any] | None, str | None]:
         except FileNotFoundError:
             return None, None
         except IsADirectoryError:
-            return None, f"{path}: is a folder"
+            return None, Fault(path, "is a folder")
     if not is_sealed(data):
-        return None, f"{path}: is damaged"
+        return None, Fault(path, "is damaged")
     values: dict[str, Any] = json.loads(data)
     return values, None
 
@@ -111,8 +121,8 @@ def listed_files(values: Mapping[str, Any], where: object) -> list[ListedFile]:
         ) from None
 
 
-def faults(folder: Path, values: Mapping[str, Any], hashed: bool = False) -> list[str]:
-    """What is wrong with the files that a manifest lists, a line each.
+def faults(folder: Path, values: Mapping[str, Any], hashed: bool = False) -> list[Fault]:
+    """What is wrong with the files that a manifest lists.
 
     Found by their sizes; with `hashed` by all their bytes, and what is not listed is found, too.
     The card is people's to edit: only `hashed` minds.
@@ -126,12 +136,12 @@ def faults(folder: Path, values: Mapping[str, Any], hashed: bool = False) -> lis
         if fault is None and hashed and files.sha256(path) != file.sha256:
             fault = "has other bytes than the manifest says"
         if fault is not None:
-            found.append(f"{path}: {fault}")
+            found.append(Fault(path, fault))
     names = {file.path for file in listed}
     for table in TABLES if hashed else ():
         for path in sorted((folder / table).glob("**/*")):
             if path.relative_to(folder).as_posix() not in names:
-                found.append(f"{path}: is not in the manifest")
+                found.append(Fault(path, "is not in the manifest"))
     return found
 
 

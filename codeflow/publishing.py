@@ -21,7 +21,8 @@ from codeflow import __version__, card, files, manifest, mined, tables, workdir
 from codeflow.account import deterministic, summarise
 from codeflow.config import stage_hash
 from codeflow.contracts import Flow, Unit
-from codeflow.errors import CodeflowError
+from codeflow.damage import FRESH
+from codeflow.errors import CodeflowError, DataError
 from codeflow.job import Job
 from codeflow.mined import MinedIndex, MinedRepository
 from codeflow.publish import (
@@ -80,8 +81,9 @@ class Publishing:
         faults = [fault] if fault is not None else []
         if values is not None and values.get("publish_hash") == self.stamp:
             faults = manifest.faults(folder, values, hashed)
-        if faults:  # a shard may be the mined file itself, under another name
+        if faults:
             mined.require(folder, self._index, contents=True)
+            self._require_other_files(faults)
             for fault in faults[:_FAULTS_SHOWN]:
                 self._job.progress.note(f"{fault}; made again from mined/")
             shutil.rmtree(folder / DONE / f"publish-{self.stamp}", ignore_errors=True)
@@ -98,6 +100,19 @@ class Publishing:
         workdir.make_room(folder / workdir.SUMMARY)
         files.write_json(folder / workdir.SUMMARY, asdict(summary))
         return summary
+
+    def _require_other_files(self, faults: Sequence[manifest.Fault]) -> None:
+        """Looks whether a damaged shard is the mined file itself, under another name.
+
+        Raises:
+            DataError: it is, so it cannot be made again from that.
+        """
+        folder = self._job.folder
+        names = [n for r in self._index.good for files in r.tables.values() for n in files]
+        own = {_identity(folder / name): name for name in names}
+        for path, what in faults:
+            if path.is_file() and (name := own.get(_identity(path))) is not None:
+                raise DataError(f"{path}: {what}, and is one file with {name}; {FRESH}")
 
     def _forget(self) -> None:
         """What was published before goes, its manifest first; what of this one is done stays."""
@@ -265,6 +280,11 @@ class Publishing:
             "triples": dict(counts),
             "files": list(lines),
         }
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino
 
 
 def _licenses(folder: Path, lines: Sequence[Mapping[str, Any]]) -> dict[str, int]:

@@ -234,7 +234,7 @@ def _without_mined(out: Path, plan: Plan, progress: Progress) -> Summary | None:
     values, _ = manifest.sealed(out)
     if values is None or any((out / MINED).glob("*/*.parquet")):
         return None  # mining has not ended, or its index alone is lost
-    faults = [*plan.changes, *manifest.faults(out, values)]
+    faults = [*plan.changes, *map(str, manifest.faults(out, values))]
     summary = stored_summary(out)
     if faults or summary is None:
         what = faults[0] if faults else f"{out / workdir.SUMMARY}: is missing"

@@ -79,6 +79,11 @@ def require_ours(
     """
     if not (folder / RUN).exists():  # not a run's, whatever it is: --fresh must not clear it
         strangers = sorted(p.name for p in folder.iterdir() if p.name != WORK)
+        if strangers and "mined" in strangers and "decisions" in strangers:
+            raise UsageError(
+                f"{folder / RUN}: is missing, so that mining cannot go on here; give a new folder, "
+                "or choose anew of what was mined, with `codeflow filter`"
+            )
         if strangers:
             raise UsageError(
                 f"{folder}: holds other files ({', '.join(strangers[:3])}); give a new folder"
