@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from codeflow.config import MineConfig, Window
 from codeflow.errors import UsageError
 from codeflow.pipeline.destination import place_of, send
-from codeflow.pipeline.plan import plan
+from codeflow.pipeline.plan import asked_settings, plan
 from codeflow.pipeline.run import Execution, run
-from codeflow.pipeline.settings import Settings, read_settings
+from codeflow.pipeline.settings import Settings, read_settings, with_tables
 from codeflow.plugins.entry_points import Spec
 from codeflow.publish.summary import Summary
 
@@ -24,14 +25,15 @@ def mine(
     out: PathLike,
     *,
     kinds: Iterable[str] | None = None,
-    window: tuple[float, float] | None = None,
-    filters: Sequence[Spec] | None = None,
-    until: str = "mix",
+    window: str | tuple[float, float] | None = None,
+    filters: Iterable[Spec] | None = None,
+    until: str | None = None,
     workers: int = 1,
-    config: Settings | MineConfig | PathLike | None = None,
+    config: Settings | MineConfig | Mapping[str, Any] | PathLike | None = None,
 ) -> Summary:
     """Mines repositories into a dataset folder, or goes on with a run that was stopped.
 
+    What is not given is as the folder was last asked for, or the default in a new one.
     A repository that cannot be mined does not raise: it is in `failed` of the summary and in the
     ledger. Read the result with `codeflow.open(out)`. In the main
     thread SIGTERM ends the run as Ctrl-C does.
@@ -40,13 +42,14 @@ def mine(
         repos: the path of a list file, or its lines: URLs and paths, each with an optional `@REF`.
         out: the dataset folder, made if it is not there; or a URL of fsspec to send it to.
         kinds: kinds of triples, `("span", "commit")` by default; before that of `config`.
-        window: the part of a project's life in positions, half-open; before that of `config`.
+        window: the part of a project's life in positions, half-open, as `(0.4, 0.8)` or
+            `"0.4:0.8"`; before that of `config`.
         filters: names of filters and profiles, `module:attr`, `file.py:attr`, and functions
             `Triple -> Verdict`; `["default"]` by default; before those of `config`.
-        until: the last stage to run: `mine`, `filter`, `dedup` or `mix`.
+        until: the last stage to run: `mine`, `filter`, `dedup` or `mix`, the default.
         workers: 1 works in this process, more are Ray tasks on this machine.
-        config: what `--config` takes, or it as `Settings`, or its `[mine]` table as a
-            `MineConfig`.
+        config: what `--config` takes, its tables as a dict, all of it as `Settings`, or its
+            `[mine]` table as a `MineConfig`.
 
     Raises:
         UsageError: something above is wrong, or `out` holds something else.
@@ -58,47 +61,80 @@ def mine(
     if isinstance(repos, (str, os.PathLike)):
         sources = read_list(Path(repos))
     else:
-        sources = parse_sources((os.fspath(repo) for repo in repos), Path.cwd())
-    if workers < 1:
-        raise UsageError(f"workers {workers}: give 1 or more")
+        sources = parse_sources(_paths("repos", repos), Path.cwd())
+    if type(workers) is not int or workers < 1:
+        raise UsageError(f"workers {workers!r}: give a number, 1 or more")
     if until == "tokens":
         raise UsageError("until 'tokens': call codeflow.tokens.stage.tokenize afterwards")
-    if isinstance(filters, str):
-        raise UsageError(f"filters {filters!r}: give a list")
-    settings = _settings(config)
-    stages = plan(settings, until, filters)
-    mining = with_choices(settings.mine, kinds, window)
-    folder, url = place_of(out)
-    summary = run(sources, folder, mining, Execution(workers), Quiet(), stages)
+    if until is not None and not isinstance(until, str):
+        raise UsageError(f"until {until!r}: give the name of a stage")
+    [place] = _paths("out", [out])
+    folder, url = place_of(place)
+    before = asked_settings(folder)
+    settings = _settings(config, before)
+    given = None if filters is None else _listed("filters", filters)
+    settings = replace(settings, mine=with_choices(settings.mine, kinds, window))
+    stages = plan(folder, settings, until, given, before)
+    summary = run(sources, folder, settings.mine, Execution(workers), Quiet(), stages)
     return summary if url is None else send(summary, folder, url, Quiet())
 
 
-def _settings(config: Settings | MineConfig | PathLike | None) -> Settings:
+def _settings(config: object, before: Settings) -> Settings:
+    """The settings of a folder, with what a call gives in their place."""
+    if config is None:
+        return before
     if isinstance(config, Settings):
         return config
     if isinstance(config, MineConfig):
-        return Settings(mine=config)
-    return read_settings(None if config is None else Path(config))
+        return replace(before, mine=config)
+    if isinstance(config, Mapping):
+        return with_tables(before, config, "config")
+    if isinstance(config, (str, os.PathLike)):
+        return read_settings(Path(config), before)
+    raise UsageError(f"config {config!r}: give a file, its tables as a dict, or Settings")
+
+
+def _listed(name: str, values: Iterable[Any]) -> list[Any]:
+    """The values of an argument that has several."""
+    if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
+        raise UsageError(f"{name} {values!r}: give a list")
+    return list(values)
+
+
+def _paths(name: str, values: Iterable[Any]) -> list[str]:
+    found = _listed(name, values)
+    for value in found:
+        if not isinstance(value, (str, os.PathLike)) or not isinstance(os.fspath(value), str):
+            raise UsageError(f"{name}: {value!r} is no path or URL; give it as a string or Path")
+    return [os.fspath(value) for value in found]
 
 
 def with_choices(
     config: MineConfig,
     kinds: Iterable[str] | None = None,
-    window: tuple[float, float] | None = None,
+    window: str | tuple[float, float] | None = None,
     window_by: str | None = None,
 ) -> MineConfig:
     """The configuration with what a command line or a call says besides."""
-    if isinstance(kinds, str):
-        raise UsageError(f"kinds {kinds!r}: give a list of names")
     if kinds is not None:
-        config = replace(config, kinds=tuple(dict.fromkeys(kinds)))
+        config = replace(config, kinds=tuple(_listed("kinds", kinds)))
     chosen: Window = config.window
     if window is not None:
-        start, stop = window
-        chosen = replace(chosen, start=float(start), stop=float(stop))
+        start, stop = _window(window)
+        chosen = replace(chosen, start=start, stop=stop)
     if window_by is not None:
         chosen = replace(chosen, by=window_by)
     return replace(config, window=chosen)
+
+
+def _window(given: object) -> tuple[float, float]:
+    """A window from `(0.4, 0.8)`, or as people type it: `0.4:0.8`."""
+    ends: Any = given.split(":") if isinstance(given, str) else given
+    try:
+        start, stop = ends
+        return float(start), float(stop)
+    except (TypeError, ValueError):
+        raise UsageError(f"window {given}: write it as 0.4:0.8") from None
 
 
 class Quiet:

@@ -26,7 +26,7 @@ from codeflow.commands import (
     tokenize,
     train,
 )
-from codeflow.errors import EXIT_INTERRUPTED, EXIT_OK, CodeflowError, UsageError
+from codeflow.errors import EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_OK, CodeflowError, UsageError
 from codeflow.pipeline.destination import path
 from codeflow.version import __version__
 
@@ -40,8 +40,8 @@ and the repository after it."""
 _EPILOG = """\
 exit status:
   0    all done
-  1    done, but something failed: a repository could not be mined, a dataset is damaged
-       or does not hold what was asked for
+  1    done, but something failed: a repository could not be mined; or not done: a dataset
+       is damaged or does not hold what was asked for, a disk is full or cannot be written
   2    wrong usage: a wrong option, list, configuration or folder
   130  interrupted; `codeflow mine` goes on when the same command is given again
 
@@ -72,6 +72,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _let_go(sys.stdout)
         _let_go(sys.stderr)
         return EXIT_OK
+    except OSError as error:  # a full disk, a place that cannot be written, a folder for a file
+        from codeflow.execution.units import disk_error
+
+        _complain(f"codeflow: {disk_error(error, Path('the output'))}")
+        if error.filename is None:
+            _let_go(sys.stdout)
+        return EXIT_INCOMPLETE
 
 
 def _complain(line: str) -> None:

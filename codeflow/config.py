@@ -102,6 +102,8 @@ class MineConfig:
         for kind in self.kinds:
             if not isinstance(kind, str):
                 raise UsageError(f"kinds: {kind!r} is not a name; write it as ['span', 'commit']")
+        if not isinstance(self.miners, Mapping):
+            raise UsageError(f"miners: expected a table, got {self.miners!r}")
         for kind, values in self.miners.items():
             if not isinstance(values, Mapping):
                 raise UsageError(f"miners.{kind}: expected a table, got {values!r}")

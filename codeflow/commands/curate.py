@@ -135,10 +135,10 @@ def _dedup(parsed: argparse.Namespace) -> int:
             return config
         return replace(config, threshold=parsed.threshold)
 
-    status = _again(parsed, "dedup", change)
+    _again(parsed, "dedup", change)
     if not parsed.json:
         _show_curve(place_of(parsed.dir, parsed.work)[0])
-    return status
+    return EXIT_OK
 
 
 def _show_curve(folder: Path) -> None:
@@ -171,18 +171,15 @@ def _again(parsed: argparse.Namespace, stage: str, change: Callable[[Any], Any])
     from codeflow.commands.mine import carry_out
     from codeflow.mining import index as mined
     from codeflow.pipeline.destination import mined_at, send
-    from codeflow.pipeline.plan import plan_again, stored_config
+    from codeflow.pipeline.plan import asked_settings, plan_again
     from codeflow.pipeline.run import Execution, run_again
     from codeflow.pipeline.settings import read_settings
 
     if parsed.workers is not None and parsed.workers < 1:
         raise UsageError(f"--workers {parsed.workers}: give 1 or more")
     folder, url = mined_at(parsed.dir, parsed.work)
-    if parsed.config is not None:
-        config = getattr(read_settings(parsed.config), stage)
-    else:
-        config = stored_config(folder, stage)
-    plan = plan_again(folder, stage, change(config))
+    settings = read_settings(parsed.config, asked_settings(folder))
+    plan = plan_again(folder, stage, change(getattr(settings, stage)))
     index = mined.read(folder)
     many = index is not None and sum(index.kinds.values()) > _TRIPLES_WORTH_RAY
     workers = parsed.workers or ((os.cpu_count() or 1) if many else 1)
@@ -192,7 +189,8 @@ def _again(parsed: argparse.Namespace, stage: str, change: Callable[[Any], Any])
         summary = run_again(folder, execution, progress, plan)
         return summary if url is None else send(summary, folder, url, progress)
 
-    return carry_out(parsed.json, work)
+    carry_out(parsed.json, work)
+    return EXIT_OK  # of this command: what could not be mined was told when it was mined
 
 
 def _filters(parsed: argparse.Namespace) -> int:

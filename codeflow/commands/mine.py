@@ -72,8 +72,8 @@ def add(commands: Any) -> None:
     kept.add_argument(
         "--until",
         choices=("mine", "filter", "dedup", "mix", "tokens"),
-        default="mix",
-        help="last stage to run; what survived so far is published (default: %(default)s)",
+        help="last stage to run; what survived so far is published "
+        "(default: mix, or as DIR was last asked for)",
     )
     add_filter_options(kept)
     add_split_options(kept)
@@ -111,26 +111,26 @@ def _mine(parsed: argparse.Namespace) -> int:
 
     from codeflow.api import with_choices
     from codeflow.pipeline.destination import place_of, send
-    from codeflow.pipeline.plan import plan
+    from codeflow.pipeline.plan import asked_settings, plan
     from codeflow.pipeline.run import Execution, run
     from codeflow.pipeline.settings import read_settings
     from codeflow_miners.acquire.repositories import read_list
 
     kinds = None if parsed.kinds is None else [kind.strip() for kind in parsed.kinds.split(",")]
-    settings = read_settings(parsed.config)
+    out, url = place_of(parsed.out, parsed.work)
+    before = None if parsed.fresh else asked_settings(out)
+    settings = read_settings(parsed.config, before)
     settings = replace(
         settings,
-        mine=with_choices(settings.mine, kinds, _window(parsed.window), parsed.window_by),
+        mine=with_choices(settings.mine, kinds, parsed.window, parsed.window_by),
         filter=with_filter_options(settings.filter, parsed),
         split=with_split_options(settings.split, parsed),
     )
-    stages = plan(settings, parsed.until)
+    stages = plan(out, settings, parsed.until, before=before)
     sources = read_list(parsed.repos)
     execution = Execution(parsed.workers, parsed.ray_address, fresh=parsed.fresh)
     if parsed.cache is not None:
         execution = replace(execution, cache=parsed.cache)
-
-    out, url = place_of(parsed.out, parsed.work)
 
     def work(progress: Progress) -> Summary:
         if url is not None:
@@ -163,13 +163,3 @@ def carry_out(json: bool, work: Callable[[Progress], Summary]) -> int:
             progress.close()
     render_summary(summary, sys.stdout, json=json)
     return EXIT_INCOMPLETE if summary.failed else EXIT_OK
-
-
-def _window(text: str | None) -> tuple[float, float] | None:
-    if text is None:
-        return None
-    start, _, stop = text.partition(":")
-    try:
-        return float(start), float(stop)
-    except ValueError:
-        raise UsageError(f"--window {text}: write it as 0.4:0.8") from None

@@ -120,6 +120,7 @@ def _checkout(parsed: argparse.Namespace) -> int:
 
 def _verify(parsed: argparse.Namespace) -> int:
     from codeflow.dataset.verify import verify
+    from codeflow.storage.damage import mends
     from codeflow.terminal.verify import show_report, verify_progress
 
     if parsed.workers is not None and parsed.workers < 1:
@@ -127,4 +128,6 @@ def _verify(parsed: argparse.Namespace) -> int:
     with verify_progress(sys.stderr) as progress:
         report = verify(parsed.dir, progress=progress, workers=parsed.workers)
     show_report(report, sys.stdout)
+    if not report.ok:
+        print(f"to mend it: {mends(parsed.dir)}")
     return EXIT_OK if report.ok else EXIT_INCOMPLETE

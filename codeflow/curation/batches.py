@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from codeflow.records import TRIPLES
+from codeflow.storage import tables
 
 ROWS_WANTED = 2048
 FILES_WANTED = 256
@@ -72,19 +72,19 @@ def cut(
             parts.append(Part(len(parts), tuple(pieces)))
         pieces, rows = [], 0
 
-    for repo, tables in repositories:
+    for repo, files in repositories:
         base = Piece(
             repo=repo,
             triples="",
             stretch=0,
             stretches=1,
-            blobs=tuple(tables.get("blobs", ())),
-            trees=tuple(tables.get("trees", ())),
-            contained=next(iter(tables.get("contained", ())), None),
-            siblings=tuple(tables.get("triples", ())),
+            blobs=tuple(files.get("blobs", ())),
+            trees=tuple(files.get("trees", ())),
+            contained=next(iter(files.get("contained", ())), None),
+            siblings=tuple(files.get("triples", ())),
         )
         for path in base.siblings:
-            count = pq.read_metadata(folder / path).num_rows
+            count = tables.rows(folder / path)
             stretches = -(-count // ROWS_WANTED)
             for stretch in range(stretches):
                 piece = base._replace(triples=path, stretch=stretch, stretches=stretches)
@@ -102,8 +102,7 @@ def read(
     """The triples of a part in order, a piece at a time."""
     wanted = TRIPLES.names if columns is None else list(columns)
     for piece in part.pieces:
-        with pq.ParquetFile(folder / piece.triples) as file:
-            table = file.read(columns=list({*wanted, *_HISTORY}), use_threads=False)
+        table = tables.read(folder / piece.triples, TRIPLES, sorted({*wanted, *_HISTORY}))
         order = pc.sort_indices(table, sort_keys=[(name, "ascending") for name in _HISTORY])
         first, stop = (
             len(table) * k // piece.stretches for k in (piece.stretch, piece.stretch + 1)

@@ -21,32 +21,35 @@ from codeflow.curation import decisions
 from codeflow.curation.batches import ROWS_WANTED, Part
 from codeflow.curation.context import StageContext
 from codeflow.curation.decisions import FOLDER
-from codeflow.errors import UsageError
+from codeflow.errors import DataError, UsageError
 from codeflow.execution.job import Job
 from codeflow.execution.units import DONE, PARTS
-from codeflow.pipeline.workdir import WORK
-from codeflow.storage import files
+from codeflow.pipeline import workdir
+from codeflow.pipeline.asked import Asked
+from codeflow.pipeline.asked import read as read_asked
+from codeflow.storage import files, tables
+from codeflow.storage.damage import mends, reading
+from codeflow.storage.shape import build
 
 NAMES = ("filter", "dedup", "mix", "split")
 """The stages that decide, in order."""
-
-_CHAIN = f"{WORK}/stages.json"
 
 
 class Stage(NamedTuple):
     """A stage to run: `settings` are plain values that decide its outcome; `flow` is None for one
     that must be done already, with whatever settings. `asked` is what it was asked with, where
-    that is not the settings: names of files on this machine."""
+    that is not the settings: names of files on this machine. `named` is the one that the command is
+    about: its decisions are not only looked for but read before they are taken for done."""
 
     name: str
     settings: Mapping[str, Any]
     flow: Callable[[StageContext], Flow] | None
     asked: Mapping[str, Any] | None = None
+    named: bool = False
 
 
 class Record(NamedTuple):
-    """What `stage.json` says of a stage. Until it is complete, `asked_before` is what the last
-    complete one was asked with."""
+    """What `stage.json` says of a stage; `files` are those of its decisions, by name in bytes."""
 
     name: str
     stamp: str
@@ -55,32 +58,52 @@ class Record(NamedTuple):
     settings: Mapping[str, Any]
     figures: Mapping[str, Any]
     asked: Mapping[str, Any] | None = None
-    asked_before: Mapping[str, Any] | None = None
-
-    @property
-    def last_asked(self) -> Mapping[str, Any] | None:
-        """What the last complete run of the stage was asked with."""
-        if not self.complete:
-            return self.asked_before
-        return self.settings if self.asked is None else self.asked
+    files: Mapping[str, int] = {}
 
 
 def stored(folder: Path, name: str) -> Record | None:
-    """The record of a stage in a folder."""
-    values = files.read_json(_record_path(folder, name))
-    return None if values is None else Record(**values)
+    """The record of a stage in a folder. Raises DataError when it is damaged."""
+    path = _record_path(folder, name)
+    values = files.read_json(path)
+    if values is None:
+        return None
+    with reading(path, ValueError):
+        record = build(Record, values)
+        if record.complete and not all(type(record.figures.get(k)) is int for k in ("in", "out")):
+            raise ValueError("its figures do not say what came in and what is left")
+        return record
+
+
+def asked_of(folder: Path) -> Asked | None:
+    """What a folder was last asked for; None for one that was not asked for anything.
+
+    Others may have left decisions there: `--until filter` does not undo what dedup decided before.
+    Without `.work/`, the stages that have decisions, and what these say.
+
+    Raises:
+        DataError: what it was asked for is damaged.
+    """
+    asked = read_asked(folder)
+    if asked is not None:
+        return asked
+    found: dict[str, Mapping[str, Any]] = {}
+    for name in NAMES:
+        try:
+            record = stored(folder, name)
+        except DataError:
+            path = _record_path(folder, name)
+            raise DataError(
+                f"{path}: is damaged; remove it, and give the options of `codeflow {name}` again"
+            ) from None
+        if record is not None and record.complete:
+            found[name] = record.settings if record.asked is None else record.asked
+    return Asked(tuple(found), found) if found else None
 
 
 def chain_of(folder: Path) -> frozenset[str]:
-    """Names of the stages that the folder's last run asked for.
-
-    Others may have left decisions there: `--until filter` does not undo what dedup decided before.
-    Without that record, the stages that have decisions.
-    """
-    names = files.read_json(folder / _CHAIN)
-    if names is None:
-        names = [name for name in NAMES if stored(folder, name) is not None]
-    return frozenset(names)
+    """Names of the stages that the folder was last asked for."""
+    asked = asked_of(folder)
+    return frozenset(asked.stages if asked is not None else ())
 
 
 def run_stages(
@@ -93,9 +116,9 @@ def run_stages(
 
     Raises:
         UsageError: a stage that was to be there already is not, or is of other parents.
+        DataError: it is damaged.
     """
     _require_done(job.folder, stamp, stages)
-    files.write_json(job.folder / _CHAIN, [stage.name for stage in stages])
     records: list[Record] = []
     for stage in stages:
         earlier = tuple(record.name for record in records)
@@ -110,18 +133,39 @@ def _require_done(folder: Path, parent: str, stages: Sequence[Stage]) -> None:
     for stage in stages:
         if stage.flow is not None:
             return
-        known = stored(folder, stage.name)
+        known, fault = _found(folder, stage)
+        if fault is not None:
+            raise DataError(f"{fault}; {mends(folder, stage.name)}")
         if known is None or not known.complete or known.parent != parent:
             name = stage.name
             raise UsageError(f"{folder}: stage {name} is not done; run `codeflow {name}` first")
         parent = known.stamp
 
 
+def _found(folder: Path, stage: Stage) -> tuple[Record | None, str | None]:
+    """The record of a stage, and what is wrong with it or with the decisions it tells of."""
+    try:
+        known = stored(folder, stage.name)
+    except DataError:
+        return None, f"{_record_path(folder, stage.name)}: is damaged"
+    for name, size in known.files.items() if known is not None and known.complete else ():
+        path = folder / FOLDER / stage.name / name
+        fault = files.fault(path, size)
+        if fault is None and stage.named:
+            try:
+                tables.check(path)
+            except DataError:
+                fault = "is damaged"
+        if fault is not None:
+            return known, f"{path}: {fault}"
+    return known, None
+
+
 def last_stamp(folder: Path, stamp: str, stages: Sequence[Stage]) -> str | None:
     """The identity of what these stages decided together; None where one is not done."""
     for stage in stages:
-        known = stored(folder, stage.name)
-        if known is None or not known.complete or known.parent != stamp:
+        known, fault = _found(folder, stage)
+        if fault is not None or known is None or not known.complete or known.parent != stamp:
             return None
         if stage.flow is not None and known.stamp != _stamp(stage, stamp):
             return None
@@ -138,14 +182,15 @@ def _run(
     job: Job, parts: tuple[Part, ...], parent: str, earlier: tuple[str, ...], stage: Stage
 ) -> Record:
     folder, name = job.folder, stage.name
-    known = stored(folder, name)
+    known, fault = _found(folder, stage)
     if stage.flow is None:
         assert known is not None, "the run has begun with a look at it"
         return known
     stamp = _stamp(stage, parent)
-    before = None if known is None else known.last_asked
-    record = Record(name, stamp, parent, False, dict(stage.settings), {}, stage.asked, before)
-    if known is None or known.stamp != stamp:
+    record = Record(name, stamp, parent, False, dict(stage.settings), {}, stage.asked)
+    if fault is not None:
+        job.progress.note(f"{fault}; {name} decides again")
+    if known is None or known.stamp != stamp or fault is not None:
         _forget(folder, name)
         files.write_json(_record_path(folder, name), record._asdict())
     elif known.complete:
@@ -154,7 +199,8 @@ def _run(
     units = len(parts) if name == "filter" else None  # others go over the parts more than once
     figures = job.run_stage(name, f"{name}-{stamp}/", stage.flow(context), units)
     figures = {**_counted(context), **figures}
-    record = record._replace(complete=True, figures=figures, asked_before=None)
+    sizes = {f"{part.name}.parquet": _size(folder, name, part) for part in parts}
+    record = record._replace(complete=True, figures=figures, files=sizes)
     files.write_json(_record_path(folder, name), record._asdict())
     for place in (PARTS, DONE):
         shutil.rmtree(folder / place / f"{name}-{stamp}", ignore_errors=True)
@@ -173,12 +219,16 @@ def _counted(context: StageContext) -> dict[str, Any]:
     return {"in": out + rules.total(), "out": out, "rules": dict(rules.most_common())}
 
 
+def _size(folder: Path, stage: str, part: Part) -> int:
+    return (folder / decisions.path_of(stage, part.name)).stat().st_size
+
+
 def _forget(folder: Path, name: str) -> None:
     """Removes what a stage decided under another identity: its markers first."""
     for place in (DONE, PARTS):
         for path in (folder / place).glob(f"{name}-*"):
             shutil.rmtree(path)
-    shutil.rmtree(folder / FOLDER / name, ignore_errors=True)
+    workdir.remove(folder / FOLDER / name)
 
 
 def _record_path(folder: Path, name: str) -> Path:

@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from codeflow.records import DECISIONS
-from codeflow.storage import files
+from codeflow.storage import files, tables
 
 FOLDER = "decisions"
 
@@ -49,7 +48,7 @@ def write(folder: Path, stage: str, part: str, columns: dict[str, Any]) -> None:
 def read(folder: Path, stage: str, part: str, columns: Sequence[str] | None = None) -> pa.Table:
     """The decisions of one part."""
     names = DECISIONS.names if columns is None else list(columns)
-    return pq.read_table(folder / path_of(stage, part), columns=names, use_threads=False)
+    return tables.read(folder / path_of(stage, part), DECISIONS, names)
 
 
 def kept(folder: Path, stages: Sequence[str], part: str) -> npt.NDArray[np.bool_] | None:

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from codeflow.curation.batches import Piece
 from codeflow.dataset.contents import ContentStore, Shards
 from codeflow.dataset.reader import as_bytes
 from codeflow.git.objects import TreeEntry
-from codeflow.records import BLOBS, TREES
+from codeflow.records import BLOBS, CONTAINED, TREES, TRIPLES
+from codeflow.storage import tables
 from codeflow.triple import Triple
 
 AHEAD_BYTES = 192 << 20
@@ -40,12 +40,12 @@ class MinedRepositoryView:
     def contained(self) -> pa.Table:
         """Every commit the head reaches; see `codeflow.records.CONTAINED`."""
         assert self._piece.contained is not None, "mining writes it for every repository"
-        return pq.read_table(self._folder / self._piece.contained, use_threads=False)
+        return tables.read(self._folder / self._piece.contained, CONTAINED)
 
     def triples(self, columns: Sequence[str]) -> Iterator[Triple]:
         """All its mined triples with these columns."""
         for path in self._piece.siblings:
-            with pq.ParquetFile(self._folder / path) as file:
+            with tables.opened(self._folder / path, TRIPLES, columns) as file:
                 for batch in file.iter_batches(1024, columns=list(columns), use_threads=False):
                     for row in batch.to_pylist():
                         yield Triple.from_row(row, self._reader)

@@ -16,6 +16,7 @@ Times, owners and the modes beyond the executable bit are left to the system.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -26,12 +27,14 @@ from typing import NamedTuple
 
 from codeflow.dataset.reader import Dataset
 from codeflow.errors import DataError, UsageError
+from codeflow.execution.units import disk_error
 from codeflow.git.names import unsafe_to_write
 from codeflow.git.objects import TreeEntry
 from codeflow.records import EXECUTABLE_MODE, SYMLINK_MODE
 from codeflow.triple import Snapshot, Triple
 
 SIDES = ("old", "new")
+_OF_NAMES = (errno.EINVAL, errno.EILSEQ, errno.ENAMETOOLONG)
 _MAX_TARGET_BYTES = 4095  # PATH_MAX of Linux
 
 
@@ -49,8 +52,8 @@ def checkout(dataset: Dataset, triple: Triple, side: str, to: str | os.PathLike[
 
     Raises:
         UsageError: the side does not exist, or the target is in use.
-        DataError: a name may not be written, two names meet, or a content is missing. Nothing is
-            left behind then.
+        DataError: a name may not be written, two names meet, or a content is missing.
+        CodeflowError: the place is full or cannot be written to. Nothing is left behind then.
     """
     if side not in SIDES:
         raise UsageError(f"side {side!r}: choose one of {', '.join(SIDES)}")
@@ -62,8 +65,11 @@ def checkout(dataset: Dataset, triple: Triple, side: str, to: str | os.PathLike[
         names = path.split("/")
         if any(unsafe_to_write(name, entry.mode) for name in names):
             raise DataError(f"{path!r} may not be written to a disk; nothing was checked out")
-    with _new_folder(target) as folder:
-        size, unlinked = _write(dataset, triple.repo, entries, folder)
+    try:
+        with _new_folder(target) as folder:
+            size, unlinked = _write(dataset, triple.repo, entries, folder)
+    except OSError as error:  # of the place: a name that cannot be written is a DataError
+        raise disk_error(OSError(error.errno, error.strerror), target) from None
     return Checkout(target, len(entries), size, unlinked)
 
 
@@ -73,7 +79,7 @@ def _check_target(target: Path) -> None:
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UsageError(f"{target}: is not an empty folder; give a new path")
     if not target.absolute().parent.is_dir():
-        raise UsageError(f"{target.absolute().parent}: no such folder")
+        raise UsageError(f"{target.absolute().parent}: no such folder; make it first")
 
 
 @contextmanager
@@ -153,7 +159,9 @@ def _exclusively(path: str, make: Callable[[Path], None], folder: Path) -> None:
             "check out on a case-sensitive one"
         ) from None
     except (OSError, ValueError) as error:
-        raise DataError(f"{path!r} cannot be written: {error}") from None
+        if isinstance(error, OSError) and error.errno not in _OF_NAMES:
+            raise
+        raise DataError(f"{path!r} cannot be written: {error}; check out elsewhere") from None
 
 
 def _writer(content: bytes, bits: int) -> Callable[[Path], None]:

@@ -34,7 +34,8 @@ import pyarrow as pa
 
 from codeflow.dataset import reader as datasets
 from codeflow.dataset.reader import Dataset
-from codeflow.errors import DataError, UsageError
+from codeflow.errors import UsageError
+from codeflow.execution.units import disk_error
 from codeflow.records import SYMLINK_MODE, FileChange
 from codeflow.storage import files
 from codeflow.tokens.order import OrderedTriples
@@ -99,7 +100,7 @@ def export_commitpack(dataset_dir: Path | str, to: Path, split: str = "train") -
                 write(row)
                 rows += 1
     except OSError as error:
-        raise DataError(f"{to}: cannot be written: {error.strerror}; nothing was left") from None
+        raise disk_error(OSError(error.errno, error.strerror), to) from None
     return Exported(rows, dict(counts))
 
 

@@ -21,6 +21,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from codeflow.errors import DataError
+from codeflow.storage import tables
+from codeflow.storage.damage import damaged
 
 CACHE_BYTES = 128 << 20
 CACHED_REPOS = 8
@@ -69,13 +71,10 @@ class Shards:
         self._metadata: dict[Path, pq.FileMetaData] = {}
         self.groups: list[RowGroup] = []
         for path in paths:
-            try:
-                with pq.ParquetFile(path) as file:
-                    metadata, found = file.metadata, file.schema_arrow
-            except (OSError, pa.ArrowException) as error:
-                raise DataError(f"{path}: cannot be read: {error}") from None
+            with tables.opened(path) as file:
+                metadata, found = file.metadata, file.schema_arrow
             if not _same_columns(found, schema):
-                raise DataError(f"{path}: not the columns that codeflow.records describes")
+                raise damaged(path, "not the columns that codeflow.records describes")
             self._metadata[path] = metadata
             column = schema.get_field_index(key)  # all columns before it are flat
             for number in range(metadata.num_row_groups):
@@ -94,13 +93,8 @@ class Shards:
     ) -> pa.Table:
         """Decodes row groups of one file. Raises DataError when the file does not allow it."""
         path, numbers = groups[0].path, [group.number for group in groups]
-        try:
-            with pq.ParquetFile(path, metadata=self._metadata[path]) as file:
-                return file.read_row_groups(
-                    numbers, columns=None if columns is None else list(columns)
-                )
-        except (OSError, pa.ArrowException) as error:
-            raise DataError(f"{path}: row group {numbers[0]}: {error}") from None
+        with tables.opened(path, metadata=self._metadata[path]) as file:
+            return file.read_row_groups(numbers, columns=None if columns is None else list(columns))
 
 
 class ContentStore:
@@ -231,8 +225,7 @@ class ContentStore:
 def _same_columns(found: pa.Schema, expected: pa.Schema) -> bool:
     """Equal names and types; Parquet stores times in milliseconds, whatever they were."""
     return found.names == expected.names and all(
-        a.equals(b) or (pa.types.is_timestamp(a) and pa.types.is_timestamp(b))
-        for a, b in zip(found.types, expected.types, strict=True)
+        tables.same_type(a, b) for a, b in zip(found.types, expected.types, strict=True)
     )
 
 

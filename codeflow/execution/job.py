@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from codeflow.contracts import Flow, Unit, UnitResult
-from codeflow.errors import CodeflowError
+from codeflow.errors import CodeflowError, DataError
 from codeflow.execution.driver import Outcome, drive
 from codeflow.execution.ray_pool import Pool
-from codeflow.execution.units import Failure, forget_failure
+from codeflow.execution.units import DONE, Failure, forget_failure
 from codeflow.terminal.progress import Progress
 
 SHOWN = "publish-"
@@ -57,12 +59,22 @@ class Job:
         self.progress.stage(name, units)
         self._counted = (SHOWN, prefix)
         self._failed: tuple[str, Failure] | None = None
-        for _, outcome in self.drive(iter([(name, flow)])):
-            if isinstance(outcome, Failure):
-                key = self._failed[0] if self._failed else name
-                self._forget(name, key, outcome)
-            return dict(outcome)  # type: ignore[arg-type]
+        with self.trusting(prefix):
+            for _, outcome in self.drive(iter([(name, flow)])):
+                if isinstance(outcome, Failure):
+                    key = self._failed[0] if self._failed else name
+                    self._forget(name, key, outcome)
+                return dict(outcome)  # type: ignore[arg-type]
         raise AssertionError("a flow ends once")
+
+    @contextmanager
+    def trusting(self, prefix: str) -> Iterator[None]:
+        """Work on what units of this prefix left: where that is damaged, none of them is done."""
+        try:
+            yield
+        except DataError:
+            shutil.rmtree(self.folder / DONE / prefix, ignore_errors=True)
+            raise
 
     def _forget(self, name: str, key: str, failure: Failure) -> None:
         forget_failure(key, self.folder)

@@ -21,6 +21,8 @@ from codeflow.contracts import TableWriter, Unit, UnitResult
 from codeflow.errors import CodeflowError, LimitExceededError, RepositoryError
 from codeflow.execution.process import tune
 from codeflow.storage import files
+from codeflow.storage.damage import reading
+from codeflow.storage.shape import build
 
 PARTS = ".work/parts"
 DONE = ".work/done"
@@ -67,11 +69,15 @@ class UnitSink:
 
 def find_result(unit_key: str, folder: Path) -> UnitResult | Failure | None:
     """What a unit gave in this or an earlier run; None when it is still to do."""
-    marker = files.read_json(folder / DONE / f"{unit_key}.json")
+    path = folder / DONE / f"{unit_key}.json"
+    marker = files.read_json(path)
     if marker is None:
         return None
-    if "failure" in marker:
-        return Failure(**marker["failure"])
+    with reading(path, ValueError):
+        if "failure" in marker:
+            return build(Failure, marker["failure"])
+        if not all(isinstance(marker.get(key), dict) for key in ("value", "tables", "mined")):
+            raise ValueError("it is no marker of a unit")
     return _result(marker, folder)
 
 
@@ -138,6 +144,7 @@ def forget_failure(unit_key: str, folder: Path) -> None:
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FORBIDDEN = (errno.EACCES, errno.EROFS, errno.EPERM)
+_WRONG_KIND = (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY)
 _OURS = (*_FULL, errno.EFBIG, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
@@ -159,7 +166,12 @@ def disk_error(error: OSError, folder: Path) -> CodeflowError:
         return CodeflowError(f"{where}: no space left; free some and run the same command again")
     if error.errno == errno.EFBIG:
         return CodeflowError(f"{where}: larger than files may be here (ulimit -f); raise the limit")
-    what = error.strerror or str(error)
+    what = os.strerror(error.errno) if error.errno else str(error)  # Arrow's are long
     if error.errno in _FORBIDDEN:
-        return CodeflowError(f"{where}: {what}; nothing was lost, run the same command again")
+        return CodeflowError(
+            f"{where}: {what}; allow writing there or give another place, and run the same command "
+            "again"
+        )
+    if error.errno in _WRONG_KIND:
+        return CodeflowError(f"{where}: {what}; move away what is there, or give another place")
     return CodeflowError(f"{where}: {what}; run the same command again")

@@ -24,12 +24,15 @@ from codeflow.mining.outcomes import (
     forked_families,
     outcome_of,
     record_of,
+    require_outcome,
     without_folders,
     write_run_ledger,
 )
 from codeflow.pipeline import workdir
 from codeflow.publish.summary import place_in_list
 from codeflow.storage import files
+
+_OPENED = ("roots", "starts", "length", "commits", "head")
 
 
 class Mining:
@@ -56,6 +59,7 @@ class Mining:
             opened = self.open_all()
             outcomes = self.mine_all(opened)
             found = self._index(opened, outcomes, settings)
+            mined.require(self._job.folder, found)
             mined.write(self._job.folder, found)
             shutil.rmtree(self._job.folder / PARTS, ignore_errors=True)
         else:
@@ -100,7 +104,10 @@ class Mining:
         """
         from codeflow_miners.flow import open_repository
 
-        known: dict[str, dict[str, Any]] | None = files.read_json(self._job.folder / workdir.OPENED)
+        path = self._job.folder / workdir.OPENED
+        known = files.read_json(path)
+        for value in (known or {}).values():
+            require_outcome(path, value, _OPENED)
         if known is None:
             self._forget_failures()
             total = len(self._sources)
@@ -115,7 +122,7 @@ class Mining:
                 found[key] = outcome
                 self._job.progress.add(units=1)
             known = {key: record_of(outcome) for key, outcome in sorted(found.items())}
-            files.write_json(self._job.folder / workdir.OPENED, known)
+            files.write_json(path, known)
         for key, value in known.items():
             if "failure" in value:
                 self._job.progress.add(repositories_failed=1)
@@ -220,8 +227,10 @@ class Mining:
         forks = {key for group in forked_families(opened) for key in group}
         for key, own in todo.items():
             name = key + _round_suffix(number)
-            done = files.read_json(self._job.folder / DONE / name / "outcome.json")
+            path = self._job.folder / DONE / name / "outcome.json"
+            done = files.read_json(path)
             if done is not None:
+                require_outcome(path, done, OUTCOME)
                 results[key] = outcome_of(done)
                 continue
             here = {

@@ -15,10 +15,13 @@ from codeflow.config import stage_hash
 from codeflow.execution.units import MINED
 from codeflow.pipeline.workdir import require_schema
 from codeflow.records import SCHEMA_VERSION
-from codeflow.storage import files
+from codeflow.storage import files, tables
+from codeflow.storage.damage import damaged, reading
+from codeflow.storage.shape import build
 
 INDEX = f"{MINED}/index.json"
 OUTCOME = ("tables", "kinds", "unreached", "steps", "bytes")
+_FAILURE = {"rule", "reason", "deterministic"}
 
 
 @dataclass(frozen=True)
@@ -90,15 +93,34 @@ def read(folder: Path) -> MinedIndex | None:
     """The index of a folder; None where mining has not ended, or `mined/` was deleted.
 
     Raises:
+        DataError: it is damaged.
         UsageError: a codeflow of another schema version wrote it.
     """
-    values = files.read_json(folder / INDEX)
+    path = folder / INDEX
+    values = files.read_json(path)
     if values is None:
         return None
-    require_schema(folder, values)
-    del values["schema_version"]
-    repositories = tuple(MinedRepository(**row) for row in values.pop("repositories"))
-    return MinedIndex(**values, repositories=repositories)
+    if isinstance(values, Mapping):
+        require_schema(folder, values.get("schema_version", 1))
+    with reading(path, ValueError):
+        index = build(MinedIndex, values)
+        for repository in index.repositories:
+            if not (repository.failure or dict.fromkeys(_FAILURE)).keys() >= _FAILURE:
+                raise ValueError(f"the failure of {repository.repo} lacks a key")
+        return index
+
+
+def require(folder: Path, index: MinedIndex, contents: bool = False) -> None:
+    """Looks whether the mined files are there; with `contents`, whether all of them decode, too.
+
+    Raises:
+        DataError: names the first that is not, and that it has to be mined again.
+    """
+    for name in (index.ledger, *(n for r in index.good for ns in r.tables.values() for n in ns)):
+        if not (folder / name).is_file():
+            raise damaged(folder / name, "is missing")
+        if contents:
+            tables.check(folder / name)
 
 
 def write(folder: Path, index: MinedIndex) -> None:

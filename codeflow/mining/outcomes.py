@@ -9,22 +9,26 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from codeflow.curation.chain import Record
+from codeflow.errors import DataError
 from codeflow.execution.driver import Outcome
 from codeflow.execution.units import MINED, Failure
 from codeflow.mining.index import MinedIndex
 from codeflow.pipeline import workdir
+from codeflow.pipeline.workdir import SUMMARY
 from codeflow.publish import card
 from codeflow.publish.summary import Failure as FailedRepository
 from codeflow.publish.summary import LeftOut, StageCount, Summary
-from codeflow.records import LEDGER, LedgerRow, table_of
-from codeflow.storage import files
+from codeflow.records import BLOBS, LEDGER, LedgerRow, table_of
+from codeflow.storage import files, tables
+from codeflow.storage.damage import reading
+from codeflow.storage.shape import build
 
 
 def write_run_ledger(
@@ -135,19 +139,21 @@ def deterministic(index: MinedIndex, records: Sequence[Record]) -> bool:
     return index.deterministic and not any(r.figures.get("timed_out") for r in records)
 
 
-def stored_summary(values: Mapping[str, Any], out: Path) -> Summary:
-    """A summary from the JSON it was stored as; the folder may have moved, or the reader."""
+def stored_summary(out: Path) -> Summary | None:
+    """The summary of the last run; None where it is missing or damaged, as it can be counted again.
+
+    The folder may have moved since, or the reader.
+    """
+    try:
+        values = files.read_json(out / SUMMARY)
+        if values is None:
+            return None
+        summary = build(Summary, values)
+    except (DataError, ValueError):
+        return None
     shown = _shown(out.absolute())
-    return Summary(
-        **{
-            **values,
-            "out": shown,
-            "next_command": " ".join((*values["next_command"].split()[:2], shlex.quote(shown))),
-            "failed": [FailedRepository(*row) for row in values["failed"]],
-            "left_out": [LeftOut(*row) for row in values["left_out"]],
-            "stages": [StageCount(*row) for row in values["stages"]],
-        }
-    )
+    command = " ".join((*summary.next_command.split()[:2], shlex.quote(shown)))
+    return replace(summary, out=shown, next_command=command)
 
 
 def _shown(path: Path) -> str:
@@ -160,7 +166,7 @@ def _count_blobs(out: Path, lines: Sequence[Mapping[str, Any]]) -> tuple[int, in
     rows = size = 0
     for line in lines:
         if line["path"].startswith("blobs/"):
-            column = pq.read_table(out / line["path"], columns=["size_bytes"]).column(0)
+            column = tables.read(out / line["path"], BLOBS, ["size_bytes"]).column(0)
             rows += len(column)
             size += pc.sum(column).as_py() or 0
     return rows, size
@@ -168,15 +174,11 @@ def _count_blobs(out: Path, lines: Sequence[Mapping[str, Any]]) -> tuple[int, in
 
 def _left_out(out: Path, lines: Sequence[Mapping[str, Any]]) -> list[LeftOut]:
     """Ledger rows by rule, read a row group at a time: a ledger can be long."""
-    import pyarrow.parquet as pq
-
     found: dict[tuple[str, str], tuple[int, str]] = {}
     for line in lines:
         if not line["path"].startswith("ledger/"):
             continue
-        ledger = pq.ParquetFile(out / line["path"])
-        for number in range(ledger.num_row_groups):
-            table = ledger.read_row_group(number, columns=["stage", "rule", "reason"])
+        for table in tables.row_groups(out / line["path"], LEDGER, ["stage", "rule", "reason"]):
             counted = table.group_by(["stage", "rule"]).aggregate(
                 [("reason", "count"), ("reason", "min")]
             )
@@ -191,6 +193,19 @@ def _left_out(out: Path, lines: Sequence[Mapping[str, Any]]) -> list[LeftOut]:
 def outcome_of(record: dict[str, Any]) -> Outcome:
     """An outcome from the JSON it was stored as."""
     return Failure(**record["failure"]) if "failure" in record else record
+
+
+def require_outcome(path: Path, record: Any, keys: Sequence[str]) -> None:
+    """Looks whether the JSON of an outcome has these keys, or is a failure.
+
+    Raises:
+        DataError: the file that it was read from is damaged.
+    """
+    with reading(path, ValueError):
+        if isinstance(record, dict) and "failure" in record:
+            build(Failure, record["failure"])
+        elif not isinstance(record, dict) or not record.keys() >= set(keys):
+            raise ValueError(f"an outcome lacks {', '.join(keys)}")
 
 
 def record_of(outcome: Outcome) -> dict[str, Any]:

@@ -2,64 +2,163 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from codeflow.config import as_mapping, from_mapping
+from codeflow.config import as_mapping
 from codeflow.contracts import Flow
-from codeflow.curation.chain import NAMES, Stage, chain_of, stored
+from codeflow.curation.chain import NAMES, Stage, asked_of, stored
 from codeflow.curation.context import StageContext
-from codeflow.curation.dedup.config import DedupConfig
 from codeflow.curation.filter.stage import FilterConfig
-from codeflow.curation.mix.config import MixConfig
-from codeflow.curation.split.stage import SplitConfig
-from codeflow.errors import UsageError
+from codeflow.errors import DataError, UsageError
 from codeflow.mining.index import MinedIndex
+from codeflow.pipeline import workdir
+from codeflow.pipeline.asked import ASKED, TABLES, Asked, changes, differences, kept_rules
 from codeflow.pipeline.run import Plan
-from codeflow.pipeline.settings import Settings
+from codeflow.pipeline.settings import Settings, with_tables
 from codeflow.plugins.entry_points import LoadedFilter, Spec, load_filters
+from codeflow.storage.damage import damaged
 
 UNTIL: Final = ("mine", "filter", "dedup", "mix", "tokens")
+UNTIL_BY_DEFAULT: Final = "mix"
 FAMILIES_WANTED: Final = 40
 """From so many families on, `split.by = "auto"` holds out whole families: at the default share
 there are then two or more of them nearly always."""
 
-_CONFIGS: Final[Mapping[str, type]] = {"dedup": DedupConfig, "mix": MixConfig, "split": SplitConfig}
+
+def asked_settings(folder: Path) -> Settings:
+    """What a folder was last asked for; the defaults where it was not asked for anything.
+
+    Raises:
+        DataError: what it was asked for is damaged.
+    """
+    mined, asked = workdir.stored(folder), asked_of(folder)
+    settings = Settings()
+    for name, tables in (
+        (ASKED, {} if asked is None else asked.tables),
+        (workdir.RUN, {} if mined is None else {"mine": mined.config}),
+    ):
+        try:
+            settings = with_tables(settings, tables, "it")
+        except UsageError as error:
+            raise damaged(folder / name, f"is not what codeflow writes: {error}") from None
+    return settings
 
 
 def plan(
-    settings: Settings, until: str = "mix", filters: Sequence[Spec] | None = None
-) -> Plan | None:
-    """The stages of a whole run; None where mining is all.
+    folder: Path,
+    settings: Settings,
+    until: str | None = None,
+    filters: Sequence[Spec] | None = None,
+    before: Settings | None = None,
+) -> Plan:
+    """The stages of a whole run.
 
     Args:
-        until: the last stage to run, one of `UNTIL`; the split is part of publishing.
+        until: the last stage to run, one of `UNTIL`; the split is part of publishing. By default
+            the stages that the folder was last asked for, and those that are given settings now.
         filters: in place of those of the settings; functions may be among them.
+        before: what the folder was asked for, of which `settings` differ in the tables that are
+            given now; None for a folder that is made anew.
 
     Raises:
         UsageError: a filter that is not known or cannot be made.
     """
-    if until not in UNTIL:
+    if until is not None and until not in UNTIL:
         raise UsageError(f"until {until!r}: choose one of {', '.join(UNTIL)}")
-    if until == "mine":
-        return None
+    base = Settings() if before is None else before
+    given = {name for name in TABLES if getattr(settings, name) is not getattr(base, name)}
     if filters is not None:
+        given.add("filter")
         names = tuple(s if isinstance(s, str) else getattr(s, "__name__", repr(s)) for s in filters)
         settings = replace(settings, filter=replace(settings.filter, filters=names))
-    loaded = load_filters(
-        settings.filter.filters if filters is None else filters, settings.filter.rules
-    )
-    wanted = NAMES[: NAMES.index("mix" if until == "tokens" else until) + 1]
+    earlier, mined = _earlier(folder, forget=before is None)
+    chain = _chain(until, earlier if before is not None else None, given)
+    made: dict[str, Stage] = {}
+    again: list[str] = []
+    if "filter" in chain:
+        config = settings.filter
+        specs = config.filters if filters is None else filters
+        made["filter"] = _filter_of(folder, config, specs, "filter" in given)
+        again = _other_code(folder, made["filter"]) if before is not None else []
+    asked = Asked(tuple(chain), {name: as_mapping(getattr(settings, name)) for name in TABLES})
+    found = _changes(earlier, asked, made.get("filter"), again)
+    if before is None and mined is not None:
+        found = [*differences("mine", mined.config, as_mapping(settings.mine)), *found]
 
     def stages(index: MinedIndex) -> list[Stage]:
-        made = {"filter": filter_stage(settings.filter, loaded)}
-        for name in ("dedup", "mix", "split"):
-            made[name] = _stage(name, getattr(settings, name), index)
-        return [made[name] for name in (*wanted, "split")]
+        return [
+            made[name] if name in made else _stage(name, getattr(settings, name), index)
+            for name in chain
+        ]
 
-    return stages
+    return Plan(asked, tuple(found), stages)
+
+
+def _earlier(folder: Path, forget: bool) -> tuple[Asked | None, workdir.Run | None]:
+    """What a folder was asked for and mined with; damage is no matter where it is forgotten."""
+    try:
+        return asked_of(folder), workdir.stored(folder)
+    except DataError:
+        if not forget:
+            raise
+        return None, None
+
+
+def _chain(until: str | None, earlier: Asked | None, given: Set[str]) -> list[str]:
+    """Names of the stages to run, in order."""
+    if until is None and earlier is not None:
+        wanted = {*earlier.stages, *(given & {*NAMES[:-1]})}
+    else:
+        last = UNTIL_BY_DEFAULT if until in (None, "tokens") else str(until)
+        wanted = set() if last == "mine" else {*NAMES[: NAMES.index(last) + 1]}
+    return [name for name in NAMES if name in wanted or (wanted and name == "split")]
+
+
+def _filter_of(folder: Path, config: FilterConfig, specs: Sequence[Spec], given: bool) -> Stage:
+    """The stage `filter`; as it is where its filters were functions of a program that is gone."""
+    try:
+        return filter_stage(config, load_filters(specs, config.rules))
+    except UsageError as error:
+        if given:
+            raise
+        known = stored(folder, "filter")
+        if known is not None and known.complete:
+            return Stage("filter", {}, None)
+        raise UsageError(
+            f"{error}: {folder} was asked for it before; run the program that has this filter, or "
+            "give --filter"
+        ) from None
+
+
+def _other_code(folder: Path, stage: Stage) -> list[str]:
+    """A line for each filter of the same name as before whose code, files or defaults differ."""
+    try:
+        known = stored(folder, "filter")
+    except DataError:
+        return []  # the run says so, and decides again
+    if known is None or stage.flow is None:
+        return []
+    before = dict(known.settings.get("filters", ()))
+    return [
+        f"runs filter {name} again: its code, its parameters or a file that it reads changed"
+        for name, identity in stage.settings["filters"]
+        if name in before and before[name] != identity
+    ]
+
+
+def _changes(
+    earlier: Asked | None, asked: Asked, filtering: Stage | None, again: Sequence[str]
+) -> list[str]:
+    """What a plan changes of what a folder was asked for, and what it keeps unexpectedly."""
+    if earlier is None:
+        return []
+    running = [name for name, _ in filtering.settings.get("filters", ())] if filtering else []
+    found = changes(earlier, asked)
+    found += kept_rules(earlier, asked, running)
+    return found or list(again)
 
 
 def plan_again(folder: Path, changed: str, config: Any) -> Plan:
@@ -71,7 +170,10 @@ def plan_again(folder: Path, changed: str, config: Any) -> Plan:
         changed: name of the stage.
         config: its settings.
     """
-    asked = chain_of(folder)
+    earlier = asked_of(folder)
+    settings = replace(asked_settings(folder), **{changed: config})
+    wanted = {changed, "split", *(earlier.stages if earlier is not None else ())}
+    chain = [name for name in NAMES if name in wanted]
     first = (
         filter_stage(config, load_filters(config.filters, config.rules))
         if changed == "filter"
@@ -80,25 +182,23 @@ def plan_again(folder: Path, changed: str, config: Any) -> Plan:
 
     def stages(index: MinedIndex) -> list[Stage]:
         found: list[Stage] = []
-        for name in NAMES:
-            if name == changed:
-                found.append(first or _stage(name, config, index))
-            elif NAMES.index(name) < NAMES.index(changed):
-                if name in asked:
-                    found.append(Stage(name, {}, None))
-            elif name in asked or name == "split":
-                found.append(_stage(name, stored_config(folder, name), index))
+        for name in chain:
+            if NAMES.index(name) < NAMES.index(changed):
+                found.append(Stage(name, {}, None))
+            else:
+                stage = first if name == "filter" and first else None
+                stage = stage or _stage(name, getattr(settings, name), index)
+                found.append(stage._replace(named=name == changed))
         return found
 
-    return stages
+    asked = Asked(tuple(chain), {name: as_mapping(getattr(settings, name)) for name in TABLES})
+    again = _other_code(folder, first) if first else []
+    return Plan(asked, tuple(_changes(earlier, asked, first, again)), stages)
 
 
 def stored_config(folder: Path, name: str) -> Any:
-    """The settings that a stage of a folder was last run with; the defaults where it was not."""
-    cls = FilterConfig if name == "filter" else _CONFIGS[name]
-    record = stored(folder, name)
-    asked = None if record is None else record.last_asked
-    return cls() if asked is None else from_mapping(cls, asked, name)
+    """The settings that a stage of a folder was last asked with; the defaults where it was not."""
+    return getattr(asked_settings(folder), name)
 
 
 def filter_stage(config: FilterConfig, filters: Sequence[LoadedFilter]) -> Stage:

@@ -15,24 +15,41 @@ from typing import Any
 
 from codeflow.config import MineConfig, as_mapping
 from codeflow.curation import batches as parts
-from codeflow.curation.chain import Stage, last_stamp, run_stages
-from codeflow.errors import UsageError
+from codeflow.curation.chain import NAMES, Stage, last_stamp, run_stages
+from codeflow.errors import DataError, UsageError
 from codeflow.execution.job import Job
 from codeflow.execution.process import stopped_by_sigterm
 from codeflow.execution.ray_pool import Pool, make_pool
-from codeflow.execution.units import disk_error
+from codeflow.execution.units import MINED, disk_error
 from codeflow.mining import index as mined
 from codeflow.mining.index import MinedIndex
 from codeflow.mining.outcomes import stored_summary
 from codeflow.pipeline import workdir
+from codeflow.pipeline.asked import Asked, asking
 from codeflow.plugins.entry_points import OwnMiner, load_miners
 from codeflow.publish.publisher import Publishing, publish_stamp
 from codeflow.publish.summary import Summary
-from codeflow.storage import files, manifest
+from codeflow.storage import manifest
+from codeflow.storage.damage import FRESH
 from codeflow.terminal.progress import Progress
 
-Plan = Callable[[MinedIndex], Sequence[Stage]]
-"""The stages to run once it is known what was mined; none publishes all of it."""
+
+@dataclass(frozen=True)
+class Plan:
+    """What is asked of a folder.
+
+    Attributes:
+        asked: what stays of it: the stages and their settings.
+        changes: a line for each thing that the folder was asked for otherwise before.
+        stages: those to run, once it is known what was mined; none publishes all of it.
+    """
+
+    asked: Asked
+    changes: tuple[str, ...]
+    stages: Callable[[MinedIndex], Sequence[Stage]]
+
+
+_MINE_ONLY = Plan(Asked((), {}), (), lambda index: ())
 
 
 @dataclass(frozen=True)
@@ -51,9 +68,11 @@ def run(
     config: MineConfig,
     execution: Execution,
     progress: Progress,
-    plan: Plan | None = None,
+    plan: Plan = _MINE_ONLY,
 ) -> Summary:
     """Mines sources into `out`, or goes on with it, runs the stages of the plan, and publishes.
+
+    What the plan changes is said before anything is changed.
 
     Raises:
         UsageError: the folder belongs to another run or question; Ray does not answer.
@@ -72,19 +91,26 @@ def run(
             {name: getattr(s, name) for name in ("repo", "location", "ref", "name", "line", "spec")}
             for s in sources
         ]
+        workdir.require_ours(out, settings, listed, execution.fresh)
+        _announce(plan, progress)
         workdir.begin(out, settings, listed, execution.fresh)
-        index = mined.read(out)
-        summary = index and _finished(out, index, plan, progress)
-        if summary:
-            return summary
-        workdir.remove_leftovers(out)
-        from codeflow.mining.driver import Mining
-        from codeflow_miners.flow import MiningContext
+        with asking(out, plan.asked):
+            index = _index(out, progress)
+            summary = (
+                _without_mined(out, plan, progress)
+                if index is None
+                else _finished(out, index, plan, progress)
+            )
+            if summary:
+                return summary
+            workdir.remove_leftovers(out)
+            from codeflow.mining.driver import Mining
+            from codeflow_miners.flow import MiningContext
 
-        cache = str(execution.cache.expanduser().absolute())
-        context = MiningContext(config, cache, miners)
-        index = Mining(job(), sources, context).mine(settings)
-        return _decide_and_publish(job(), index, plan, started)
+            cache = str(execution.cache.expanduser().absolute())
+            context = MiningContext(config, cache, miners)
+            index = Mining(job(), sources, context).mine(settings)
+            return _decide_and_publish(job(), index, plan, started)
 
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -104,15 +130,17 @@ def run_again(out: Path, execution: Execution, progress: Progress, plan: Plan) -
         index = mined.read(out)
         if index is None:
             raise UsageError(f"{out}: holds no {mined.INDEX}; mine first, with `codeflow mine`")
-        summary = _finished(out, index, plan, progress)
-        if summary:
-            return summary
-        workdir.remove_leftovers(out)
-        good, total = len(index.good), len(index.repositories)
-        job().progress.add(
-            repositories=total, repositories_done=good, repositories_failed=total - good
-        )
-        return _decide_and_publish(job(), index, plan, started)
+        _announce(plan, progress)
+        with asking(out, plan.asked):
+            summary = _finished(out, index, plan, progress)
+            if summary:
+                return summary
+            workdir.remove_leftovers(out)
+            good, total = len(index.good), len(index.repositories)
+            job().progress.add(
+                repositories=total, repositories_done=good, repositories_failed=total - good
+            )
+            return _decide_and_publish(job(), index, plan, started)
 
     if not out.is_dir():
         raise UsageError(f"{out}: no such folder; give one that `codeflow mine` wrote")
@@ -161,29 +189,70 @@ def _job(out: Path, execution: Execution, progress: Progress) -> Iterator[Callab
                 progress.note(f"Ray is down after {time.monotonic() - begun:.1f} s")
 
 
-def _decide_and_publish(job: Job, index: MinedIndex, plan: Plan | None, started: float) -> Summary:
+def _announce(plan: Plan, progress: Progress) -> None:
+    for line in plan.changes:
+        progress.note(line)
+
+
+def _index(out: Path, progress: Progress) -> MinedIndex | None:
+    """What was mined; a damaged index goes, as mining makes it again from what it left."""
+    try:
+        return mined.read(out)
+    except DataError as error:
+        progress.note(f"{error}: it does so now")
+        workdir.remove(out / mined.INDEX)
+        return None
+
+
+def _decide_and_publish(job: Job, index: MinedIndex, plan: Plan, started: float) -> Summary:
+    mined.require(job.folder, index)
     stages = _stages(plan, index)
     cut = parts.cut(job.folder, [(r.repo, r.tables) for r in index.good]) if stages else []
     records = run_stages(job, cut, index.stamp, stages)
-    return Publishing(job, index, cut, records).publish(started)
+    return Publishing(job, index, cut, records).publish(started, _hashed(stages))
 
 
-def _stages(plan: Plan | None, index: MinedIndex) -> Sequence[Stage]:
+def _stages(plan: Plan, index: MinedIndex) -> Sequence[Stage]:
     """What to run; without a triple there is nothing to decide."""
-    return plan(index) if plan and any(index.kinds.values()) else ()
+    return plan.stages(index) if any(index.kinds.values()) else ()
 
 
-def _finished(
-    out: Path, index: MinedIndex, plan: Plan | None, progress: Progress
-) -> Summary | None:
-    """The summary of the earlier run, when nothing is left to do."""
-    summary = files.read_json(out / workdir.SUMMARY)
-    values = files.read_json(out / manifest.NAME)
+def _hashed(stages: Sequence[Stage]) -> bool:
+    """Whether the command is about publishing: then bytes are compared, not sizes alone."""
+    return any(stage.named and stage.name == "split" for stage in stages)
+
+
+def _finished(out: Path, index: MinedIndex, plan: Plan, progress: Progress) -> Summary | None:
+    """The summary of the earlier run, when nothing is left to do, and nothing was lost."""
+    summary = stored_summary(out)
+    values, _ = manifest.sealed(out)
     if summary is None or values is None:
         return None
     stages = _stages(plan, index)
     stamp = last_stamp(out, index.stamp, stages)
     if stamp is None or values.get("publish_hash") != publish_stamp(stamp):
         return None
-    progress.note(f"{out} is complete; nothing to do (--fresh mines again)")
-    return stored_summary(summary, out)
+    if manifest.faults(out, values, _hashed(stages)):
+        return None
+    return _complete(summary, out, plan, progress)
+
+
+def _without_mined(out: Path, plan: Plan, progress: Progress) -> Summary | None:
+    """The same where `mined/` was deleted, as it may be: what is published must be all there."""
+    values, _ = manifest.sealed(out)
+    if values is None or any((out / MINED).glob("*/*.parquet")):
+        return None  # mining has not ended, or its index alone is lost
+    faults = [*plan.changes, *map(str, manifest.faults(out, values))]
+    summary = stored_summary(out)
+    if faults or summary is None:
+        what = faults[0] if faults else f"{out / workdir.SUMMARY}: is missing"
+        raise DataError(f"{what}; mined/ is gone, so {FRESH}")
+    return _complete(summary, out, plan, progress)
+
+
+def _complete(summary: Summary, out: Path, plan: Plan, progress: Progress) -> Summary:
+    last = [name for name in NAMES[:-1] if name in plan.asked.stages]
+    until = last[-1] if last else "mine"
+    more = "" if until == NAMES[-2] else f" until {until}; --until {NAMES[-2]} goes on"
+    progress.note(f"{out} is complete{more}; nothing to do (--fresh mines again)")
+    return summary

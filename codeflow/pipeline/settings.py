@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
 from codeflow.config import MineConfig, from_mapping, read_toml
 from codeflow.curation.dedup.config import DedupConfig
@@ -27,20 +28,28 @@ class Settings:
     tokens: TokensConfig = field(default_factory=TokensConfig)
 
 
-def read_settings(path: Path | None) -> Settings:
-    """The settings of a file; without one, the defaults.
+def read_settings(path: Path | None, base: Settings | None = None) -> Settings:
+    """The settings of a file; a table that it does not have is that of `base`, or the default.
 
     Raises:
         UsageError: names the file and the key that is wrong.
     """
-    if path is None:
-        return Settings()
-    tables = read_toml(path)
+    base = base or Settings()
+    return base if path is None else with_tables(base, read_toml(path), str(path))
+
+
+def with_tables(base: Settings, tables: Mapping[str, Any], where: str) -> Settings:
+    """The settings with these tables in place of their own; `where` they are from.
+
+    Raises:
+        UsageError: names the table or key that is wrong.
+    """
     known = [f.name for f in fields(Settings)]
     for name, values in tables.items():
         if name not in known:
             listed = ", ".join(f"[{one}]" for one in known)
-            raise UsageError(f"{path}: unknown table or key {name!r}; known: {listed}")
+            raise UsageError(f"{where}: unknown table or key {name!r}; known: {listed}")
         if not isinstance(values, Mapping):
-            raise UsageError(f"{path}: {name} must be a table")
-    return from_mapping(Settings, tables, f"{path}: ") if tables else Settings()
+            raise UsageError(f"{where}: {name} must be a table")
+    read = from_mapping(Settings, tables, f"{where}: ")
+    return replace(base, **{name: getattr(read, name) for name in tables})

@@ -13,12 +13,14 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from codeflow.config import differing_keys
 from codeflow.errors import UsageError
 from codeflow.records import SCHEMA_VERSION
 from codeflow.storage import files
+from codeflow.storage.damage import reading
+from codeflow.storage.shape import build
 
 WORK = ".work"
 RUN = f"{WORK}/run.json"
@@ -56,48 +58,82 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
         yield
 
 
-def begin(
+class Run(NamedTuple):
+    """What a folder was mined with: the configuration, and the sources of its list."""
+
+    config: Mapping[str, Any]
+    sources: list[Mapping[str, Any]]
+    schema_version: int = 1
+
+
+def stored(folder: Path) -> Run | None:
+    """What a folder was mined with; None where nothing was. Raises DataError: it is damaged."""
+    values = files.read_json(folder / RUN)
+    if values is None:
+        return None
+    with reading(folder / RUN, ValueError, KeyError):
+        run = build(Run, values)
+        _targets(run.sources)
+        return run
+
+
+def require_ours(
     folder: Path, config: Mapping[str, Any], sources: Sequence[Mapping[str, Any]], fresh: bool
 ) -> None:
-    """Starts or resumes: afterwards the folder belongs to this configuration and list.
+    """Looks whether a run with this configuration and list may begin or go on in a folder.
 
     Raises:
         UsageError: the folder holds a run of another configuration or list, or other files.
+        DataError: what it was mined with is damaged, and is not to be forgotten.
     """
-    stored = files.read_json(folder / RUN)
-    if stored is None:  # not a run's, whatever it is: --fresh must not clear it
+    if not (folder / RUN).exists():  # not a run's, whatever it is: --fresh must not clear it
         strangers = sorted(p.name for p in folder.iterdir() if p.name != WORK)
+        if strangers and "mined" in strangers and "decisions" in strangers:
+            raise UsageError(
+                f"{folder / RUN}: is missing, so that mining cannot go on here; give a new folder, "
+                "or choose anew of what was mined, with `codeflow filter`"
+            )
         if strangers:
             raise UsageError(
                 f"{folder}: holds other files ({', '.join(strangers[:3])}); give a new folder"
             )
-    elif fresh:
-        clear(folder)
-    if stored is None or fresh:
-        run = {"schema_version": SCHEMA_VERSION, "config": config, "sources": list(sources)}
-        files.write_json(folder / RUN, run)
         return
-    require_schema(folder, stored)
-    differing = differing_keys(stored["config"], config)
-    if _targets(stored["sources"]) != _targets(sources):
+    if fresh:
+        return
+    run = stored(folder)
+    assert run is not None
+    require_schema(folder, run.schema_version)
+    differing = differing_keys(run.config, config)
+    if _targets(run.sources) != _targets(sources):
         differing.append("repos")
     if differing:
         raise UsageError(
             f"{folder}: was mined with another {', '.join(differing)}; "
             "use --fresh to mine again, or another --out"
         )
-    if stored["sources"] != list(sources):  # the same lines in other places
-        files.write_json(folder / RUN, {**stored, "sources": list(sources)})
 
 
-def require_schema(folder: Path, stored: Mapping[str, Any]) -> None:
+def require_schema(folder: Path, version: int) -> None:
     """Refuses what a codeflow with other tables left: nothing of it can be gone on with."""
-    version = stored.get("schema_version", 1)
     if version != SCHEMA_VERSION:
         raise UsageError(
             f"{folder}: was mined with schema version {version}, this codeflow has "
             f"{SCHEMA_VERSION}; use --fresh to mine again, or the version that mined it"
         )
+
+
+def begin(
+    folder: Path, config: Mapping[str, Any], sources: Sequence[Mapping[str, Any]], fresh: bool
+) -> None:
+    """Afterwards the folder belongs to this configuration and list; `fresh` clears it before."""
+    begun = (folder / RUN).exists()
+    if begun and fresh:
+        clear(folder)
+    run = None if not begun or fresh else stored(folder)
+    if run is None or run.sources != list(sources):  # the same lines may be in other places
+        make_room(folder / RUN)
+        values = {"schema_version": SCHEMA_VERSION, "config": config, "sources": list(sources)}
+        files.write_json(folder / RUN, values)
 
 
 def _targets(sources: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str]]:
@@ -110,8 +146,8 @@ def lines_of(folder: Path) -> dict[str, tuple[int, str]]:
 
     For people only: lines hold paths of this machine, and what is published does not.
     """
-    stored = files.read_json(folder / RUN) or {"sources": ()}
-    return {s["repo"]: (s["line"], s["spec"]) for s in stored["sources"]}
+    run = stored(folder)
+    return {} if run is None else {s["repo"]: (s["line"], s["spec"]) for s in run.sources}
 
 
 def clear(folder: Path) -> None:
@@ -121,19 +157,26 @@ def clear(folder: Path) -> None:
     markers, so that no unit counts as done whose files are gone. The mark that the folder is ours
     stays, so that the same command may clear it again.
     """
-    _remove(folder / "manifest.json")
+    remove(folder / "manifest.json")
     for child in (folder / WORK).iterdir():
         if child.name not in ("lock", Path(RUN).name):
-            _remove(child)
+            remove(child)
     for name in ("README.md", "report.html", *_OWN):
-        _remove(folder / name)
+        remove(folder / name)
 
 
-def _remove(path: Path) -> None:
+def remove(path: Path) -> None:
+    """Removes a file, a link, or a folder with all that is in it."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def make_room(path: Path, folder: bool = False) -> None:
+    """Removes a folder that lies where a file of ours belongs, or the other way round."""
+    if os.path.lexists(path) and path.is_dir() != folder:
+        remove(path)
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from codeflow.config import stage_hash
 from codeflow.contracts import Flow, Unit
 from codeflow.curation.batches import Part
 from codeflow.curation.chain import Record
-from codeflow.errors import CodeflowError
+from codeflow.errors import CodeflowError, DataError
 from codeflow.execution.job import Job
 from codeflow.execution.units import DONE, PARTS, Failure, forget_failure
+from codeflow.mining import index as mined
 from codeflow.mining.index import MinedIndex, MinedRepository
 from codeflow.mining.outcomes import deterministic, summarise
 from codeflow.pipeline import workdir
@@ -40,9 +40,13 @@ from codeflow.publish.shards import (
     triples_units,
 )
 from codeflow.publish.summary import Summary
-from codeflow.records import SCHEMA_VERSION
-from codeflow.storage import files, manifest
+from codeflow.records import SCHEMA_VERSION, TRIPLES
+from codeflow.storage import files, manifest, tables
+from codeflow.storage.damage import FRESH
 from codeflow.version import __version__
+
+_REPORT = "report.html"
+_FAULTS_SHOWN = 10
 
 
 def publish_stamp(parent: str) -> str:
@@ -66,29 +70,69 @@ class Publishing:
         self._records = records
         self.stamp = publish_stamp(records[-1].stamp if records else index.stamp)
 
-    def publish(self, started: float) -> Summary:
+    def publish(self, started: float, hashed: bool = False) -> Summary:
         """Writes the shards, the ledger, the card, and the manifest last.
 
         Args:
             started: on the monotonic clock, when the run began.
+            hashed: whether to compare all bytes of what is published already.
+
+        Raises:
+            DataError: what was mined is damaged.
         """
         folder = self._job.folder
-        values = files.read_json(folder / manifest.NAME)
-        if values is None or values.get("publish_hash") != self.stamp:
+        values, fault = manifest.sealed(folder)
+        faults = [fault] if fault is not None else []
+        if values is not None and values.get("publish_hash") == self.stamp:
+            faults = manifest.faults(folder, values, hashed)
+        if faults:
+            mined.require(folder, self._index, contents=True)
+            self._require_other_files(faults)
+            for fault in faults[:_FAULTS_SHOWN]:
+                self._job.progress.note(f"{fault}; made again from mined/")
+            shutil.rmtree(folder / DONE / f"publish-{self.stamp}", ignore_errors=True)
+        if faults or values is None or values.get("publish_hash") != self.stamp:
             self._forget()
-            values = self._write()
+            with self._job.trusting(f"publish-{self.stamp}"):
+                values = self._write()
         elapsed_s = time.monotonic() - started
         lines, counts = values["files"], values["triples"]
         summary = summarise(folder, self._index, self._records, lines, counts, elapsed_s)
+        for place in (DONE, PARTS):  # markers first: they name files in parts
+            shutil.rmtree(folder / place / f"publish-{self.stamp}", ignore_errors=True)
         shutil.rmtree(folder / PARTS, ignore_errors=True)
+        workdir.make_room(folder / workdir.SUMMARY)
         files.write_json(folder / workdir.SUMMARY, asdict(summary))
         return summary
+
+    def _require_other_files(self, faults: Sequence[manifest.Fault]) -> None:
+        """Looks whether a damaged shard is the mined file itself, under another name.
+
+        Raises:
+            DataError: it is, so it cannot be made again from that.
+        """
+        folder = self._job.folder
+        names = [n for r in self._index.good for files in r.tables.values() for n in files]
+        own = {_identity(folder / name): name for name in names}
+        for path, what in faults:
+            if path.is_file() and (name := own.get(_identity(path))) is not None:
+                raise DataError(f"{path}: {what}, and is one file with {name}; {FRESH}")
 
     def _forget(self) -> None:
         """What was published before goes, its manifest first; what of this one is done stays."""
         folder = self._job.folder
-        for name in (manifest.NAME, workdir.SUMMARY, "report.html"):
-            (folder / name).unlink(missing_ok=True)
+        if (folder / _REPORT).exists():
+            self._job.progress.note(
+                f"removes {_REPORT}, which shows what was published before; "
+                f"`codeflow report {folder}` writes it again"
+            )
+        for name in (manifest.NAME, workdir.SUMMARY, _REPORT):
+            workdir.remove(folder / name)
+        workdir.make_room(folder / "README.md")
+        for table in manifest.TABLES:
+            workdir.make_room(folder / table, folder=True)
+            for path in (folder / table).glob("*"):
+                workdir.make_room(path)
         for place in (folder / DONE).glob("publish-*"):
             if place.name != f"publish-{self.stamp}":
                 shutil.rmtree(place)
@@ -242,12 +286,17 @@ class Publishing:
         }
 
 
+def _identity(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino
+
+
 def _licenses(folder: Path, lines: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     """Published triples by licence."""
     counts: Counter[str] = Counter()
     for line in lines:
         if str(line["path"]).startswith("triples/"):
-            column = pq.read_table(folder / line["path"], columns=["license"]).column(0)
+            column = tables.read(folder / line["path"], TRIPLES, ["license"]).column(0)
             for row in pc.value_counts(column).to_pylist():
                 counts[row["values"] or "unknown"] += row["counts"]
     return dict(counts)

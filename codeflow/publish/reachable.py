@@ -13,11 +13,11 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from codeflow.contracts import Sink
 from codeflow.errors import DataError
-from codeflow.records import TREE_MODE
+from codeflow.records import TREE_MODE, TREES, TRIPLES
+from codeflow.storage import tables
 
 REACHED = pa.schema([pa.field("id", pa.string(), nullable=False)])
 
@@ -58,14 +58,10 @@ def reach(arguments: ReachArguments, sink: Sink) -> dict[str, Any]:
 def _roots(folder: Path, arguments: ReachArguments) -> list[str]:
     roots: set[str] = set()
     for path in arguments.triples:
-        table = pq.read_table(
-            folder / path,
-            columns=["repo", "old_tree", "new_tree"],
-            filters=pc.field("repo") == arguments.repo,
-            use_threads=False,
-        )
-        for name in ("old_tree", "new_tree"):
-            roots.update(table.column(name).to_pylist())
+        for table in tables.row_groups(folder / path, TRIPLES, ["repo", "old_tree", "new_tree"]):
+            table = table.filter(pc.equal(table.column("repo"), arguments.repo))
+            for name in ("old_tree", "new_tree"):
+                roots.update(table.column(name).to_pylist())
     return sorted(roots)
 
 
@@ -74,9 +70,7 @@ def _trees(
 ) -> Iterator[tuple[str, tuple[list[str], list[str]]]]:
     """Every mined tree as (id, (subtrees, files))."""
     for path in arguments.trees:
-        source = pq.ParquetFile(folder / path)
-        for number in range(source.num_row_groups):
-            table = source.read_row_group(number, ["id", "entries"], use_threads=False)
+        for table in tables.row_groups(folder / path, TREES, ["id", "entries"]):
             lists = table.column("entries").combine_chunks()
             modes = lists.values.field("mode").to_pylist()
             ids = lists.values.field("id").to_pylist()

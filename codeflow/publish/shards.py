@@ -15,12 +15,12 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from codeflow.contracts import Sink, Unit
 from codeflow.execution.units import MINED, PARTS
+from codeflow.pipeline import workdir
 from codeflow.records import BLOBS, LEDGER, TREES, TRIPLES
-from codeflow.storage import files
+from codeflow.storage import files, tables
 
 _MIN_SHARD_BYTES = 1 << 20
 _MAX_SHARD_BYTES = 256 << 20
@@ -99,10 +99,9 @@ def _regrouped(folder: Path, inputs: Iterable[MinedFile], schema: pa.Schema) -> 
     held: list[pa.Table] = []
     rows = size = 0
     for file in inputs:
-        source = pq.ParquetFile(folder / file.path)
         reached = None if file.reached is None else _ids(folder / file.reached)
-        for number in range(source.num_row_groups):
-            table = source.read_row_group(number, use_threads=False).cast(schema)
+        for found in tables.row_groups(folder / file.path, schema):
+            table = found.cast(schema)
             if reached is not None:
                 table = table.filter(pc.is_in(table.column("id"), reached))
             if held and (rows + len(table) > 256 or size + table.nbytes > 16 << 20):
@@ -116,8 +115,7 @@ def _regrouped(folder: Path, inputs: Iterable[MinedFile], schema: pa.Schema) -> 
 
 
 def _ids(path: Path) -> pa.Array:
-    with pa.memory_map(str(path)) as source:
-        return pa.ipc.open_file(source).read_all().column("id").combine_chunks()
+    return tables.ipc(path).column("id").combine_chunks()
 
 
 @dataclass(frozen=True)
@@ -182,15 +180,15 @@ def publish_triples(arguments: TriplesArguments, sink: Sink) -> dict[str, Any]:
         return describe(folder, arguments.target)
     parts = [TRIPLES.empty_table()]
     for path in arguments.inputs:
-        source = pq.ParquetFile(folder / path)
-        for number in range(source.num_row_groups):
-            statistics = source.metadata.row_group(number).column(0).statistics
-            if statistics.max < arguments.low or statistics.min >= arguments.high:
-                continue
-            table = source.read_row_group(number, use_threads=False).cast(TRIPLES)
-            ids = table.column("id")
-            inside = pc.and_(pc.greater_equal(ids, arguments.low), pc.less(ids, arguments.high))
-            parts.append(table.filter(inside))
+        with tables.opened(folder / path, TRIPLES) as source:
+            for number in range(source.num_row_groups):
+                statistics = source.metadata.row_group(number).column(0).statistics
+                if statistics.max < arguments.low or statistics.min >= arguments.high:
+                    continue
+                table = source.read_row_group(number, use_threads=False).cast(TRIPLES)
+                ids = table.column("id")
+                inside = pc.and_(pc.greater_equal(ids, arguments.low), pc.less(ids, arguments.high))
+                parts.append(table.filter(inside))
     rows = pa.concat_tables(parts)
     rows = rows.take(pc.sort_indices(rows.column("id")))
     with files.parquet(folder / arguments.target, TRIPLES) as writer:
@@ -208,7 +206,7 @@ def describe(folder: Path, name: str) -> dict[str, Any]:
         "sha256": files.sha256(path),
     }
     if path.suffix == ".parquet":
-        line["rows"] = pq.read_metadata(path).num_rows
+        line["rows"] = tables.rows(path)
     return line
 
 
@@ -217,6 +215,6 @@ def remove_unlisted(out: Path, listed: Set[str]) -> None:
     for table in SCHEMAS:
         for path in (out / table).glob("*"):
             if path.relative_to(out).as_posix() not in listed:
-                path.unlink()
+                workdir.remove(path)
     for path in (out / MINED).glob(f"**/*{files.TEMPORARY}"):
         path.unlink()

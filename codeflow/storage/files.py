@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,6 +15,8 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from codeflow.storage.damage import reading
 
 TEMPORARY = ".tmp"
 _COMPRESSION_LEVEL = 5  # from here on zstd reaches back over several versions of a large file
@@ -47,12 +50,20 @@ def write_json(path: Path, value: Any) -> None:
         temporary.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def read_json(path: Path) -> Any | None:
-    """Reads a JSON file; None when it is not there."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
+def read_json(path: Path) -> dict[str, Any] | None:
+    """Reads a JSON object; None when it is not there.
+
+    Raises:
+        DataError: the file is damaged, or holds something else.
+    """
+    with reading(path, ValueError, RecursionError):
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        if not isinstance(values, dict):
+            raise ValueError("it holds no JSON object")
+        return values
 
 
 class _ParquetWriter:
@@ -113,7 +124,7 @@ def parquet(path: Path, schema: pa.Schema) -> Iterator[_ParquetWriter]:
     A column of a row group is one page, because zstd finds repeats within a page only, and what
     repeats here are whole versions of a file. Contents are stored as the length that each shares
     with the one before, and the rest (DELTA_BYTE_ARRAY), which spares zstd half of them. Statistics
-    are kept where readers select by them.
+    are kept where readers select by them, and checksums of pages everywhere.
     """
     prefixed = [name for name in schema.names if name == "content"]
     with replacing(path) as temporary:
@@ -126,6 +137,7 @@ def parquet(path: Path, schema: pa.Schema) -> Iterator[_ParquetWriter]:
             use_dictionary=[f.name for f in schema if f.name != "content" and f.name != "patch"],
             data_page_size=_WHOLE_ROW_GROUP,
             write_batch_size=1 << 20,
+            write_page_checksum=True,
             write_statistics=[name for name in schema.names if name in ("id", "repo")],
         )
         behind = _ParquetWriter(writer)
@@ -158,6 +170,17 @@ def usual_mode(path: Path) -> Iterator[None]:
     mode = path.stat().st_mode
     yield
     path.chmod(mode)
+
+
+def fault(path: Path, size_bytes: int) -> str | None:
+    """What is wrong with a file that should have a size, found without reading it."""
+    try:
+        found = path.stat()
+    except OSError as error:
+        return "is missing" if isinstance(error, FileNotFoundError) else f"{error.strerror}"
+    if not stat.S_ISREG(found.st_mode):
+        return "is no file"
+    return None if found.st_size == size_bytes else f"has {found.st_size} of {size_bytes} bytes"
 
 
 def sha256(path: Path) -> str:

@@ -14,8 +14,19 @@ from typing import Any, NamedTuple
 
 from codeflow.errors import DataError
 from codeflow.records import SCHEMA_VERSION
+from codeflow.storage import files
+from codeflow.storage.damage import damaged, mends, reading
 
 NAME = "manifest.json"
+TABLES = ("triples", "blobs", "trees", "ledger")
+_KINDS: Mapping[str, type] = {
+    "config": dict,
+    "files": list,
+    "publish_hash": str,
+    "repositories": list,
+    "stages": list,
+    "triples": dict,
+}
 
 
 class ListedFile(NamedTuple):
@@ -25,6 +36,16 @@ class ListedFile(NamedTuple):
     rows: int | None
     bytes: int
     sha256: str
+
+
+class Fault(NamedTuple):
+    """A published file, and what is wrong with it."""
+
+    path: Path
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.what}"
 
 
 def seal(values: Mapping[str, Any]) -> bytes:
@@ -38,7 +59,7 @@ def is_sealed(data: bytes) -> bool:
     """Whether these bytes are exactly what `seal` wrote."""
     try:
         values = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return isinstance(values, dict) and seal(values) == data
 
@@ -50,22 +71,41 @@ def read(folder: Path) -> dict[str, Any]:
         DataError: there is none, it cannot be read, or it is of another schema version.
     """
     path = folder / NAME
-    try:
-        values = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise DataError(
-            f"{folder}: not a dataset (no {NAME}); give the folder that `codeflow mine` wrote"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read: {error}") from None
-    version = values.get("schema_version") if isinstance(values, dict) else None
+    values = files.read_json(path)
+    if values is None:
+        mined = (folder / "mined/index.json").is_file()
+        what = mends(folder) if mined else "give the folder that `codeflow mine` wrote"
+        raise DataError(f"{folder}: not a dataset (no {NAME}); {what}")
+    for key, kind in _KINDS.items():
+        if key in values and not isinstance(values[key], kind):
+            raise damaged(path, f"its {key!r} is not what codeflow writes")
+    for key in ("files", "stages", "repositories"):
+        if not all(isinstance(row, dict) for row in values.get(key, ())):
+            raise damaged(path, f"its {key!r} are not what codeflow writes")
+    version = values.get("schema_version")
     if version != SCHEMA_VERSION:
         raise DataError(
             f"{path}: schema version {version!r}, this codeflow reads {SCHEMA_VERSION}; "
             "mine again, or read it with the version of codeflow that wrote it"
         )
-    assert isinstance(values, dict)
     return values
+
+
+def sealed(folder: Path) -> tuple[dict[str, Any] | None, Fault | None]:
+    """The values of a manifest that is as it was written, of any version; else what is wrong with
+    it, or neither where there is none. Raises CodeflowError where this process may not read it."""
+    path = folder / NAME
+    with reading(path):
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            return None, None
+        except IsADirectoryError:
+            return None, Fault(path, "is a folder")
+    if not is_sealed(data):
+        return None, Fault(path, "is damaged")
+    values: dict[str, Any] = json.loads(data)
+    return values, None
 
 
 def listed_files(values: Mapping[str, Any], where: object) -> list[ListedFile]:
@@ -76,7 +116,33 @@ def listed_files(values: Mapping[str, Any], where: object) -> list[ListedFile]:
             for f in values["files"]
         ]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DataError(f"{where}: broken list of files in {NAME}: {error!r}") from None
+        raise DataError(
+            f"{where}: broken list of files in {NAME}: {error!r}; `codeflow publish` makes it again"
+        ) from None
+
+
+def faults(folder: Path, values: Mapping[str, Any], hashed: bool = False) -> list[Fault]:
+    """What is wrong with the files that a manifest lists.
+
+    Found by their sizes; with `hashed` by all their bytes, and what is not listed is found, too.
+    The card is people's to edit: only `hashed` minds.
+    """
+    found = []
+    listed = listed_files(values, folder)
+    for file in listed:
+        path = folder / file.path
+        own = file.path == "README.md" and not hashed and path.is_file()
+        fault = None if own else files.fault(path, file.bytes)
+        if fault is None and hashed and files.sha256(path) != file.sha256:
+            fault = "has other bytes than the manifest says"
+        if fault is not None:
+            found.append(Fault(path, fault))
+    names = {file.path for file in listed}
+    for table in TABLES if hashed else ():
+        for path in sorted((folder / table).glob("**/*")):
+            if path.relative_to(folder).as_posix() not in names:
+                found.append(Fault(path, "is not in the manifest"))
+    return found
 
 
 def _text(values: Mapping[str, Any]) -> bytes:

@@ -22,7 +22,7 @@ from codeflow.config import MineConfig
 from codeflow.curation.dedup import decide as dedup_decide
 from codeflow.curation.mix import stage as mix
 from codeflow.curation.split import stage as split
-from codeflow.pipeline.plan import UNTIL
+from codeflow.pipeline.plan import UNTIL, UNTIL_BY_DEFAULT
 from codeflow.pipeline.settings import Settings, read_settings
 from codeflow_miners import MINERS
 from pages import (
@@ -90,7 +90,7 @@ def test_defaults_in_readme_are_those_of_the_code() -> None:
     assert cells["--filter"] == " ".join(Settings().filter.filters)
     assert cells["--split-by"] == Settings().split.by
     assert float(cells["--validation"]) == Settings().split.validation
-    assert cells["--until"] == commands()["mine"].get_default("until")
+    assert cells["--until"] == UNTIL_BY_DEFAULT
 
 
 def test_readme_names_every_stage_to_end_with() -> None:

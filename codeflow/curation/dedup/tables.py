@@ -11,12 +11,14 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from codeflow.storage.damage import reading
 from codeflow_filters.dedup.shingles import Hashes, Words
 
 HALF = np.uint64(32)
@@ -76,7 +78,11 @@ def batch(schema: pa.Schema, *columns: Any) -> pa.RecordBatch:
 @contextmanager
 def mapped(path: str) -> Iterator[pa.Table]:
     """A table as it lies on disk; what was read of it goes with the last array that shows it."""
-    with pa.memory_map(path) as source, pa.ipc.open_file(source) as reader:
+    with (
+        reading(Path(path)),
+        pa.memory_map(path) as source,
+        pa.ipc.open_file(source) as reader,
+    ):
         yield reader.read_all()
 
 

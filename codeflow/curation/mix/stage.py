@@ -30,6 +30,7 @@ from codeflow.curation.mix.draw import BUCKETS, Draw, buckets, draw
 from codeflow.curation.mix.estimate import bytes_per_token, group
 from codeflow.curation.mix.samplers import mix
 from codeflow.records import table_of
+from codeflow.storage import tables
 
 OVER_SHARE = "over-share"
 _REASON = "its language has more than its share of the mix"
@@ -92,8 +93,8 @@ def flow(context: StageContext, config: MixConfig) -> Flow:
         )
         for part in context.parts
     ]
-    tables = tuple(result.tables["counts"] for result in counted)
-    [planned] = yield [context.unit("plan", plan, PlanArguments(tables, config))]
+    counts = tuple(result.tables["counts"] for result in counted)
+    [planned] = yield [context.unit("plan", plan, PlanArguments(counts, config))]
     figures = dict(planned.value)
     draws = {name: tuple(pair) for name, pair in figures.pop("draws").items()}
     yield [
@@ -211,8 +212,7 @@ def _histograms(
     triples: dict[str, npt.NDArray[np.int64]] = {}
     sizes: dict[str, npt.NDArray[np.int64]] = {}
     for path in paths:
-        with pa.memory_map(path) as source:
-            table = pa.ipc.open_file(source).read_all()
+        table = tables.ipc(path)
         places = table.column("bucket").to_numpy()
         names = np.array(table.column("language").to_pylist(), object)
         for name in sorted(set(names.tolist())):

@@ -17,10 +17,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from codeflow.errors import DataError
 from codeflow.records import CONTAINED
+from codeflow.storage import tables
 
 TRAIN: Final = 0
 VALIDATION: Final = 1
@@ -202,7 +202,7 @@ def _read_contained(folder: Path, repo: str, path: str | None) -> pa.Table:
             f"{repo}: mined without its table of commits, which a split by time needs of forks; "
             "mine again into another folder, or split by family"
         )
-    return pq.read_table(folder / path, schema=CONTAINED, use_threads=False)
+    return tables.read(folder / path, CONTAINED)
 
 
 def by_repository(

@@ -44,6 +44,7 @@ from codeflow.curation.split.held_out import (
     with_forks,
 )
 from codeflow.errors import UsageError
+from codeflow.storage.tables import ipc
 
 SPLIT_BY: Final = ("auto", "family", "time")
 DEDUP: Final = "dedup"
@@ -234,7 +235,7 @@ def find_cuts(arguments: CutsArguments, sink: Sink) -> dict[str, Any]:
     family = {m.repo: number for number, all_ in enumerate(arguments.families) for m in all_}
     cuts: dict[str, Cut] = {}
     for least in (0, 1):
-        tables = (_read(path) for path in arguments.starts)
+        tables = (ipc(path) for path in arguments.starts)
         forks: dict[int, dict[str, tuple[Any, list[str]]]] = {}
         for repo, positions, firsts in by_repository(tables):
             if repo in family:
@@ -264,7 +265,7 @@ def held(arguments: PartArguments, sink: Sink) -> dict[str, Any]:
 
 def merge(paths: tuple[str, ...], sink: Sink) -> dict[str, Any]:
     """Writes the clusters of all tables, each once, sorted."""
-    tables = [_read(path) for path in paths]
+    tables = [ipc(path) for path in paths]
     distinct = pc.unique(pa.concat_tables(tables).column("cluster")).sort()
     with sink.table("clusters", _CLUSTERS) as writer:
         writer.write(pa.table([distinct], schema=_CLUSTERS))
@@ -285,7 +286,7 @@ def decide(arguments: DecideArguments, sink: Sink) -> dict[str, Any]:
     if arguments.touching is not None:
         column = decisions.read(given.folder, DEDUP, name, ["cluster"]).column("cluster")
         clusters = column.to_pylist()
-        known = _read(arguments.touching).column("cluster").combine_chunks()
+        known = ipc(arguments.touching).column("cluster").combine_chunks()
         found = pc.is_in(column.combine_chunks(), value_set=known, skip_nulls=True)
         near = found.to_numpy(zero_copy_only=False).astype(np.bool_)
     straddles = reached & (place == STRADDLES)
@@ -328,8 +329,3 @@ def _places(arguments: PartArguments) -> Any:
         for piece, table in parts.read(arguments.folder, arguments.part, PLACE_COLUMNS)
     ]
     return np.concatenate(found) if found else np.zeros(0, np.int8)
-
-
-def _read(path: str) -> pa.Table:
-    with pa.memory_map(path) as source:
-        return pa.ipc.open_file(source).read_all()

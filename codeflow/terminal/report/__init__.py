@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from codeflow.errors import DataError, UsageError
+from codeflow.errors import UsageError
 
 NAME = "report.html"
 
@@ -24,6 +24,7 @@ def write(place: str | Path, out: Path | None = None) -> Path:
         DataError: it is not a dataset, or is damaged; the page cannot be written.
         UsageError: a URL without `out`.
     """
+    from codeflow.execution.units import disk_error
     from codeflow.pipeline.destination import local
     from codeflow.storage.files import write_bytes
     from codeflow.storage.store import is_url, shown
@@ -37,7 +38,5 @@ def write(place: str | Path, out: Path | None = None) -> Path:
     try:
         write_bytes(path, page)
     except OSError as error:
-        raise DataError(
-            f"{path}: cannot be written: {error.strerror}; give another place with --out"
-        ) from None
+        raise disk_error(OSError(error.errno, error.strerror), path) from None
     return path

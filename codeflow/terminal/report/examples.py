@@ -17,7 +17,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from codeflow.dataset.reader import Dataset
-from codeflow.records import LedgerRow
+from codeflow.records import TRIPLES, LedgerRow
+from codeflow.storage import tables
 
 SHOWN = 6
 _READABLE_BYTES = (300, 4000)
@@ -116,7 +117,7 @@ def find(folder: Path, rows: Sequence[LedgerRow], ids: Sequence[str]) -> Found:
 
 def _mined(folder: Path) -> Iterator[tuple[pq.ParquetFile, int]]:
     for path in sorted((folder / "mined").glob("*/triples-*.parquet")):
-        with pq.ParquetFile(path) as file:
+        with tables.opened(path, TRIPLES) as file:
             for number in range(file.metadata.num_row_groups):
                 yield file, number
 

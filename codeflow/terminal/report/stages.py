@@ -12,10 +12,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-import pyarrow.parquet as pq
-
 from codeflow.dataset.reader import Dataset
-from codeflow.records import LedgerRow
+from codeflow.records import LEDGER, LedgerRow
+from codeflow.storage import tables
 
 STAGES = ("filter", "dedup", "mix", "split")
 EXAMPLES = 3
@@ -125,7 +124,7 @@ def read_ledger(dataset: Dataset, stages: list[Stage]) -> Ledger:
 def _ledger_rows(dataset: Dataset) -> Iterator[LedgerRow]:
     for file in dataset.listed:
         if file.path.startswith("ledger/"):
-            with pq.ParquetFile(dataset.folder / file.path) as ledger:
+            with tables.opened(dataset.folder / file.path, LEDGER) as ledger:
                 for batch in ledger.iter_batches(columns=list(LedgerRow._fields)):
                     for row in batch.to_pylist():
                         yield LedgerRow(**row)

@@ -49,7 +49,12 @@ class Model:
         try:
             path.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
         except OSError as error:
-            raise UsageError(f"{path}: cannot write the model: {error.strerror}") from None
+            if path.is_file():
+                path.unlink()  # a part of it
+            raise UsageError(
+                f"{path}: cannot write the model: {error.strerror}; "
+                "free space or give another --out"
+            ) from None
 
 
 def read_model(path: str | Path, known: frozenset[str]) -> Model:

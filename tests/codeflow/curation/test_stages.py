@@ -559,7 +559,7 @@ def test_a_rerun_that_failed_leaves_no_settings_behind(finished: Path) -> None:
     again(finished, "mix", MixConfig())
     assert len(codeflow.open(finished)) == count
     config = stored_config(finished, "split")
-    assert (config.by, config.validation) == ("time", 0.2)
+    assert (config.by, config.validation) == ("auto", 0.2)  # as asked, not as settled
 
 
 def test_a_report_of_what_was_published_before_goes(finished: Path) -> None:
