@@ -37,7 +37,8 @@ def mine(
     thread SIGTERM ends the run as Ctrl-C does.
 
     Args:
-        repos: the path of a list file, or its lines: URLs and paths, each with an optional `@REF`.
+        repos: a repository or the path of a list file, as `--repos` takes it; or the lines of a
+            list: URLs and paths, each with an optional `@REF`.
         out: the dataset folder, made if it is not there; or a URL of fsspec to send it to.
         kinds: kinds of triples, `("span", "commit")` by default; before that of `config`.
         window: the part of a project's life in positions, half-open; before that of `config`.
@@ -53,10 +54,11 @@ def mine(
         CodeflowError: the disk is full or not writable; the same call goes on afterwards.
         KeyboardInterrupt: stopped; the same call goes on afterwards.
     """
-    from codeflow_miners.repositories import parse_sources, read_list
+    from codeflow_miners.given import read_repos
+    from codeflow_miners.repositories import parse_sources
 
     if isinstance(repos, (str, os.PathLike)):
-        sources = read_list(Path(repos))
+        sources = read_repos([repos])
     else:
         sources = parse_sources((os.fspath(repo) for repo in repos), Path.cwd())
     if workers < 1:

@@ -11,9 +11,10 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 from codeflow import __version__
+from codeflow.arguments import Parser
 from codeflow.commands import (
     curate,
     export,
@@ -26,7 +27,7 @@ from codeflow.commands import (
     tokenize,
     train,
 )
-from codeflow.errors import EXIT_INTERRUPTED, EXIT_OK, CodeflowError, UsageError
+from codeflow.errors import EXIT_INTERRUPTED, EXIT_OK, CodeflowError
 
 # in the order of a life: from repositories to a model that others load
 _COMMANDS = (mine, curate, quality, read, report, export_data, tokenize, train, generate, export)
@@ -44,8 +45,7 @@ exit status:
   130  interrupted; `codeflow mine` goes on when the same command is given again
 
 start with:
-  echo ../my-project > list.txt
-  codeflow mine --repos list.txt --out data
+  codeflow mine --repos ../my-project --out data
   codeflow inspect data"""
 
 
@@ -83,19 +83,8 @@ def _let_go(stream: Any) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
-
-    def __init__(self, **settings: Any) -> None:
-        settings.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
-        super().__init__(allow_abbrev=False, **settings)
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}; see `{self.prog} --help`")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="codeflow", description=_DESCRIPTION, epilog=_EPILOG)
+def _parser() -> Parser:
+    parser = Parser(prog="codeflow", description=_DESCRIPTION, epilog=_EPILOG)
     parser.add_argument("--version", action="version", version=f"codeflow {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for module in _COMMANDS:

@@ -56,26 +56,35 @@ def begin(
     Raises:
         UsageError: the folder holds a run of another configuration or list, or other files.
     """
-    stored = files.read_json(folder / RUN)
+    stored = require_ours(folder, config, sources, fresh)
+    if stored is not None and fresh:
+        clear(folder)
+    if stored is None or fresh:
+        files.write_json(folder / RUN, {"config": config, "sources": list(sources)})
+
+
+def require_ours(
+    folder: Path, config: Mapping[str, Any], sources: Sequence[Mapping[str, Any]], fresh: bool
+) -> Mapping[str, Any] | None:
+    """What the folder was started with; None of a new one. Writes nothing. Raises as `begin`."""
+    stored: Mapping[str, Any] | None = files.read_json(folder / RUN)
     if stored is None:  # not a run's, whatever it is: --fresh must not clear it
-        strangers = sorted(p.name for p in folder.iterdir() if p.name != WORK)
+        there = folder.iterdir() if folder.exists() else ()
+        strangers = sorted(p.name for p in there if p.name != WORK)
         if strangers:
             raise UsageError(
                 f"{folder}: holds other files ({', '.join(strangers[:3])}); give a new folder"
             )
-    elif fresh:
-        clear(folder)
-    if stored is None or fresh:
-        files.write_json(folder / RUN, {"config": config, "sources": list(sources)})
-        return
-    differing = differing_keys(stored["config"], config)
-    if _targets(stored["sources"]) != _targets(sources):
-        differing.append("repos")
-    if differing:
-        raise UsageError(
-            f"{folder}: was mined with another {', '.join(differing)}; "
-            "use --fresh to mine again, or another --out"
-        )
+    elif not fresh:
+        differing = differing_keys(stored["config"], config)
+        if _targets(stored["sources"]) != _targets(sources):
+            differing.append("repos")
+        if differing:
+            raise UsageError(
+                f"{folder}: was mined with another {', '.join(differing)}; "
+                "use --fresh to mine again, or another --out"
+            )
+    return stored
 
 
 def _targets(sources: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:

@@ -95,6 +95,9 @@ def add_execution(parser: Any) -> None:
     )
     how.add_argument("--ray-address", metavar="ADDR", help="use this Ray cluster, or `auto`")
     how.add_argument("--json", action="store_true", help="progress and summary as JSON lines")
+    how.add_argument(
+        "--dry-run", action="store_true", help="say what would be done, and write nothing"
+    )
 
 
 def with_filter_options(config: Any, parsed: argparse.Namespace) -> Any:
@@ -126,7 +129,7 @@ def _dedup(parsed: argparse.Namespace) -> int:
         return replace(config, threshold=parsed.threshold)
 
     status = _again(parsed, "dedup", change)
-    if not parsed.json:
+    if not (parsed.json or parsed.dry_run):
         _show_curve(parsed.dir)
     return status
 
@@ -159,18 +162,23 @@ def _publish(parsed: argparse.Namespace) -> int:
 
 def _again(parsed: argparse.Namespace, stage: str, change: Callable[[Any], Any]) -> int:
     from codeflow import mined
-    from codeflow.commands.mine import carry_out
+    from codeflow.commands.mine import carry_out, show_preview
     from codeflow.curate import plan_again, stored_config
     from codeflow.run import Execution, run_again
     from codeflow.settings import read_settings
 
     if parsed.workers is not None and parsed.workers < 1:
         raise UsageError(f"--workers {parsed.workers}: give 1 or more")
+    sys.dont_write_bytecode |= parsed.dry_run  # beside a filter of the user's own
     if parsed.config is not None:
         config = getattr(read_settings(parsed.config), stage)
     else:
         config = stored_config(parsed.dir, stage)
     plan = plan_again(parsed.dir, stage, change(config))
+    if parsed.dry_run:
+        from codeflow.preview import preview_stages
+
+        return show_preview(preview_stages(parsed.dir, plan), parsed.json)
     index = mined.read(parsed.dir)
     many = index is not None and sum(index.kinds.values()) > _TRIPLES_WORTH_RAY
     workers = parsed.workers or ((os.cpu_count() or 1) if many else 1)

@@ -7,7 +7,8 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
+from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from codeflow.commands.curate import (
 from codeflow.errors import EXIT_INCOMPLETE, EXIT_OK, UsageError
 
 if TYPE_CHECKING:
+    from codeflow.preview import Preview
     from codeflow.progress import Progress
     from codeflow.summary import Summary
 
@@ -28,7 +30,7 @@ _MINE_EPILOG = """\
 A run that was stopped goes on when the same command is given again, and gives the same bytes.
 Repositories that cannot be mined are named at the end and in the ledger; the run goes on.
 
-  codeflow mine --repos list.txt --out data
+  codeflow mine --repos ../my-project --out data
   codeflow mine --repos list.txt --out data --kinds commit --window 0.2:0.9 --workers 8"""
 
 
@@ -40,9 +42,10 @@ def add(commands: Any) -> None:
     mine.add_argument(
         "--repos",
         required=True,
-        type=Path,
-        metavar="LIST",
-        help="file with a repository a line: a URL or a path, optionally with @REF",
+        action="extend",
+        nargs="+",
+        metavar="REPO",
+        help="paths and URLs, each optionally with @REF; or a file with one of them a line",
     )
     mine.add_argument(
         "--out", required=True, metavar="DIR", help="dataset folder, or a URL of fsspec to write to"
@@ -99,18 +102,23 @@ def add(commands: Any) -> None:
         "--fresh", action="store_true", help="forget what DIR holds and resolve heads again"
     )
     how.add_argument("--json", action="store_true", help="progress and summary as JSON lines")
+    how.add_argument(
+        "--dry-run", action="store_true", help="say what would be done, and write nothing"
+    )
 
 
 def _mine(parsed: argparse.Namespace) -> int:
     if parsed.workers < 1:
         raise UsageError(f"--workers {parsed.workers}: give 1 or more")
+    sys.dont_write_bytecode |= parsed.dry_run  # beside a filter of the user's own
 
     from codeflow.api import with_choices
     from codeflow.curate import plan
     from codeflow.destination import place_of, send
+    from codeflow.remote_store import shown
     from codeflow.run import Execution, run
     from codeflow.settings import read_settings
-    from codeflow_miners.repositories import read_list
+    from codeflow_miners.given import read_repos
 
     kinds = None if parsed.kinds is None else [kind.strip() for kind in parsed.kinds.split(",")]
     settings = read_settings(parsed.config)
@@ -121,12 +129,21 @@ def _mine(parsed: argparse.Namespace) -> int:
         split=with_split_options(settings.split, parsed),
     )
     stages = plan(settings, parsed.until)
-    sources = read_list(parsed.repos)
+    sources = read_repos(parsed.repos)
     execution = Execution(parsed.workers, parsed.ray_address, fresh=parsed.fresh)
     if parsed.cache is not None:
         execution = replace(execution, cache=parsed.cache)
 
     out, url = place_of(parsed.out, parsed.work)
+
+    if parsed.dry_run:
+        from codeflow.preview import preview_mine
+
+        after = [f"would then write the token folders of {out}"] * (parsed.until == "tokens")
+        if url is not None:
+            after.append(f"would work in {out}, and send the dataset to {shown(url)}")
+        found = preview_mine(sources, out, settings.mine, execution, stages)
+        return show_preview(replace(found, lines=(*found.lines, *after)), parsed.json)
 
     def work(progress: Progress) -> Summary:
         summary = run(sources, out, settings.mine, execution, progress, stages)
@@ -138,6 +155,12 @@ def _mine(parsed: argparse.Namespace) -> int:
 
         write_all(out, settings.tokens)
     return status
+
+
+def show_preview(preview: Preview, json: bool) -> int:
+    """Says what would be done; the exit status is that of the run, as far as it can be told."""
+    print(dumps({"event": "dry-run", **asdict(preview)}) if json else preview)
+    return EXIT_INCOMPLETE if preview.problems else EXIT_OK
 
 
 def carry_out(json: bool, work: Callable[[Progress], Summary]) -> int:

@@ -37,12 +37,18 @@ def add(commands: Any) -> None:
         "--validation", type=float, default=0.05, metavar="SHARE", help="latest part to hold out"
     )
     tokenize.add_argument("--seed", type=int, default=0)
+    tokenize.add_argument(
+        "--dry-run", action="store_true", help="say what would be done, and write nothing"
+    )
 
 
 def _tokenize(parsed: argparse.Namespace) -> int:
+    name = parsed.name or f"{parsed.render}-{parsed.length}"
+    if parsed.dry_run:
+        return _preview(parsed, name)
     done = _stage()(
         parsed.dir,
-        parsed.name or f"{parsed.render}-{parsed.length}",
+        name,
         parsed.render,
         parsed.length,
         tokenizer=parsed.tokenizer,
@@ -53,6 +59,35 @@ def _tokenize(parsed: argparse.Namespace) -> int:
         seed=parsed.seed,
     )
     _show(done, parsed.length)
+    return EXIT_OK
+
+
+def _preview(parsed: argparse.Namespace, name: str) -> int:
+    """Says what would be done: what is read, with which tokenizer, and what is there already."""
+    _stage()
+    from codeflow import dataset, files
+    from codeflow.tokens.stage import RECORD, TOKENIZER, require_known
+
+    loss = require_known(name, parsed.render, parsed.length, parsed.loss, parsed.long)
+    opened = dataset.open(parsed.dir)
+    count = opened.summary().triples.total()
+    print(f"would render {count:,} triples as {parsed.render} in rows of {parsed.length:,} tokens")
+    path = parsed.tokenizer or opened.folder / "tokens" / TOKENIZER
+    if parsed.tokenizer is not None and not path.exists():
+        raise UsageError(f"{path}: no such tokenizer")
+    made = "is there" if path.exists() else f"would be trained, of {parsed.vocab:,} tokens"
+    print(f"tokenizer: {path} {made}")
+    folder = opened.folder / "tokens" / name
+    record = files.read_json(folder / RECORD)
+    if record is None:
+        print(f"rows: {folder}, a new folder; loss {loss}")
+    else:
+        was = record["settings"]
+        print(
+            f"rows: {folder} holds {was['rendering']} in rows of {was['length']:,}; made again if"
+        )
+        print("  anything that decides them differs, and else left as it is")
+    print("nothing was written")
     return EXIT_OK
 
 

@@ -83,15 +83,7 @@ def tokenize(
         UsageError: an argument that does not do.
         DataError: no dataset, a damaged one, or no room to write.
     """
-    if rendering not in RENDERINGS:
-        raise UsageError(f"rendering {rendering!r}: choose one of {', '.join(RENDERINGS)}")
-    if length < LEAST_LENGTH:
-        raise UsageError(f"length {length}: give {LEAST_LENGTH} tokens or more")
-    if long not in ("cut", "drop"):
-        raise UsageError(f"long {long!r}: choose cut or drop")
-    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
-        raise UsageError(f"name {name!r}: use letters, digits, `.`, `_` and `-`")
-    loss = loss if loss is not None else RENDERINGS[rendering].loss
+    loss = require_known(name, rendering, length, loss, long)
     options = Options(length, rest_weight(loss))
     dataset = datasets.open(dataset_dir)
     encoder = _encoder(dataset, Path(tokenizer) if tokenizer else None, vocab_size, fast)
@@ -121,6 +113,21 @@ def tokenize(
             shutil.rmtree(part, ignore_errors=True)
     counts = {field: done[field] for field in ("rows", "tokens", "fill", "documents", "triples")}
     return Tokenized(folder, **counts, slow_because=encoder.slow_because)
+
+
+def require_known(name: str, rendering: str, length: int, loss: str | None, long: str) -> str:
+    """The loss that is meant. Raises UsageError for an argument of `tokenize` that does not do."""
+    if rendering not in RENDERINGS:
+        raise UsageError(f"rendering {rendering!r}: choose one of {', '.join(RENDERINGS)}")
+    if length < LEAST_LENGTH:
+        raise UsageError(f"length {length}: give {LEAST_LENGTH} tokens or more")
+    if long not in ("cut", "drop"):
+        raise UsageError(f"long {long!r}: choose cut or drop")
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
+        raise UsageError(f"name {name!r}: use letters, digits, `.`, `_` and `-`")
+    loss = loss if loss is not None else RENDERINGS[rendering].loss
+    rest_weight(loss)
+    return loss
 
 
 def _encoder(dataset: Dataset, path: Path | None, vocab_size: int, fast: bool) -> Encoder:
