@@ -9,9 +9,10 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from codeflow import __version__
 from codeflow.arguments import Parser
@@ -64,12 +65,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _complain(f"codeflow: {error}")
         return error.exit_status
     except KeyboardInterrupt as stop:
+        ours = arguments is None  # the process, which need not be a test's or a notebook's
+        if ours:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         _complain(f"codeflow: {str(stop) or 'interrupted'}")
+        if ours:
+            _leave()
         return EXIT_INTERRUPTED
     except BrokenPipeError:  # `codeflow inspect DIR | head`
         _let_go(sys.stdout)
         _let_go(sys.stderr)
         return EXIT_OK
+
+
+def _leave() -> NoReturn:
+    """Ends without what libraries do at the end, where one more Ctrl-C would cost a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, AttributeError):
+            stream.flush()
+    os._exit(EXIT_INTERRUPTED)
 
 
 def _complain(line: str) -> None:

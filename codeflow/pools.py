@@ -122,15 +122,23 @@ class RayPool:
         self._ray = ray
         self._folder = folder
         self._started = not ray.is_initialized()
+        self._pending: dict[Any, Unit] = {}
+        try:
+            self._begin(workers, address)
+        except BaseException:  # Ctrl-C while it starts: nobody else knows of its processes
+            self.close()
+            raise
+
+    def _begin(self, workers: int | None, address: str | None) -> None:
+        ray = self._ray
         if self._started:
             _start_ray(workers, address)
-        resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        resources: dict[str, float] = ray.cluster_resources()
         self.workers = workers or max(1, int(resources.get("CPU", 1)))
         if self._started and address is None:
             warm = ray.remote(_import_all)
             ray.get([warm.remote() for _ in range(self.workers)])
         self._run: Any = ray.remote(max_retries=RETRIES, retry_exceptions=False)(_run_in_worker)
-        self._pending: dict[Any, Unit] = {}
 
     @property
     def room(self) -> int:
@@ -166,7 +174,7 @@ class RayPool:
         for reference in self._pending:  # of a cluster that lives on
             self._ray.cancel(reference, force=True)
         if self._started:
-            timer = threading.Timer(_DISCONNECTED_S, _kill_local_ray)
+            timer = threading.Timer(_DISCONNECTED_S, kill_local_ray)
             timer.daemon = True
             timer.start()
             self._ray.shutdown()
@@ -186,7 +194,7 @@ def _import_all() -> None:
     import codeflow_miners.flow  # noqa: F401
 
 
-def _kill_local_ray() -> None:
+def kill_local_ray() -> None:
     """Ends the processes of a Ray that was started here, all at once.
 
     `ray.shutdown` waits for one after the other to end by itself, more than a second in all. By

@@ -34,6 +34,9 @@ Repositories that cannot be mined are named at the end and in the ledger; the ru
   codeflow mine --repos list.txt --out data --kinds commit --window 0.2:0.9 --workers 8"""
 
 
+_GOES_ON = "stopped; the same command goes on from here"
+
+
 def add(commands: Any) -> None:
     """Puts the command on the parser."""
     text = "mine repositories into a dataset folder"
@@ -165,19 +168,21 @@ def show_preview(preview: Preview, json: bool) -> int:
 
 def carry_out(json: bool, work: Callable[[Progress], Summary]) -> int:
     """Runs something with a display, and says at the end what came of it."""
-    from codeflow.process import spare_pandas
+    from codeflow.pools import kill_local_ray
+    from codeflow.process import Interrupts, spare_pandas, stopped_by
     from codeflow.progress import make_progress
     from codeflow.summary import render_summary
 
     spare_pandas()
-    progress = make_progress(json, sys.stdout if json else sys.stderr)
-    try:
-        summary = work(progress)
-    except (KeyboardInterrupt, BrokenPipeError):  # without a reader of the progress it stops, too
-        raise KeyboardInterrupt("stopped; the same command goes on from here") from None
-    finally:
-        with contextlib.suppress(BrokenPipeError):
-            progress.close()
+    with stopped_by(Interrupts(_GOES_ON, kill_local_ray)):
+        progress = make_progress(json, sys.stdout if json else sys.stderr)
+        try:
+            summary = work(progress)
+        except (KeyboardInterrupt, BrokenPipeError):  # without a reader it stops, too
+            raise KeyboardInterrupt(_GOES_ON) from None
+        finally:
+            with contextlib.suppress(BrokenPipeError):
+                progress.close()
     render_summary(summary, sys.stdout, json=json)
     return EXIT_INCOMPLETE if summary.failed else EXIT_OK
 
