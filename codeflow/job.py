@@ -9,8 +9,8 @@ from typing import Any
 from codeflow.contracts import Flow, Unit, UnitResult
 from codeflow.drive import Outcome, drive
 from codeflow.errors import CodeflowError
-from codeflow.pools import Pool
-from codeflow.progress import Progress
+from codeflow.pools import RAY_START_S, Pool, SizedPool
+from codeflow.progress import Progress, duration
 from codeflow.units import Failure, forget_failure
 
 SHOWN = "publish-"
@@ -25,6 +25,30 @@ class Job:
         self.progress = progress
         self._pool = pool
         self._counted: tuple[str, ...] = (SHOWN,)
+        self._told = False
+
+    def expect(self, what: str, work_s: float) -> None:
+        """Says once how long the work ahead will take, and has as many workers as end it first.
+
+        Args:
+            what: how much there is to do, in words.
+            work_s: what one process would take for it, about.
+        """
+        pool = self._pool
+        workers = pool.workers_for(work_s) if isinstance(pool, SizedPool) else pool.workers
+        if not self._told:
+            left_s = work_s / workers + (RAY_START_S if workers > pool.workers else 0)
+            long = f"about {duration(5 * round(left_s / 5))}" if left_s >= 8 else "a few seconds"
+            where = "in this process" if workers == 1 else f"on {workers} Ray workers"
+            self.progress.note(f"{what}: {long} {where}")
+            self._told = True
+        self.prepare(work_s)
+
+    def prepare(self, work_s: float) -> None:
+        """As `expect`, without a word."""
+        pool = self._pool
+        if isinstance(pool, SizedPool) and pool.workers_for(work_s) > pool.workers:
+            pool.grow()
 
     def drive(self, flows: Iterable[tuple[str, Flow]]) -> Iterator[tuple[str, Outcome]]:
         """Runs flows on the pool; yields (name, what came of it) as they end."""

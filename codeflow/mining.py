@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from codeflow import files, mined, workdir
 from codeflow.account import (
@@ -27,6 +27,13 @@ from codeflow.errors import CodeflowError
 from codeflow.job import Job
 from codeflow.mined import OUTCOME, MinedIndex, MinedRepository
 from codeflow.units import DONE, MINED, PARTS, Failure, forget_failure
+
+STEP_S: Final = 5e-3
+"""What one process takes for a first-parent step, from reading it to publishing: 3 to 6 ms on eight
+histories of 500 to 1,600 steps."""
+
+OPEN_S: Final = 0.2
+"""What one process takes to open a repository of ordinary size and read its history."""
 
 
 class Mining:
@@ -51,6 +58,7 @@ class Mining:
         found = mined.read(self._job.folder)
         if found is None:
             opened = self.open_all()
+            self._expect(opened)
             outcomes = self.mine_all(opened)
             found = self._index(opened, outcomes, settings)
             mined.write(self._job.folder, found)
@@ -63,6 +71,18 @@ class Mining:
                         f"{repository.repo}: {failure['rule']}: {failure['reason']}"
                     )
         return found
+
+    def _expect(self, opened: Mapping[str, dict[str, Any]]) -> None:
+        """Says how much there is left to mine; now it is known."""
+        done = self._job.folder / DONE
+        left = [
+            value["starts"]
+            for key, value in opened.items()
+            if "failure" not in value and not (done / key / "outcome.json").exists()
+        ]
+        where = "1 repository" if len(left) == 1 else f"{len(left):,} repositories"
+        what = f"{sum(left):,} commits of {where} to mine"
+        self._job.expect(what, sum(left) * STEP_S)
 
     def _index(
         self,
@@ -103,6 +123,7 @@ class Mining:
         known: dict[str, dict[str, Any]] | None = files.read_json(self._job.folder / workdir.OPENED)
         if known is None:
             self._forget_failures()
+            self._job.prepare(len(self._sources) * OPEN_S)
             total = len(self._sources)
             self._job.progress.stage("histories", total)
             self._job.progress.add(repositories=total)

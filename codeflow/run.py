@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from codeflow import files, manifest, mined, workdir
 from codeflow.account import stored_summary
@@ -29,15 +29,21 @@ from codeflow.stages.chain import Stage, last_stamp, run_stages
 from codeflow.summary import Summary
 from codeflow.units import disk_error
 
+TRIPLE_S: Final = 3e-4
+"""What one process takes to judge, dedup, mix and publish a triple, on the whole."""
+
 Plan = Callable[[MinedIndex], Sequence[Stage]]
 """The stages to run once it is known what was mined; none publishes all of it."""
 
 
 @dataclass(frozen=True)
 class Execution:
-    """How a run is carried out; nothing in here changes a published byte."""
+    """How a run is carried out; nothing in here changes a published byte.
 
-    workers: int = 1
+    `workers` None: as many as end the work first (`codeflow.pools.SizedPool`).
+    """
+
+    workers: int | None = 1
     ray_address: str | None = None
     cache: Path = Path("~/.cache/codeflow/repositories")
     fresh: bool = False
@@ -130,16 +136,12 @@ def _guarded(
 @contextmanager
 def _job(out: Path, execution: Execution, progress: Progress) -> Iterator[Callable[[], Job]]:
     pools: list[Pool] = []
-    with_ray = execution.workers > 1 or execution.ray_address is not None
     jobs: list[Job] = []
 
     def job() -> Job:
         if not jobs:
-            begun = time.monotonic()
-            workers = execution.workers if with_ray else 1
-            pools.append(make_pool(out.absolute(), workers, execution.ray_address))
-            if with_ray:
-                progress.note(f"Ray is up after {time.monotonic() - begun:.1f} s")
+            how = (execution.workers, execution.ray_address, progress.note)
+            pools.append(make_pool(out.absolute(), *how))
             jobs.append(Job(out, pools[0], progress))
         return jobs[0]
 
@@ -147,14 +149,12 @@ def _job(out: Path, execution: Execution, progress: Progress) -> Iterator[Callab
         yield job
     finally:
         for pool in pools:
-            begun = time.monotonic()
             pool.close()
-            if with_ray:
-                progress.note(f"Ray is down after {time.monotonic() - begun:.1f} s")
 
 
 def _decide_and_publish(job: Job, index: MinedIndex, plan: Plan | None, started: float) -> Summary:
     stages = _stages(plan, index)
+    job.expect(f"{sum(index.kinds.values()):,} triples", sum(index.kinds.values()) * TRIPLE_S)
     cut = parts.cut(job.folder, [(r.repo, r.tables) for r in index.good]) if stages else []
     records = run_stages(job, cut, index.stamp, stages)
     return Publishing(job, index, cut, records).publish(started)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass, replace
@@ -52,7 +51,6 @@ def add(commands: Any) -> None:
     listing.set_defaults(command=_filters)
 
 
-_TRIPLES_WORTH_RAY = 20_000  # fewer are done before Ray is up
 _TABLES = {"filter": "filter", "dedup": "dedup", "mix": "mix", "publish": "split"}
 
 
@@ -161,7 +159,6 @@ def _publish(parsed: argparse.Namespace) -> int:
 
 
 def _again(parsed: argparse.Namespace, stage: str, change: Callable[[Any], Any]) -> int:
-    from codeflow import mined
     from codeflow.commands.mine import carry_out, show_preview
     from codeflow.curate import plan_again, stored_config
     from codeflow.run import Execution, run_again
@@ -179,10 +176,7 @@ def _again(parsed: argparse.Namespace, stage: str, change: Callable[[Any], Any])
         from codeflow.preview import preview_stages
 
         return show_preview(preview_stages(parsed.dir, plan), parsed.json)
-    index = mined.read(parsed.dir)
-    many = index is not None and sum(index.kinds.values()) > _TRIPLES_WORTH_RAY
-    workers = parsed.workers or ((os.cpu_count() or 1) if many else 1)
-    execution = Execution(workers, parsed.ray_address)
+    execution = Execution(parsed.workers, parsed.ray_address)
     return carry_out(parsed.json, lambda progress: run_again(parsed.dir, execution, progress, plan))
 
 

@@ -84,9 +84,9 @@ def add(commands: Any) -> None:
     how.add_argument(
         "--workers",
         type=int,
-        default=os.cpu_count() or 1,
         metavar="N",
-        help="1 works in this process, more are Ray workers (default here: %(default)s)",
+        help="1 works in this process, more are Ray workers (default: by what there is to do, "
+        f"1 or {os.cpu_count() or 1} here)",
     )
     how.add_argument("--ray-address", metavar="ADDR", help="use this Ray cluster, or `auto`")
     how.add_argument(
@@ -111,7 +111,7 @@ def add(commands: Any) -> None:
 
 
 def _mine(parsed: argparse.Namespace) -> int:
-    if parsed.workers < 1:
+    if parsed.workers is not None and parsed.workers < 1:
         raise UsageError(f"--workers {parsed.workers}: give 1 or more")
     sys.dont_write_bytecode |= parsed.dry_run  # beside a filter of the user's own
 
