@@ -1,8 +1,9 @@
-"""Mining from Python: the same run as `codeflow mine`, quiet, with its summary as the answer."""
+"""Mining from Python: the same run as `codeflow mine`, with its summary as the answer."""
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from codeflow.curate import plan
 from codeflow.destination import place_of, send
 from codeflow.errors import UsageError
 from codeflow.plugins import Spec
+from codeflow.progress import Progress, make_progress
 from codeflow.run import Execution, run
 from codeflow.settings import Settings, read_settings
 from codeflow.summary import Summary
@@ -29,6 +31,7 @@ def mine(
     until: str = "mix",
     workers: int = 1,
     config: Settings | MineConfig | PathLike | None = None,
+    progress: Progress | bool | None = None,
 ) -> Summary:
     """Mines repositories into a dataset folder, or goes on with a run that was stopped.
 
@@ -48,6 +51,8 @@ def mine(
         workers: 1 works in this process, more are Ray tasks on this machine.
         config: what `--config` takes, or it as `Settings`, or its `[mine]` table as a
             `MineConfig`.
+        progress: whether to show on standard error how far it is; by default on a terminal and in
+            a notebook. Or a `codeflow.progress.Progress` of one's own, which is told all of it.
 
     Raises:
         UsageError: something above is wrong, or `out` holds something else.
@@ -71,8 +76,21 @@ def mine(
     stages = plan(settings, until, filters)
     mining = with_choices(settings.mine, kinds, window)
     folder, url = place_of(out)
-    summary = run(sources, folder, mining, Execution(workers), Quiet(), stages)
-    return summary if url is None else send(summary, folder, url, Quiet())
+    display = _display(progress)
+    try:
+        summary = run(sources, folder, mining, Execution(workers), display, stages)
+        return summary if url is None else send(summary, folder, url, display)
+    finally:
+        if display is not progress:  # one's own is one's own to close
+            display.close()
+
+
+def _display(progress: Progress | bool | None) -> Progress:
+    if progress is None:  # a notebook shows lines, and says that it is no terminal
+        progress = sys.stderr is not None and (sys.stderr.isatty() or "ipykernel" in sys.modules)
+    if isinstance(progress, bool):
+        return make_progress(False, sys.stderr) if progress else Quiet()
+    return progress
 
 
 def _settings(config: Settings | MineConfig | PathLike | None) -> Settings:

@@ -9,6 +9,7 @@ from typing import Any
 from codeflow.contracts import Flow, Unit, UnitResult
 from codeflow.drive import Outcome, drive
 from codeflow.errors import CodeflowError
+from codeflow.pace import Pace
 from codeflow.pools import RAY_START_S, Pool, SizedPool
 from codeflow.progress import Progress, duration
 from codeflow.units import Failure, forget_failure
@@ -18,7 +19,7 @@ SHOWN = "publish-"
 
 
 class Job:
-    """What every step of a run shares. `folder` is absolute."""
+    """What every step of a run shares. `folder` is absolute; `pace` is set while Git is read."""
 
     def __init__(self, folder: Path, pool: Pool, progress: Progress) -> None:
         self.folder = folder.absolute()
@@ -26,6 +27,7 @@ class Job:
         self._pool = pool
         self._counted: tuple[str, ...] = (SHOWN,)
         self._told = False
+        self.pace: Pace | None = None
 
     def expect(self, what: str, work_s: float) -> None:
         """Says once how long the work ahead will take, and has as many workers as end it first.
@@ -97,8 +99,9 @@ class Job:
             self._failed = (unit.key, result)
             return
         value = result.value
+        steps = 0 if self.pace is None else self.pace.ended(unit.key, value)
         self.progress.add(
-            units=int(unit.key.startswith(self._counted)),
+            units=steps + unit.key.startswith(self._counted),
             commits=value.get("steps", 0),
             triples=sum(value.get("kinds", {}).values()),
             bytes=value.get("bytes", 0),

@@ -26,6 +26,7 @@ from codeflow.drive import Outcome
 from codeflow.errors import CodeflowError
 from codeflow.job import Job
 from codeflow.mined import OUTCOME, MinedIndex, MinedRepository
+from codeflow.pace import Pace
 from codeflow.units import DONE, MINED, PARTS, Failure, forget_failure
 
 STEP_S: Final = 5e-3
@@ -233,6 +234,8 @@ class Mining:
         from codeflow_miners.open import find_again
 
         self._job.progress.stage("content", sum(len(own) for own in todo.values()))
+        pace = Pace({key + _round_suffix(number): len(own) for key, own in todo.items()})
+        self._job.pace = pace
         results: dict[str, Outcome] = {}
         flows: list[tuple[str, Flow]] = []
         forks = {key for group in forked_families(opened) for key in group}
@@ -241,6 +244,7 @@ class Mining:
             done = files.read_json(self._job.folder / DONE / name / "outcome.json")
             if done is not None:
                 results[key] = outcome_of(done)
+                self._job.progress.add(units=pace.rest(name))
                 continue
             here = {
                 **opened[key],
@@ -258,11 +262,12 @@ class Mining:
                 shutil.rmtree(self._job.folder / MINED / name, ignore_errors=True)
             elif not number:
                 self._job.progress.add(repositories_done=1)
-            self._job.progress.add(units=len(todo[key]))
+            self._job.progress.add(units=pace.rest(name))
             files.write_json(self._job.folder / DONE / name / "outcome.json", record_of(outcome))
             if key not in forks:  # a further round reads the commits of those
                 shutil.rmtree(self._job.folder / PARTS / name, ignore_errors=True)
             results[key] = outcome
+        self._job.pace = None
         return results
 
 

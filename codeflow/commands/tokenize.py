@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,7 +47,7 @@ def _tokenize(parsed: argparse.Namespace) -> int:
     name = parsed.name or f"{parsed.render}-{parsed.length}"
     if parsed.dry_run:
         return _preview(parsed, name)
-    done = _stage()(
+    done = _shown(
         parsed.dir,
         name,
         parsed.render,
@@ -93,10 +94,9 @@ def _preview(parsed: argparse.Namespace, name: str) -> int:
 
 def write_all(folder: Path, config: TokensConfig) -> None:
     """Writes the token folders that `[tokens]` asks for."""
-    tokenize = _stage()
     for rendering in config.renderings:
         name = f"{rendering}-{config.length}"
-        done = tokenize(
+        done = _shown(
             folder,
             name,
             rendering,
@@ -105,6 +105,18 @@ def write_all(folder: Path, config: TokensConfig) -> None:
             seed=config.seed,
         )
         _show(done, config.length)
+
+
+def _shown(*what: Any, **how: Any) -> Tokenized:
+    """Tokenizes with a display."""
+    from codeflow.progress import make_progress
+
+    tokenize = _stage()
+    progress = make_progress(False, sys.stderr)
+    try:
+        return tokenize(*what, **how, progress=progress)
+    finally:
+        progress.close()
 
 
 def _stage() -> Callable[..., Tokenized]:

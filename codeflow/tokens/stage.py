@@ -21,6 +21,7 @@ from codeflow import dataset as datasets
 from codeflow import files
 from codeflow.dataset import Dataset
 from codeflow.errors import DataError, UsageError
+from codeflow.progress import Progress
 from codeflow.tokens.config import LEAST_LENGTH
 from codeflow.tokens.document import END_OF_TEXT, Document
 from codeflow.tokens.fit import Fitter
@@ -64,6 +65,7 @@ def tokenize(
     validation: float = 0.05,
     seed: int = 0,
     fast: bool = True,
+    progress: Progress | None = None,
 ) -> Tokenized:
     """Renders, encodes and packs a dataset into `DIR/tokens/NAME`.
 
@@ -78,6 +80,7 @@ def tokenize(
         long: what to do with a document of more than `length` tokens: `cut` or `drop`.
         validation: share of every repository to hold out, see `OrderedTriples`.
         fast: whether to encode with gigatoken where that is possible; the ids are the same.
+        progress: is told how many triples are rendered.
 
     Raises:
         UsageError: an argument that does not do.
@@ -86,6 +89,8 @@ def tokenize(
     loss = require_known(name, rendering, length, loss, long)
     options = Options(length, rest_weight(loss))
     dataset = datasets.open(dataset_dir)
+    if progress is not None:
+        progress.stage("tokenizer", None)
     encoder = _encoder(dataset, Path(tokenizer) if tokenizer else None, vocab_size, fast)
     settings = {
         "rendering": rendering,
@@ -103,7 +108,7 @@ def tokenize(
     done = files.read_json(folder / RECORD)
     if done is None or done["settings"] != settings:
         try:
-            done = _write(dataset, part, encoder, options, settings)
+            done = _write(dataset, part, encoder, options, settings, progress)
             (folder / RECORD).unlink(missing_ok=True)  # first: without it a folder is not whole
             shutil.rmtree(folder, ignore_errors=True)
             part.rename(folder)
@@ -145,7 +150,12 @@ def _encoder(dataset: Dataset, path: Path | None, vocab_size: int, fast: bool) -
 
 
 def _write(
-    dataset: Dataset, folder: Path, encoder: Encoder, options: Options, settings: dict[str, Any]
+    dataset: Dataset,
+    folder: Path,
+    encoder: Encoder,
+    options: Options,
+    settings: dict[str, Any],
+    progress: Progress | None,
 ) -> dict[str, Any]:
     """Writes the folder's files; the record of what is in them."""
     ordered = OrderedTriples(dataset, settings["validation"], folder / "triples")
@@ -158,10 +168,11 @@ def _write(
     )
     fitter = Fitter(encoder, options.length, settings["long"] == "cut")
     record: dict[str, Any] = {"settings": settings, "rows": {}, "tokens": {}, "fill": {}}
+    if progress is not None:
+        progress.stage("tokens", sum(ordered.sizes[split] for split in SPLITS))
     for split in SPLITS:
-        documents = render_all(
-            ordered.triples(split), settings["rendering"], options, settings["seed"]
-        )
+        triples = _counted(ordered.triples(split), progress)
+        documents = render_all(triples, settings["rendering"], options, settings["seed"])
         rows = pack(fitter.encode(documents), options.length, encoder.special[END_OF_TEXT])
         count = tokens = 0
         for row in write_shards(folder, split, rows, description):
@@ -181,6 +192,13 @@ def _write(
     (folder / TOKENIZER).write_text(encoder.text, encoding="utf-8")
     files.write_json(folder / RECORD, record)
     return record
+
+
+def _counted(triples: Iterable[Triple], progress: Progress | None) -> Iterator[Triple]:
+    for triple in triples:
+        yield triple
+        if progress is not None:
+            progress.add(units=1)
 
 
 def render_all(
