@@ -201,9 +201,9 @@ class Training:
         """Trains up to step `last` and saves there, or stops before, and saves where it is."""
         ahead = data.steps(self.sources, self.recipe, self.world, self.position)
         started, first, stopped = time.monotonic(), self.step, False
-        stop.saving = True
+        self._stop, stop.saving = stop, True
         with contextlib.closing(ahead) as steps:
-            self._validate_if_owed(last, stop)
+            self._validate_if_owed(last)
             while self.step < last and not (stopped := stop.agreed(self.world)):
                 begin = time.monotonic()
                 step = next(steps)
@@ -214,7 +214,7 @@ class Training:
                 self._report(now - begin, waited, last, (now - started) / (self.step - first))
                 if observe is not None:
                     observe(self)
-                self._after_step(last, stop)
+                self._after_step(last)
         if stopped and self._saved < self.step:
             self._save()
         self.saver.settle()
@@ -314,7 +314,7 @@ class Training:
 
     # -- after a step ---------------------------------------------------------------------------
 
-    def _after_step(self, last: int, stop: Stop) -> None:
+    def _after_step(self, last: int) -> None:
         recipe, step = self.recipe, self.step
         every = recipe.run.checkpoint_every_steps
         saving = step == last or (every > 0 and step % every == 0)
@@ -323,7 +323,7 @@ class Training:
             self._rest = verify.fingerprint(self.live())
             verify.compare_replicas(self._rest, step, self.world)
         if self._validation_is_due(last):
-            self._validate(stop)
+            self._validate()
         self.saver.check()
         if saving:
             self._save()
@@ -339,15 +339,15 @@ class Training:
             return False
         return self.step == last or self.step % self.recipe.validation.every_steps == 0
 
-    def _validate_if_owed(self, last: int, stop: Stop) -> None:
+    def _validate_if_owed(self, last: int) -> None:
         """Validates where the run was stopped before it had, so that its log is as without."""
         known = set() if self.log is None else self.log.resumed_at
         lacking = "step" in known and "validation" not in known
         if self.world.gather(lacking)[0] and self._validation_is_due(last):
-            self._validate(stop)
+            self._validate()
 
-    def _validate(self, stop: Stop) -> None:
-        between = partial(stop.require_none, self.world)
+    def _validate(self) -> None:
+        between = partial(self._stop.require_none, self.world)
         try:
             losses = validate(self.model, self.held_out, self.recipe, self.world, between)
         except StoppedError:
