@@ -1,8 +1,9 @@
-"""Mining from Python: the same run as `codeflow mine`, quiet, with its summary as the answer."""
+"""Mining from Python: the same run as `codeflow mine`, with its summary as the answer."""
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from codeflow.pipeline.run import Execution, run
 from codeflow.pipeline.settings import Settings, read_settings, with_tables
 from codeflow.plugins.entry_points import Spec
 from codeflow.publish.summary import Summary
+from codeflow.terminal.progress import Progress, make_progress
 
 PathLike = str | os.PathLike[str]
 
@@ -30,6 +32,7 @@ def mine(
     until: str | None = None,
     workers: int = 1,
     config: Settings | MineConfig | Mapping[str, Any] | PathLike | None = None,
+    progress: Progress | bool | None = None,
 ) -> Summary:
     """Mines repositories into a dataset folder, or goes on with a run that was stopped.
 
@@ -39,7 +42,8 @@ def mine(
     thread SIGTERM ends the run as Ctrl-C does.
 
     Args:
-        repos: the path of a list file, or its lines: URLs and paths, each with an optional `@REF`.
+        repos: a repository or the path of a list file, as `--repos` takes it; or the lines of a
+            list: URLs and paths, each with an optional `@REF`.
         out: the dataset folder, made if it is not there; or a URL of fsspec to send it to.
         kinds: kinds of triples, `("span", "commit")` by default; before that of `config`.
         window: the part of a project's life in positions, half-open, as `(0.4, 0.8)` or
@@ -50,16 +54,20 @@ def mine(
         workers: 1 works in this process, more are Ray tasks on this machine.
         config: what `--config` takes, its tables as a dict, all of it as `Settings`, or its
             `[mine]` table as a `MineConfig`.
+        progress: whether to show on standard error how far it is; by default on a terminal and in
+            a notebook. Or a `codeflow.terminal.progress.Progress` of one's own, which is told all
+            of it.
 
     Raises:
         UsageError: something above is wrong, or `out` holds something else.
         CodeflowError: the disk is full or not writable; the same call goes on afterwards.
         KeyboardInterrupt: stopped; the same call goes on afterwards.
     """
-    from codeflow_miners.acquire.repositories import parse_sources, read_list
+    from codeflow_miners.acquire.given import read_repos
+    from codeflow_miners.acquire.repositories import parse_sources
 
     if isinstance(repos, (str, os.PathLike)):
-        sources = read_list(Path(repos))
+        sources = read_repos([repos])
     else:
         sources = parse_sources(_paths("repos", repos), Path.cwd())
     if type(workers) is not int or workers < 1:
@@ -75,8 +83,21 @@ def mine(
     given = None if filters is None else _listed("filters", filters)
     settings = replace(settings, mine=with_choices(settings.mine, kinds, window))
     stages = plan(folder, settings, until, given, before)
-    summary = run(sources, folder, settings.mine, Execution(workers), Quiet(), stages)
-    return summary if url is None else send(summary, folder, url, Quiet())
+    display = _display(progress)
+    try:
+        summary = run(sources, folder, settings.mine, Execution(workers), display, stages)
+        return summary if url is None else send(summary, folder, url, display)
+    finally:
+        if display is not progress:  # one's own is one's own to close
+            display.close()
+
+
+def _display(progress: Progress | bool | None) -> Progress:
+    if progress is None:  # a notebook shows lines, and says that it is no terminal
+        progress = sys.stderr is not None and (sys.stderr.isatty() or "ipykernel" in sys.modules)
+    if isinstance(progress, bool):
+        return make_progress(False, sys.stderr) if progress else Quiet()
+    return progress
 
 
 def _settings(config: object, before: Settings) -> Settings:

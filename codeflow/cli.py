@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -26,8 +27,8 @@ from codeflow.commands import (
     tokenize,
     train,
 )
-from codeflow.errors import EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_OK, CodeflowError, UsageError
-from codeflow.pipeline.destination import path
+from codeflow.commands.arguments import Parser
+from codeflow.errors import EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_OK, CodeflowError
 from codeflow.version import __version__
 
 # in the order of a life: from repositories to a model that others load
@@ -46,8 +47,7 @@ exit status:
   130  interrupted; `codeflow mine` goes on when the same command is given again
 
 start with:
-  echo ../my-project > list.txt
-  codeflow mine --repos list.txt --out data
+  codeflow mine --repos ../my-project --out data
   codeflow inspect data"""
 
 
@@ -66,7 +66,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _complain(f"codeflow: {error}")
         return error.exit_status
     except KeyboardInterrupt as stop:
+        ours = arguments is None  # the process, which need not be a test's or a notebook's
+        if ours:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         _complain(f"codeflow: {str(stop) or 'interrupted'}")
+        if ours:
+            _leave()
         return EXIT_INTERRUPTED
     except BrokenPipeError:  # `codeflow inspect DIR | head`
         _let_go(sys.stdout)
@@ -81,6 +86,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_INCOMPLETE
 
 
+def _leave() -> NoReturn:
+    """Ends without what libraries do at the end, where one more Ctrl-C would cost a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, AttributeError):
+            stream.flush()
+    os._exit(EXIT_INTERRUPTED)
+
+
 def _complain(line: str) -> None:
     with contextlib.suppress(OSError):
         print(line, file=sys.stderr)
@@ -92,20 +105,8 @@ def _let_go(stream: Any) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
-
-    def __init__(self, **settings: Any) -> None:
-        settings.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
-        super().__init__(allow_abbrev=False, **settings)
-        self.register("type", Path, path)  # what is a path is no URL
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}; see `{self.prog} --help`")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="codeflow", description=_DESCRIPTION, epilog=_EPILOG)
+def _parser() -> Parser:
+    parser = Parser(prog="codeflow", description=_DESCRIPTION, epilog=_EPILOG)
     parser.add_argument("--version", action="version", version=f"codeflow {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for module in _COMMANDS:

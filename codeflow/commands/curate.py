@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass, replace
@@ -59,7 +58,6 @@ def add(commands: Any) -> None:
     listing.set_defaults(command=_filters)
 
 
-_TRIPLES_WORTH_RAY = 20_000  # fewer are done before Ray is up
 _TABLES = {"filter": "filter", "dedup": "dedup", "mix": "mix", "publish": "split"}
 
 
@@ -105,6 +103,9 @@ def add_execution(parser: Any) -> None:
         "--work", type=Path, metavar="DIR", help="with a URL: the folder that its run worked in"
     )
     how.add_argument("--json", action="store_true", help="progress and summary as JSON lines")
+    how.add_argument(
+        "--dry-run", action="store_true", help="say what would be done, and write nothing"
+    )
 
 
 def with_filter_options(config: Any, parsed: argparse.Namespace) -> Any:
@@ -135,10 +136,10 @@ def _dedup(parsed: argparse.Namespace) -> int:
             return config
         return replace(config, threshold=parsed.threshold)
 
-    _again(parsed, "dedup", change)
-    if not parsed.json:
+    status = _again(parsed, "dedup", change)
+    if not (parsed.json or parsed.dry_run):
         _show_curve(place_of(parsed.dir, parsed.work)[0])
-    return EXIT_OK
+    return status
 
 
 def _show_curve(folder: Path) -> None:
@@ -168,8 +169,7 @@ def _publish(parsed: argparse.Namespace) -> int:
 
 
 def _again(parsed: argparse.Namespace, stage: str, change: Callable[[Any], Any]) -> int:
-    from codeflow.commands.mine import carry_out
-    from codeflow.mining import index as mined
+    from codeflow.commands.mine import carry_out, show_preview
     from codeflow.pipeline.destination import mined_at, send
     from codeflow.pipeline.plan import asked_settings, plan_again
     from codeflow.pipeline.run import Execution, run_again
@@ -177,13 +177,15 @@ def _again(parsed: argparse.Namespace, stage: str, change: Callable[[Any], Any])
 
     if parsed.workers is not None and parsed.workers < 1:
         raise UsageError(f"--workers {parsed.workers}: give 1 or more")
+    sys.dont_write_bytecode |= parsed.dry_run  # beside a filter of the user's own
     folder, url = mined_at(parsed.dir, parsed.work)
     settings = read_settings(parsed.config, asked_settings(folder))
     plan = plan_again(folder, stage, change(getattr(settings, stage)))
-    index = mined.read(folder)
-    many = index is not None and sum(index.kinds.values()) > _TRIPLES_WORTH_RAY
-    workers = parsed.workers or ((os.cpu_count() or 1) if many else 1)
-    execution = Execution(workers, parsed.ray_address)
+    if parsed.dry_run:
+        from codeflow.pipeline.preview import preview_stages
+
+        return show_preview(preview_stages(folder, plan), parsed.json)
+    execution = Execution(parsed.workers, parsed.ray_address)
 
     def work(progress: Progress) -> Summary:
         summary = run_again(folder, execution, progress, plan)

@@ -7,7 +7,8 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
+from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from codeflow.commands.curate import (
 from codeflow.errors import EXIT_INCOMPLETE, EXIT_OK, UsageError
 
 if TYPE_CHECKING:
+    from codeflow.pipeline.preview import Preview
     from codeflow.publish.summary import Summary
     from codeflow.terminal.progress import Progress
 
@@ -28,8 +30,11 @@ _MINE_EPILOG = """\
 A run that was stopped goes on when the same command is given again, and gives the same bytes.
 Repositories that cannot be mined are named at the end and in the ledger; the run goes on.
 
-  codeflow mine --repos list.txt --out data
+  codeflow mine --repos ../my-project --out data
   codeflow mine --repos list.txt --out data --kinds commit --window 0.2:0.9 --workers 8"""
+
+
+_GOES_ON = "stopped; the same command goes on from here"
 
 
 def add(commands: Any) -> None:
@@ -40,9 +45,10 @@ def add(commands: Any) -> None:
     mine.add_argument(
         "--repos",
         required=True,
-        type=Path,
-        metavar="LIST",
-        help="file with a repository a line: a URL or a path, optionally with @REF",
+        action="extend",
+        nargs="+",
+        metavar="REPO",
+        help="paths and URLs, each optionally with @REF; or a file with one of them a line",
     )
     mine.add_argument(
         "--out", required=True, metavar="DIR", help="dataset folder, or a URL of fsspec to write to"
@@ -82,9 +88,9 @@ def add(commands: Any) -> None:
     how.add_argument(
         "--workers",
         type=int,
-        default=os.cpu_count() or 1,
         metavar="N",
-        help="1 works in this process, more are Ray workers (default here: %(default)s)",
+        help="1 works in this process, more are Ray workers (default: by what there is to do, "
+        f"1 or {os.cpu_count() or 1} here)",
     )
     how.add_argument("--ray-address", metavar="ADDR", help="use this Ray cluster, or `auto`")
     how.add_argument(
@@ -103,18 +109,23 @@ def add(commands: Any) -> None:
         "--fresh", action="store_true", help="forget what DIR holds and resolve heads again"
     )
     how.add_argument("--json", action="store_true", help="progress and summary as JSON lines")
+    how.add_argument(
+        "--dry-run", action="store_true", help="say what would be done, and write nothing"
+    )
 
 
 def _mine(parsed: argparse.Namespace) -> int:
-    if parsed.workers < 1:
+    if parsed.workers is not None and parsed.workers < 1:
         raise UsageError(f"--workers {parsed.workers}: give 1 or more")
+    sys.dont_write_bytecode |= parsed.dry_run  # beside a filter of the user's own
 
     from codeflow.api import with_choices
     from codeflow.pipeline.destination import place_of, send
     from codeflow.pipeline.plan import asked_settings, plan
     from codeflow.pipeline.run import Execution, run
     from codeflow.pipeline.settings import read_settings
-    from codeflow_miners.acquire.repositories import read_list
+    from codeflow.storage.store import shown
+    from codeflow_miners.acquire.given import read_repos
 
     kinds = None if parsed.kinds is None else [kind.strip() for kind in parsed.kinds.split(",")]
     out, url = place_of(parsed.out, parsed.work)
@@ -127,10 +138,19 @@ def _mine(parsed: argparse.Namespace) -> int:
         split=with_split_options(settings.split, parsed),
     )
     stages = plan(out, settings, parsed.until, before=before)
-    sources = read_list(parsed.repos)
+    sources = read_repos(parsed.repos)
     execution = Execution(parsed.workers, parsed.ray_address, fresh=parsed.fresh)
     if parsed.cache is not None:
         execution = replace(execution, cache=parsed.cache)
+
+    if parsed.dry_run:
+        from codeflow.pipeline.preview import preview_mine
+
+        after = [f"would then write the token folders of {out}"] * (parsed.until == "tokens")
+        if url is not None:
+            after.append(f"would work in {out}, and send the dataset to {shown(url)}")
+        found = preview_mine(sources, out, settings.mine, execution, stages)
+        return show_preview(replace(found, lines=(*found.lines, *after)), parsed.json)
 
     def work(progress: Progress) -> Summary:
         if url is not None:
@@ -146,20 +166,28 @@ def _mine(parsed: argparse.Namespace) -> int:
     return status
 
 
+def show_preview(preview: Preview, json: bool) -> int:
+    """Says what would be done; the exit status is that of the run, as far as it can be told."""
+    print(dumps({"event": "dry-run", **asdict(preview)}) if json else preview)
+    return EXIT_INCOMPLETE if preview.problems else EXIT_OK
+
+
 def carry_out(json: bool, work: Callable[[Progress], Summary]) -> int:
     """Runs something with a display, and says at the end what came of it."""
-    from codeflow.execution.process import spare_pandas
+    from codeflow.execution.process import Interrupts, spare_pandas, stopped_by
+    from codeflow.execution.ray_pool import kill_local_ray
     from codeflow.publish.summary import render_summary
     from codeflow.terminal.progress import make_progress
 
     spare_pandas()
-    progress = make_progress(json, sys.stdout if json else sys.stderr)
-    try:
-        summary = work(progress)
-    except (KeyboardInterrupt, BrokenPipeError):  # without a reader of the progress it stops, too
-        raise KeyboardInterrupt("stopped; the same command goes on from here") from None
-    finally:
-        with contextlib.suppress(BrokenPipeError):
-            progress.close()
+    with stopped_by(Interrupts(_GOES_ON, kill_local_ray)):
+        progress = make_progress(json, sys.stdout if json else sys.stderr)
+        try:
+            summary = work(progress)
+        except (KeyboardInterrupt, BrokenPipeError):  # without a reader it stops, too
+            raise KeyboardInterrupt(_GOES_ON) from None
+        finally:
+            with contextlib.suppress(BrokenPipeError):
+                progress.close()
     render_summary(summary, sys.stdout, json=json)
     return EXIT_INCOMPLETE if summary.failed else EXIT_OK

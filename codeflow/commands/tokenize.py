@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,12 +40,18 @@ def add(commands: Any) -> None:
         "--validation", type=float, default=0.05, metavar="SHARE", help="latest part to hold out"
     )
     tokenize.add_argument("--seed", type=int, default=0)
+    tokenize.add_argument(
+        "--dry-run", action="store_true", help="say what would be done, and write nothing"
+    )
 
 
 def _tokenize(parsed: argparse.Namespace) -> int:
-    done = _stage()(
+    name = parsed.name or f"{parsed.render}-{parsed.length}"
+    if parsed.dry_run:
+        return _preview(parsed, name)
+    done = _shown(
         parsed.dir,
-        parsed.name or f"{parsed.render}-{parsed.length}",
+        name,
         parsed.render,
         parsed.length,
         tokenizer=parsed.tokenizer,
@@ -58,12 +65,41 @@ def _tokenize(parsed: argparse.Namespace) -> int:
     return EXIT_OK
 
 
+def _preview(parsed: argparse.Namespace, name: str) -> int:
+    """Says what would be done: what is read, with which tokenizer, and what is there already."""
+    _stage()
+    from codeflow.dataset import reader as dataset
+    from codeflow.storage import files
+    from codeflow.tokens.stage import RECORD, TOKENIZER, require_known
+
+    loss = require_known(name, parsed.render, parsed.length, parsed.loss, parsed.long)
+    opened = dataset.open(parsed.dir)
+    count = opened.summary().triples.total()
+    print(f"would render {count:,} triples as {parsed.render} in rows of {parsed.length:,} tokens")
+    path = parsed.tokenizer or opened.folder / "tokens" / TOKENIZER
+    if parsed.tokenizer is not None and not path.exists():
+        raise UsageError(f"{path}: no such tokenizer")
+    made = "is there" if path.exists() else f"would be trained, of {parsed.vocab:,} tokens"
+    print(f"tokenizer: {path} {made}")
+    folder = opened.folder / "tokens" / name
+    record = files.read_json(folder / RECORD)
+    if record is None:
+        print(f"rows: {folder}, a new folder; loss {loss}")
+    else:
+        was = record["settings"]
+        print(
+            f"rows: {folder} holds {was['rendering']} in rows of {was['length']:,}; made again if"
+        )
+        print("  anything that decides them differs, and else left as it is")
+    print("nothing was written")
+    return EXIT_OK
+
+
 def write_all(folder: Path, config: TokensConfig) -> None:
     """Writes the token folders that `[tokens]` asks for."""
-    tokenize = _stage()
     for rendering in config.renderings:
         name = f"{rendering}-{config.length}"
-        done = tokenize(
+        done = _shown(
             folder,
             name,
             rendering,
@@ -72,6 +108,18 @@ def write_all(folder: Path, config: TokensConfig) -> None:
             seed=config.seed,
         )
         _show(done, config.length)
+
+
+def _shown(*what: Any, **how: Any) -> Tokenized:
+    """Tokenizes with a display."""
+    from codeflow.terminal.progress import make_progress
+
+    tokenize = _stage()
+    progress = make_progress(False, sys.stderr)
+    try:
+        return tokenize(*what, **how, progress=progress)
+    finally:
+        progress.close()
 
 
 def _stage() -> Callable[..., Tokenized]:

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from codeflow.errors import EXIT_INCOMPLETE, EXIT_OK, UsageError
+from codeflow.errors import EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_OK, UsageError
 from codeflow.pipeline.destination import local
 from codeflow.storage.store import is_url, shown
 
@@ -45,8 +45,15 @@ def _train(parsed: argparse.Namespace) -> int:
         report = dry_run(recipe, data, out)
         print(report)
         return EXIT_INCOMPLETE if report.problems else EXIT_OK
-    result = train(recipe, data, out, progress=say)
-    if os.environ.get("RANK", "0") == "0":
+    first = os.environ.get("RANK", "0") == "0"  # one of all says what all do
+    told = say if first else lambda line: None
+    try:
+        result = train(recipe, data, out, progress=told, own_process=True)
+    except KeyboardInterrupt:
+        if first:
+            raise
+        return EXIT_INTERRUPTED
+    if first:
         print(f"step {result.step}, loss {result.loss:.4f}: {result.checkpoint}")
     return EXIT_OK
 

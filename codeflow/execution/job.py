@@ -11,22 +11,48 @@ from typing import Any
 from codeflow.contracts import Flow, Unit, UnitResult
 from codeflow.errors import CodeflowError, DataError
 from codeflow.execution.driver import Outcome, drive
-from codeflow.execution.ray_pool import Pool
+from codeflow.execution.ray_pool import RAY_START_S, Pool, SizedPool
 from codeflow.execution.units import DONE, Failure, forget_failure
-from codeflow.terminal.progress import Progress
+from codeflow.terminal.pace import Pace
+from codeflow.terminal.progress import Progress, duration
 
 SHOWN = "publish-"
 """How the keys of units begin that count for the progress of their stage one by one."""
 
 
 class Job:
-    """What every step of a run shares. `folder` is absolute."""
+    """What every step of a run shares. `folder` is absolute; `pace` is set while Git is read."""
 
     def __init__(self, folder: Path, pool: Pool, progress: Progress) -> None:
         self.folder = folder.absolute()
         self.progress = progress
         self._pool = pool
         self._counted: tuple[str, ...] = (SHOWN,)
+        self._told = False
+        self.pace: Pace | None = None
+
+    def expect(self, what: str, work_s: float) -> None:
+        """Says once how long the work ahead will take, and has as many workers as end it first.
+
+        Args:
+            what: how much there is to do, in words.
+            work_s: what one process would take for it, about.
+        """
+        pool = self._pool
+        workers = pool.workers_for(work_s) if isinstance(pool, SizedPool) else pool.workers
+        if not self._told:
+            left_s = work_s / workers + (RAY_START_S if workers > pool.workers else 0)
+            long = f"about {duration(5 * round(left_s / 5))}" if left_s >= 8 else "a few seconds"
+            where = "in this process" if workers == 1 else f"on {workers} Ray workers"
+            self.progress.note(f"{what}: {long} {where}")
+            self._told = True
+        self.prepare(work_s)
+
+    def prepare(self, work_s: float) -> None:
+        """As `expect`, without a word."""
+        pool = self._pool
+        if isinstance(pool, SizedPool) and pool.workers_for(work_s) > pool.workers:
+            pool.grow()
 
     def drive(self, flows: Iterable[tuple[str, Flow]]) -> Iterator[tuple[str, Outcome]]:
         """Runs flows on the pool; yields (name, what came of it) as they end."""
@@ -85,8 +111,9 @@ class Job:
             self._failed = (unit.key, result)
             return
         value = result.value
+        steps = 0 if self.pace is None else self.pace.ended(unit.key, value)
         self.progress.add(
-            units=int(unit.key.startswith(self._counted)),
+            units=steps + unit.key.startswith(self._counted),
             commits=value.get("steps", 0),
             triples=sum(value.get("kinds", {}).values()),
             bytes=value.get("bytes", 0),

@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.abc import MetaPathFinder
+from typing import Final
 
 import pyarrow as pa
+
+from codeflow.errors import EXIT_INTERRUPTED
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # <malloc.h>
 _KEPT_BYTES = 128 << 20
@@ -72,17 +76,67 @@ def keep_pages(mapped_bytes: int, kept_bytes: int) -> None:
         pass
 
 
+class Interrupts:
+    """A handler of signals: the first one raises KeyboardInterrupt, the second ends the process.
+
+    Between the two a run cleans up. Whoever asks again does not want to wait for that, nor to read
+    where it was: nothing is lost, since a folder can be resumed from any moment.
+
+    Args:
+        line: what is said at the end.
+        clean: what has to be done even then.
+    """
+
+    def __init__(self, line: str, clean: Callable[[], None]) -> None:
+        self._line, self._clean = line, clean
+        self._asked = False
+
+    def __call__(self, number: int, frame: object) -> None:
+        if not self._asked:
+            self._asked = True
+            raise KeyboardInterrupt
+        for asked in _ASKS:
+            signal.signal(asked, signal.SIG_IGN)
+        self._clean()
+        with suppress(OSError):
+            cursor = "\x1b[?25h" if os.isatty(2) else ""  # a live display has hidden it
+            os.write(2, f"{cursor}codeflow: {self._line}\n".encode())
+        os._exit(EXIT_INTERRUPTED)
+
+
+_ASKS: Final = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def stopped_by(interrupts: Interrupts) -> Iterator[None]:
+    """SIGINT and SIGTERM go to a handler of ours; only the main thread may ask for that."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = [signal.getsignal(number) for number in _ASKS]
+    for number, old in zip(_ASKS, before, strict=True):
+        if old is not signal.SIG_IGN:  # of a background job, which has no Ctrl-C
+            signal.signal(number, interrupts)
+    try:
+        yield
+    finally:
+        for number, old in zip(_ASKS, before, strict=True):
+            signal.signal(number, old)
+
+
 @contextmanager
 def stopped_by_sigterm() -> Iterator[None]:
     """SIGTERM stops a run as Ctrl-C does; only the main thread may ask for that."""
-    if threading.current_thread() is not threading.main_thread():
+    before = signal.getsignal(signal.SIGTERM)
+    elsewhere = threading.current_thread() is not threading.main_thread()
+    if elsewhere or isinstance(before, Interrupts):
         yield
         return
 
     def stop(signum: int, frame: object) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGTERM, stop)
     try:
         yield
     finally:

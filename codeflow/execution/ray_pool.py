@@ -1,7 +1,8 @@
 """Where units run: in this process, or as Ray tasks on this machine or a cluster.
 
 Both pools share `run_unit`; only the mapping differs. A Ray worker that dies is replaced and its
-unit run again; one that keeps dying is a failure of the unit.
+unit run again; one that keeps dying is a failure of the unit. Where nobody says how many workers
+there are to be, the work decides (`SizedPool`): starting Ray takes longer than many a run.
 """
 
 from __future__ import annotations
@@ -13,21 +14,27 @@ import re
 import signal
 import socket
 import threading
+import time
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from codeflow.contracts import Unit, UnitResult
 from codeflow.errors import CodeflowError, UsageError
 from codeflow.execution.process import spare_pandas
 from codeflow.execution.units import Failure, record_failure, run_unit
 
+RAY_START_S: Final = 6.0
+"""What Ray costs before it works and after: 2.5 to 8 s were measured, on two cores."""
+
 WAITING_THREADS = 8
 RETRIES = 3
 _ANSWER_S = 10.0
 _DISCONNECTED_S = 0.2
 
+Note = Callable[[str], None]
 Done = tuple[Unit, UnitResult | Failure]
 
 
@@ -47,6 +54,11 @@ class Pool(Protocol):
         """How many more units to submit before waiting."""
         ...
 
+    @property
+    def workers(self) -> int:
+        """How many units run side by side."""
+        ...
+
     def close(self) -> None:
         """Stops what runs."""
         ...
@@ -57,6 +69,8 @@ class SerialPool:
 
     The threads are daemons: a run that is stopped must not wait for a clone of an hour to end.
     """
+
+    workers = 1
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -103,6 +117,46 @@ class SerialPool:
             self._inbox.get()
 
 
+class SizedPool:
+    """This process until there is work that Ray would end sooner; then all cores, to the end.
+
+    Args:
+        cores: how many workers there would be.
+        note: takes a line when Ray starts and ends.
+    """
+
+    def __init__(self, folder: Path, cores: int, note: Note) -> None:
+        self._folder, self._cores, self._note = folder, cores, note
+        self._pool: Pool = SerialPool(folder)
+
+    def workers_for(self, work_s: float) -> int:
+        """How many workers end work of so many seconds of one process first."""
+        saved_s = work_s * (1 - 1 / self._cores)
+        return self._cores if saved_s > RAY_START_S else self.workers
+
+    def grow(self) -> None:
+        """Changes to Ray; nothing may be running."""
+        self._pool.close()
+        self._pool = _ray_pool(self._folder, self._cores, None, self._note)
+
+    @property
+    def workers(self) -> int:
+        return self._pool.workers
+
+    @property
+    def room(self) -> int:
+        return self._pool.room
+
+    def submit(self, unit: Unit) -> None:
+        self._pool.submit(unit)
+
+    def next_done(self) -> Done:
+        return self._pool.next_done()
+
+    def close(self) -> None:
+        self._pool.close()
+
+
 class RayPool:
     """Ray tasks. `folder` must be the same path on every node.
 
@@ -111,26 +165,41 @@ class RayPool:
     Args:
         workers: size of a Ray started here; None to use all of an existing cluster.
         address: of an existing cluster; None to start one on this machine.
+        note: takes a line when it is down.
     """
 
-    def __init__(self, folder: Path, workers: int | None, address: str | None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        workers: int | None,
+        address: str | None,
+        note: Note = lambda text: None,
+    ) -> None:
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_task_oom_retries", str(RETRIES))  # else for ever
         import ray
 
         self._ray = ray
-        self._folder = folder
+        self._folder, self._note = folder, note
         self._started = not ray.is_initialized()
+        self._pending: dict[Any, Unit] = {}
+        try:
+            self._begin(workers, address)
+        except BaseException:  # Ctrl-C while it starts: nobody else knows of its processes
+            self.close()
+            raise
+
+    def _begin(self, workers: int | None, address: str | None) -> None:
+        ray = self._ray
         if self._started:
             _start_ray(workers, address)
-        resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        resources: dict[str, float] = ray.cluster_resources()
         self.workers = workers or max(1, int(resources.get("CPU", 1)))
         if self._started and address is None:
             warm = ray.remote(_import_all)
             ray.get([warm.remote() for _ in range(self.workers)])
         self._run: Any = ray.remote(max_retries=RETRIES, retry_exceptions=False)(_run_in_worker)
-        self._pending: dict[Any, Unit] = {}
 
     @property
     def room(self) -> int:
@@ -163,14 +232,16 @@ class RayPool:
             ) from error
 
     def close(self) -> None:
+        begun = time.monotonic()
         for reference in self._pending:  # of a cluster that lives on
             self._ray.cancel(reference, force=True)
         if self._started:
-            timer = threading.Timer(_DISCONNECTED_S, _kill_local_ray)
+            timer = threading.Timer(_DISCONNECTED_S, kill_local_ray)
             timer.daemon = True
             timer.start()
             self._ray.shutdown()
             timer.cancel()
+        self._note(f"Ray is down after {time.monotonic() - begun:.1f} s")
 
 
 def _run_in_worker(unit: Unit, folder: Path) -> UnitResult | Failure:
@@ -186,7 +257,7 @@ def _import_all() -> None:
     import codeflow_miners.flow  # noqa: F401
 
 
-def _kill_local_ray() -> None:
+def kill_local_ray() -> None:
     """Ends the processes of a Ray that was started here, all at once.
 
     `ray.shutdown` waits for one after the other to end by itself, more than a second in all. By
@@ -247,8 +318,19 @@ def _require_answer(address: str) -> None:
         ) from None
 
 
-def make_pool(folder: Path, workers: int, address: str | None) -> Pool:
-    """The pool for `--workers` and `--ray-address`."""
+def make_pool(
+    folder: Path, workers: int | None, address: str | None, note: Note = lambda text: None
+) -> Pool:
+    """The pool for `--workers` (None: by the work) and `--ray-address`."""
     if address is not None:
-        return RayPool(folder, None, address)
-    return RayPool(folder, workers, None) if workers > 1 else SerialPool(folder)
+        return _ray_pool(folder, None, address, note)
+    if workers is None:
+        return SizedPool(folder, os.cpu_count() or 1, note)
+    return _ray_pool(folder, workers, None, note) if workers > 1 else SerialPool(folder)
+
+
+def _ray_pool(folder: Path, workers: int | None, address: str | None, note: Note) -> Pool:
+    begun = time.monotonic()
+    pool = RayPool(folder, workers, address, note)
+    note(f"Ray is up after {time.monotonic() - begun:.1f} s")
+    return pool

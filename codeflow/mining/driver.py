@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from codeflow.contracts import Flow, Unit
 from codeflow.errors import CodeflowError
@@ -31,6 +31,14 @@ from codeflow.mining.outcomes import (
 from codeflow.pipeline import workdir
 from codeflow.publish.summary import place_in_list
 from codeflow.storage import files
+from codeflow.terminal.pace import Pace
+
+STEP_S: Final = 5e-3
+"""What one process takes for a first-parent step, from reading it to publishing: 3 to 6 ms on eight
+histories of 500 to 1,600 steps."""
+
+OPEN_S: Final = 0.2
+"""What one process takes to open a repository of ordinary size and read its history."""
 
 _OPENED = ("roots", "starts", "length", "commits", "head")
 
@@ -57,6 +65,7 @@ class Mining:
         found = mined.read(self._job.folder)
         if found is None:
             opened = self.open_all()
+            self._expect(opened)
             outcomes = self.mine_all(opened)
             found = self._index(opened, outcomes, settings)
             mined.require(self._job.folder, found)
@@ -67,6 +76,18 @@ class Mining:
                 if repository.failure is not None:
                     self._note(repository.key, Failure(**repository.failure))
         return found
+
+    def _expect(self, opened: Mapping[str, dict[str, Any]]) -> None:
+        """Says how much there is left to mine; now it is known."""
+        done = self._job.folder / DONE
+        left = [
+            value["starts"]
+            for key, value in opened.items()
+            if "failure" not in value and not (done / key / "outcome.json").exists()
+        ]
+        where = "1 repository" if len(left) == 1 else f"{len(left):,} repositories"
+        what = f"{sum(left):,} commits of {where} to mine"
+        self._job.expect(what, sum(left) * STEP_S)
 
     def _index(
         self,
@@ -110,6 +131,7 @@ class Mining:
             require_outcome(path, value, _OPENED)
         if known is None:
             self._forget_failures()
+            self._job.prepare(len(self._sources) * OPEN_S)
             total = len(self._sources)
             self._job.progress.stage("histories", total)
             self._job.progress.add(repositories=total)
@@ -222,6 +244,8 @@ class Mining:
         from codeflow_miners.flow import mine_repository
 
         self._job.progress.stage("content", sum(len(own) for own in todo.values()))
+        pace = Pace({key + _round_suffix(number): len(own) for key, own in todo.items()})
+        self._job.pace = pace
         results: dict[str, Outcome] = {}
         flows: list[tuple[str, Flow]] = []
         forks = {key for group in forked_families(opened) for key in group}
@@ -232,6 +256,7 @@ class Mining:
             if done is not None:
                 require_outcome(path, done, OUTCOME)
                 results[key] = outcome_of(done)
+                self._job.progress.add(units=pace.rest(name))
                 continue
             here = {
                 **opened[key],
@@ -248,11 +273,12 @@ class Mining:
                 shutil.rmtree(self._job.folder / MINED / name, ignore_errors=True)
             elif not number:
                 self._job.progress.add(repositories_done=1)
-            self._job.progress.add(units=len(todo[key]))
+            self._job.progress.add(units=pace.rest(name))
             files.write_json(self._job.folder / DONE / name / "outcome.json", record_of(outcome))
             if key not in forks:  # a further round reads the commits of those
                 shutil.rmtree(self._job.folder / PARTS / name, ignore_errors=True)
             results[key] = outcome
+        self._job.pace = None
         return results
 
 

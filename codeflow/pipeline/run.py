@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from codeflow.config import MineConfig, as_mapping
 from codeflow.curation import batches as parts
@@ -32,6 +32,9 @@ from codeflow.publish.summary import Summary
 from codeflow.storage import manifest
 from codeflow.storage.damage import FRESH
 from codeflow.terminal.progress import Progress
+
+TRIPLE_S: Final = 3e-4
+"""What one process takes to judge, dedup, mix and publish a triple, on the whole."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +57,12 @@ _MINE_ONLY = Plan(Asked((), {}), (), lambda index: ())
 
 @dataclass(frozen=True)
 class Execution:
-    """How a run is carried out; nothing in here changes a published byte."""
+    """How a run is carried out; nothing in here changes a published byte.
 
-    workers: int = 1
+    `workers` None: as many as end the work first (`codeflow.execution.ray_pool.SizedPool`).
+    """
+
+    workers: int | None = 1
     ray_address: str | None = None
     cache: Path = Path("~/.cache/codeflow/repositories")
     fresh: bool = False
@@ -81,16 +87,10 @@ def run(
 
     started = time.monotonic()
     miners = load_miners(config.kinds, config.miners)
-    settings = as_mapping(config)
-    own = {kind: miner.source for kind, miner in miners.items() if isinstance(miner, OwnMiner)}
-    if own:  # where a file lies is not part of what is mined; what is in it is
-        settings |= {"kinds": sorted(miners, reverse=True), "own_kinds": own}
+    settings = mining_settings(config)
 
     def work(job: Callable[[], Job]) -> Summary:
-        listed = [
-            {name: getattr(s, name) for name in ("repo", "location", "ref", "name", "line", "spec")}
-            for s in sources
-        ]
+        listed = workdir.listed(sources)
         workdir.require_ours(out, settings, listed, execution.fresh)
         _announce(plan, progress)
         workdir.begin(out, settings, listed, execution.fresh)
@@ -117,6 +117,17 @@ def run(
     except OSError as error:
         raise UsageError(f"{out}: {error.strerror}; give another folder") from None
     return _guarded(out, execution, progress, work)
+
+
+def mining_settings(config: MineConfig) -> dict[str, Any]:
+    """What a folder is mined with: where a file of one's own lies is no part of it, but what is in
+    it. Raises UsageError: a kind that is not known or cannot be made."""
+    miners = load_miners(config.kinds, config.miners)
+    settings = dict(as_mapping(config))
+    own = {kind: miner.source for kind, miner in miners.items() if isinstance(miner, OwnMiner)}
+    if own:
+        settings |= {"kinds": sorted(miners, reverse=True), "own_kinds": own}
+    return settings
 
 
 def run_again(out: Path, execution: Execution, progress: Progress, plan: Plan) -> Summary:
@@ -166,16 +177,12 @@ def _guarded(
 @contextmanager
 def _job(out: Path, execution: Execution, progress: Progress) -> Iterator[Callable[[], Job]]:
     pools: list[Pool] = []
-    with_ray = execution.workers > 1 or execution.ray_address is not None
     jobs: list[Job] = []
 
     def job() -> Job:
         if not jobs:
-            begun = time.monotonic()
-            workers = execution.workers if with_ray else 1
-            pools.append(make_pool(out.absolute(), workers, execution.ray_address))
-            if with_ray:
-                progress.note(f"Ray is up after {time.monotonic() - begun:.1f} s")
+            how = (execution.workers, execution.ray_address, progress.note)
+            pools.append(make_pool(out.absolute(), *how))
             jobs.append(Job(out, pools[0], progress))
         return jobs[0]
 
@@ -183,10 +190,7 @@ def _job(out: Path, execution: Execution, progress: Progress) -> Iterator[Callab
         yield job
     finally:
         for pool in pools:
-            begun = time.monotonic()
             pool.close()
-            if with_ray:
-                progress.note(f"Ray is down after {time.monotonic() - begun:.1f} s")
 
 
 def _announce(plan: Plan, progress: Progress) -> None:
@@ -207,6 +211,7 @@ def _index(out: Path, progress: Progress) -> MinedIndex | None:
 def _decide_and_publish(job: Job, index: MinedIndex, plan: Plan, started: float) -> Summary:
     mined.require(job.folder, index)
     stages = _stages(plan, index)
+    job.expect(f"{sum(index.kinds.values()):,} triples", sum(index.kinds.values()) * TRIPLE_S)
     cut = parts.cut(job.folder, [(r.repo, r.tables) for r in index.good]) if stages else []
     records = run_stages(job, cut, index.stamp, stages)
     return Publishing(job, index, cut, records).publish(started, _hashed(stages))

@@ -77,9 +77,15 @@ def stored(folder: Path) -> Run | None:
         return run
 
 
+def listed(sources: Sequence[Any]) -> list[dict[str, Any]]:
+    """The sources of a list as `run.json` holds them."""
+    names = ("repo", "location", "ref", "name", "line", "spec")
+    return [{name: getattr(source, name) for name in names} for source in sources]
+
+
 def require_ours(
     folder: Path, config: Mapping[str, Any], sources: Sequence[Mapping[str, Any]], fresh: bool
-) -> None:
+) -> Run | None:
     """Looks whether a run with this configuration and list may begin or go on in a folder.
 
     Raises:
@@ -87,7 +93,8 @@ def require_ours(
         DataError: what it was mined with is damaged, and is not to be forgotten.
     """
     if not (folder / RUN).exists():  # not a run's, whatever it is: --fresh must not clear it
-        strangers = sorted(p.name for p in folder.iterdir() if p.name != WORK)
+        there = folder.iterdir() if folder.exists() else ()
+        strangers = sorted(p.name for p in there if p.name != WORK)
         if strangers and "mined" in strangers and "decisions" in strangers:
             raise UsageError(
                 f"{folder / RUN}: is missing, so that mining cannot go on here; give a new folder, "
@@ -97,9 +104,9 @@ def require_ours(
             raise UsageError(
                 f"{folder}: holds other files ({', '.join(strangers[:3])}); give a new folder"
             )
-        return
+        return None
     if fresh:
-        return
+        return Run({}, [])
     run = stored(folder)
     assert run is not None
     require_schema(folder, run.schema_version)
@@ -111,6 +118,7 @@ def require_ours(
             f"{folder}: was mined with another {', '.join(differing)}; "
             "use --fresh to mine again, or another --out"
         )
+    return run
 
 
 def require_schema(folder: Path, version: int) -> None:

@@ -2,7 +2,8 @@
 
 The driver knows one interface, `Progress`; `make_progress` chooses. A driver reports what was done
 and this module does the arithmetic, so that rates and the time left are the same everywhere: rates
-over the last seconds, time left from the units of the current stage alone, "?" while unknown.
+over the last seconds, time left from the last units of the current stage (`time_left_s`), "?" while
+unknown. A counter is shown where the stage moves it.
 Whatever comes from a repository (its name, a reason) passes `clean` before it is shown: a name
 with escape codes must not drive the terminal.
 
@@ -16,7 +17,7 @@ import json
 import os
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import IO, TYPE_CHECKING, Any, Protocol, TextIO
 
@@ -27,6 +28,9 @@ PLAIN_EVERY_S = 10.0
 JSON_EVERY_S = 1.0
 REFRESHES_PER_S = 4
 RATE_WINDOW_S = 10.0
+RECENT_S = 30.0
+GRAIN_S = 0.1
+ENDS_KEPT = 4  # however long ago: units may take minutes
 
 Clock = Callable[[], float]
 
@@ -102,17 +106,26 @@ class Tally:
         self.name: str | None = None
         self.total: int | None = None
         self.units = 0
-        self._found_done = 0
-        self._started = self._stage_started = clock()
+        self._started = clock()
+        self._ends: deque[tuple[float, int]] = deque([(self._started, 0)])
+        self._before = asdict(self.counts)
         self._samples: deque[tuple[float, int, int, int]] = deque([(self._started, 0, 0, 0)])
 
     def stage(self, name: str, total: int | None, done: int = 0) -> None:
         self.name, self.total = name, total
-        self.units = self._found_done = done
-        self._stage_started = self._clock()
+        self.units = done
+        self._ends = deque([(self._clock(), done)])
+        self._before = asdict(self.counts)
 
     def add(self, units: int = 0, **counters: int) -> None:
-        self.units += units
+        if units:
+            self.units += units
+            now = self._clock()
+            if len(self._ends) > 1 and now - self._ends[-2][0] < GRAIN_S:
+                self._ends.pop()  # one entry for what ends together: units may be tiny
+            self._ends.append((now, self.units))
+            while len(self._ends) > ENDS_KEPT and self._ends[1][0] <= now - RECENT_S:
+                self._ends.popleft()
         for name, count in counters.items():
             setattr(self.counts, name, getattr(self.counts, name) + count)
 
@@ -122,15 +135,12 @@ class Tally:
 
     @property
     def left_s(self) -> float | None:
-        """Seconds to the end of the stage if it goes on at its mean speed; None while unknown.
+        """Seconds to the end of the stage; None while unknown."""
+        return time_left_s(self._ends, self.total, self._clock())
 
-        The mean of the whole stage: units differ in size, and a guess that jumps is not believed.
-        """
-        done = self.units - self._found_done
-        elapsed_s = self._clock() - self._stage_started
-        if self.total is None or done <= 0 or elapsed_s < 1:
-            return None
-        return max(0, self.total - self.units) * elapsed_s / done
+    def moved(self, counter: str) -> bool:
+        """Whether the stage has moved a counter."""
+        return bool(getattr(self.counts, counter) != self._before[counter])
 
     def rates(self) -> tuple[float, float, float]:
         """Commits, triples and bytes per second over the last `RATE_WINDOW_S`; takes a sample."""
@@ -147,6 +157,26 @@ class Tally:
             (b - a) / passed_s if passed_s > 0 else 0.0 for a, b in zip(before, after, strict=True)
         )
         return commits, triples, size
+
+
+def time_left_s(ends: Sequence[tuple[float, int]], total: int | None, now: float) -> float | None:
+    """Seconds to the end of a stage if it goes on as of late; None while nothing tells.
+
+    The speed is that from the first to the last of the given moments: not the mean of the stage,
+    whose slow beginning (workers that start, a large first unit) would be felt to its end. What has
+    passed since the last unit ended belongs to the next one, so the time runs down in between.
+
+    Args:
+        ends: moments when units had ended, with how many there were; the first is the stage's
+            begin, or the oldest that still counts.
+    """
+    if total is None or not ends:
+        return None
+    (first_s, before), (last_s, done) = ends[0], ends[-1]
+    if done <= before or now - first_s < 1:
+        return None
+    left_s = max(0, total - done) * (last_s - first_s) / (done - before)
+    return max(0.0, left_s - (now - last_s))
 
 
 class PlainProgress:
@@ -181,15 +211,16 @@ class PlainProgress:
         self._next_s = tally.elapsed_s + PLAIN_EVERY_S
         commits, _, size = tally.rates()
         failed = f", {counts.repositories_failed} failed" if counts.repositories_failed else ""
-        parts = (
-            f"{duration(tally.elapsed_s)}  {tally.name} {_of(tally.units, tally.total)}",
-            f"repositories {_repositories(counts)}{failed}",
-            f"commits {counts.commits:,} ({quantity(commits)}/s)",
-            f"triples {counts.triples:,}",
-            f"{quantity(counts.bytes, 'B')} ({quantity(size, 'B')}/s)",
-            end,
-        )
-        say(self._stream, "  ".join(parts))
+        parts = [f"{duration(tally.elapsed_s)}  {tally.name} {_of(tally.units, tally.total)}"]
+        if counts.repositories:
+            parts.append(f"repositories {_repositories(counts)}{failed}")
+        if tally.moved("commits"):
+            parts.append(f"commits {counts.commits:,} ({quantity(commits)}/s)")
+        if tally.moved("triples"):
+            parts.append(f"triples {counts.triples:,}")
+        if tally.moved("bytes"):
+            parts.append(f"{quantity(counts.bytes, 'B')} ({quantity(size, 'B')}/s)")
+        say(self._stream, "  ".join([*parts, end]))
 
 
 class JsonProgress:
@@ -293,14 +324,15 @@ class LiveProgress:
             bar,
             f"{_of(tally.units, tally.total)}  left {duration(tally.left_s)}",
         )
-        table.add_row(
-            "repositories",
-            _repositories(counts),
-            Text(f"{failed} failed", style="red") if failed else "",
-        )
-        table.add_row("commits", f"{counts.commits:,}", f"{quantity(commits)}/s")
-        table.add_row("triples", f"{counts.triples:,}", f"{quantity(triples)}/s")
-        table.add_row("contents", quantity(counts.bytes, "B"), f"{quantity(size, 'B')}/s")
+        if counts.repositories:
+            bad = Text(f"{failed} failed", style="red") if failed else ""
+            table.add_row("repositories", _repositories(counts), bad)
+        if tally.moved("commits"):
+            table.add_row("commits", f"{counts.commits:,}", f"{quantity(commits)}/s")
+        if tally.moved("triples"):
+            table.add_row("triples", f"{counts.triples:,}", f"{quantity(triples)}/s")
+        if tally.moved("bytes"):
+            table.add_row("contents", quantity(counts.bytes, "B"), f"{quantity(size, 'B')}/s")
         table.add_row("elapsed", duration(tally.elapsed_s), "")
         return table
 

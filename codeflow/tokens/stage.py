@@ -25,6 +25,7 @@ from codeflow.documents.triples import RENDERINGS
 from codeflow.errors import DataError, UsageError
 from codeflow.shards.writer import SPLITS, Description, write_shards
 from codeflow.storage import files
+from codeflow.terminal.progress import Progress
 from codeflow.tokens.config import LEAST_LENGTH
 from codeflow.tokens.fit import Fitter
 from codeflow.tokens.order import OrderedTriples
@@ -67,6 +68,7 @@ def tokenize(
     validation: float = 0.05,
     seed: int = 0,
     fast: bool = True,
+    progress: Progress | None = None,
 ) -> Tokenized:
     """Renders, encodes and packs a dataset into `DIR/tokens/NAME`.
 
@@ -83,22 +85,17 @@ def tokenize(
             between files, each part with the head, the request and the lines that it changes.
         validation: share of every repository to hold out, see `OrderedTriples`.
         fast: whether to encode with gigatoken where that is possible; the ids are the same.
+        progress: is told how many triples are rendered.
 
     Raises:
         UsageError: an argument that does not do.
         DataError: no dataset, a damaged one, or no room to write.
     """
-    if rendering not in RENDERINGS:
-        raise UsageError(f"rendering {rendering!r}: choose one of {', '.join(RENDERINGS)}")
-    if length < LEAST_LENGTH:
-        raise UsageError(f"length {length}: give {LEAST_LENGTH} tokens or more")
-    if long not in ("cut", "drop"):
-        raise UsageError(f"long {long!r}: choose cut or drop")
-    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
-        raise UsageError(f"name {name!r}: use letters, digits, `.`, `_` and `-`")
-    loss = loss if loss is not None else RENDERINGS[rendering].loss
+    loss = require_known(name, rendering, length, loss, long)
     options = Options(length, rest_weight(loss))
     dataset = datasets.open(dataset_dir)
+    if progress is not None:
+        progress.stage("tokenizer", None)
     encoder = _encoder(dataset, Path(tokenizer) if tokenizer else None, vocab_size, fast)
     settings = {
         "rendering": rendering,
@@ -116,7 +113,7 @@ def tokenize(
     done = files.read_json(folder / RECORD)
     if done is None or done["settings"] != settings:
         try:
-            done = _write(dataset, part, encoder, options, settings)
+            done = _write(dataset, part, encoder, options, settings, progress)
             (folder / RECORD).unlink(missing_ok=True)  # first: without it a folder is not whole
             shutil.rmtree(folder, ignore_errors=True)
             part.rename(folder)
@@ -126,6 +123,21 @@ def tokenize(
             shutil.rmtree(part, ignore_errors=True)
     counts = {field: done[field] for field in ("rows", "tokens", "fill", "documents", "triples")}
     return Tokenized(folder, **counts, slow_because=encoder.slow_because)
+
+
+def require_known(name: str, rendering: str, length: int, loss: str | None, long: str) -> str:
+    """The loss that is meant. Raises UsageError for an argument of `tokenize` that does not do."""
+    if rendering not in RENDERINGS:
+        raise UsageError(f"rendering {rendering!r}: choose one of {', '.join(RENDERINGS)}")
+    if length < LEAST_LENGTH:
+        raise UsageError(f"length {length}: give {LEAST_LENGTH} tokens or more")
+    if long not in ("cut", "drop"):
+        raise UsageError(f"long {long!r}: choose cut or drop")
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
+        raise UsageError(f"name {name!r}: use letters, digits, `.`, `_` and `-`")
+    loss = loss if loss is not None else RENDERINGS[rendering].loss
+    rest_weight(loss)
+    return loss
 
 
 def _encoder(dataset: Dataset, path: Path | None, vocab_size: int | None, fast: bool) -> Encoder:
@@ -171,7 +183,12 @@ def _trained_size(path: Path) -> int:
 
 
 def _write(
-    dataset: Dataset, folder: Path, encoder: Encoder, options: Options, settings: dict[str, Any]
+    dataset: Dataset,
+    folder: Path,
+    encoder: Encoder,
+    options: Options,
+    settings: dict[str, Any],
+    progress: Progress | None,
 ) -> dict[str, Any]:
     """Writes the folder's files; the record of what is in them."""
     ordered = OrderedTriples(dataset, settings["validation"], folder / "triples")
@@ -184,10 +201,11 @@ def _write(
     )
     fitter = Fitter(encoder, options.length, settings["long"] == "cut")
     record: dict[str, Any] = {"settings": settings, "rows": {}, "tokens": {}, "fill": {}}
+    if progress is not None:
+        progress.stage("tokens", sum(ordered.sizes[split] for split in SPLITS))
     for split in SPLITS:
-        documents = render_all(
-            ordered.triples(split), settings["rendering"], options, settings["seed"]
-        )
+        triples = _counted(ordered.triples(split), progress)
+        documents = render_all(triples, settings["rendering"], options, settings["seed"])
         rows = pack(fitter.encode(documents), options.length, encoder.special[END_OF_TEXT])
         count = tokens = 0
         for row in write_shards(folder, split, rows, description):
@@ -207,6 +225,13 @@ def _write(
     (folder / TOKENIZER).write_text(encoder.text, encoding="utf-8")
     files.write_json(folder / RECORD, record)
     return record
+
+
+def _counted(triples: Iterable[Triple], progress: Progress | None) -> Iterator[Triple]:
+    for triple in triples:
+        yield triple
+        if progress is not None:
+            progress.add(units=1)
 
 
 def render_all(

@@ -24,7 +24,8 @@ from torch import Tensor, nn
 
 from codeflow.loopcoder.config import ModelConfig
 from codeflow.storage.files import replacing
-from codeflow.train.state.parallel import inner
+from codeflow.train.recipe import Recipe
+from codeflow.train.state.parallel import World, inner
 
 UNKNOWN: Final = "unknown"
 PEAK_BFLOAT16: Final[Mapping[str, float]] = {
@@ -71,12 +72,16 @@ class Log:
     """`metrics.jsonl` of a run, cut back to the step that is resumed from, and TensorBoard.
 
     A line is one event (`step`, `validation`, `diagnostics`, `fold`); `step` is of steps done.
+    `resumed_at` are the events that are known of the step that is resumed from.
     """
 
     def __init__(self, folder: Path, resumed_step: int, tensorboard: bool) -> None:
         path = folder / "metrics.jsonl"
+        self.resumed_at: set[str] = set()
         if path.exists():
             kept = [line for line in path.read_bytes().splitlines() if _until(line, resumed_step)]
+            events = map(json.loads, kept)
+            self.resumed_at = {e["event"] for e in events if e["step"] == resumed_step}
             with replacing(path) as temporary:
                 temporary.write_bytes(b"".join(line + b"\n" for line in kept))
         self._file = path.open("a", encoding="utf-8")
@@ -185,6 +190,14 @@ def diagnosing(model: nn.Module) -> Iterator[Diagnostics]:
     finally:
         for handle in handles:
             handle.remove()
+
+
+def speed(recipe: Recipe, world: World, seconds: float) -> dict[str, Any]:
+    """`tokens_per_s` and `mfu` of a step."""
+    tokens = recipe.batch.rows_per_step * recipe.batch.sequence_tokens
+    flops = step_flops(recipe.model.config, recipe.batch.sequence_tokens, tokens)
+    peak = peak_flops(world.device, recipe.compute.dtype)
+    return {"tokens_per_s": tokens / seconds, "mfu": mfu(flops, seconds, peak, world.size)}
 
 
 def progress_line(step: int, steps: int, values: Mapping[str, Any]) -> str:

@@ -16,27 +16,30 @@ import contextlib
 import math
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 from torch import Tensor
 
-from codeflow.config import as_mapping, differing_keys
+from codeflow.config import as_mapping
 from codeflow.errors import CodeflowError, UsageError
 from codeflow.execution.process import keep_pages
 from codeflow.shards.reader import data_hash
-from codeflow.storage.files import read_json, write_json
+from codeflow.storage.files import write_json
 from codeflow.train import data, metrics
 from codeflow.train import guard as verify
 from codeflow.train import recipe as recipes
+from codeflow.train.belonging import require_data, require_recipe
 from codeflow.train.outcome import Outcome, Result, alone, explained, last_of
 from codeflow.train.state import checkpoint
 from codeflow.train.state.optim import Optimizer, learning_rate
 from codeflow.train.state.parallel import World, accumulating, inner, joined, local, make_model
 from codeflow.train.state.trained import keep_tokenizer
+from codeflow.train.stopping import Stop, StoppedError, listening
 from codeflow.train.validation import validate
 
 TENSOR_BYTES: Final = 1 << 30
@@ -54,20 +57,24 @@ def train(
     stop_after: int | None = None,
     observe: Observer | None = None,
     progress: Callable[[str], None] | None = None,
+    own_process: bool = False,
 ) -> Result:
-    """Runs a recipe to its end, or goes on with it.
+    """Runs a recipe to its end, or goes on with it. Ctrl-C and SIGTERM save first (`stopping`).
 
     Args:
         stop_after: end, with a checkpoint, after so many steps of the whole run.
         observe: called after every step, before its checks.
         progress: takes lines for people, on the first rank.
+        own_process: a second Ctrl-C may end the process, whatever it waits for.
 
     Raises:
+        KeyboardInterrupt: stopped; on the first rank it says where the run goes on.
         UsageError: recipe, data and folder do not belong together, or another run is in it.
         DataError: damaged shards or checkpoints.
         CodeflowError: too many bad steps in a row, a full disk, a missing rank, a silent error.
     """
-    with joined(recipe.parallel) as world:
+    say = progress or (lambda line: None)
+    with listening(say, own_process) as stop, joined(recipe.parallel) as world:
         if world.device == "cpu":  # all that is used here is deterministic as it is
             keep_pages(TENSOR_BYTES, TENSOR_BYTES)
         else:
@@ -76,13 +83,10 @@ def train(
         with (
             explained(out, world),
             alone(out, world),
-            contextlib.closing(
-                Training(recipe, data_dir, out, world, progress or (lambda line: None))
-            ) as training,
+            contextlib.closing(Training(recipe, data_dir, out, world, say)) as training,
         ):
-            return training.run(
-                min(stop_after or recipe.schedule.steps, recipe.schedule.steps), observe
-            )
+            last = min(stop_after or recipe.schedule.steps, recipe.schedule.steps)
+            return training.run(last, observe, stop)
 
 
 class Training:
@@ -103,7 +107,7 @@ class Training:
         self._progress = progress if world.first else lambda line: None
         self.sources, self.held_out = data.sources_of(recipe, data_dir)
         self.tokenizer = self.sources[0].tokenizer
-        self.step = 0
+        self.step = self._saved = 0
         self.position = data.Position((0,) * len(self.sources))
         self.bad_steps, self.bad_in_a_row, self.empty_steps = 0, 0, 0
         self.outcome = Outcome(math.nan, math.nan, 0.0, 0.0, "good")
@@ -114,7 +118,7 @@ class Training:
         self.model = make_model(recipe.model.config, recipe.compute, world, recipe.seed)
         self.optimizer = Optimizer(inner(self.model), recipe.optimizer)
         folder = out / "checkpoints"
-        self._refuse_another_recipe()
+        require_recipe(out, recipe, world)
         self.saver = checkpoint.Saver(
             folder, world, recipe.run.keep_checkpoints, recipe.parallel.timeout_s
         )
@@ -141,32 +145,15 @@ class Training:
 
     # -- where a run starts ---------------------------------------------------------------------
 
-    def _refuse_another_recipe(self) -> None:
-        stored = self.world.gather(read_json(self.out / "recipe.json"))[0]
-        if stored is None:
-            return
-        old = {key: value for key, value in stored.items() if key in recipes.RESULT}
-        keys = differing_keys(old, self.recipe.result)
-        if keys:
-            raise UsageError(
-                f"{self.out}: holds a run of another recipe, different in {', '.join(keys)}; "
-                "choose another --out"
-            )
-
     def _resume(self, path: Path) -> None:
         meta = checkpoint.read_meta(path)
-        if meta["data_hash"] != data_hash(self.sources):
-            raise UsageError(
-                f"{path}: was trained on other shards than those given "
-                f"({_differences(meta, self)}); "
-                "give the same data, or another --out"
-            )
+        require_data(path, meta, self.sources)
         checkpoint.check_files(path, meta, self.world)
         with checkpoint.opened(path, meta) as reader:
             checkpoint.load_model(reader, self.model)
             checkpoint.load_optimizer(reader, self.optimizer)
             checkpoint.load_rng(reader, self.world)
-        self.step = meta["step"]
+        self.step = self._saved = meta["step"]
         self.position = data.Position(tuple(meta["position"]))
         self.parent = meta["parent"]
         self.bad_steps, self.bad_in_a_row, self.empty_steps = meta["bad_steps"]
@@ -212,12 +199,14 @@ class Training:
 
     # -- the loop -------------------------------------------------------------------------------
 
-    def run(self, last: int, observe: Observer | None) -> Result:
-        """Trains up to step `last` and saves there."""
+    def run(self, last: int, observe: Observer | None, stop: Stop) -> Result:
+        """Trains up to step `last` and saves there, or stops before, and saves where it is."""
         ahead = data.steps(self.sources, self.recipe, self.world, self.position)
-        started, first = time.monotonic(), self.step
+        started, first, stopped = time.monotonic(), self.step, False
+        self._stop, stop.saving = stop, True
         with contextlib.closing(ahead) as steps:
-            while self.step < last:
+            self._validate_if_owed(last)
+            while self.step < last and not (stopped := stop.agreed(self.world)):
                 begin = time.monotonic()
                 step = next(steps)
                 waited = time.monotonic() - begin
@@ -228,9 +217,17 @@ class Training:
                 if observe is not None:
                     observe(self)
                 self._after_step(last)
+        if stopped and self._saved < self.step:
+            self._save()
         self.saver.settle()
         self.world.barrier()  # a checkpoint is there once rank 0 is done
+        stop.saving = False
         path = checkpoint.latest(self.saver.folder)
+        if stopped:
+            at = f"saved as {path.name}" if path else "nothing to save yet"
+            raise KeyboardInterrupt(
+                f"stopped after step {self.step} of {last}, {at}; the same command goes on"
+            )
         assert path is not None
         return Result(self.step, self.outcome.loss, path)
 
@@ -327,16 +324,40 @@ class Training:
         if check and (saving or step % check == 0):
             self._rest = verify.fingerprint(self.live())
             verify.compare_replicas(self._rest, step, self.world)
-        if self.held_out and (step == last or step % recipe.validation.every_steps == 0):
-            losses = validate(self.model, self.held_out, recipe, self.world)
-            if self.log is not None:
-                self.log.write("validation", step, losses)
-            if losses["loss"] is not None:
-                self._progress(f"step {step}  validation loss {losses['loss']:.4f}")
+        if self._validation_is_due(last):
+            self._validate()
         self.saver.check()
         if saving:
-            taken = checkpoint.snapshot(self.model, self.optimizer, self.world, step, self._meta())
-            self.saver.save(taken)
+            self._save()
+
+    def _save(self) -> None:
+        self.saver.save(
+            checkpoint.snapshot(self.model, self.optimizer, self.world, self.step, self._meta())
+        )
+        self._saved = self.step
+
+    def _validation_is_due(self, last: int) -> bool:
+        if not self.held_out:
+            return False
+        return self.step == last or self.step % self.recipe.validation.every_steps == 0
+
+    def _validate_if_owed(self, last: int) -> None:
+        """Validates where the run was stopped before it had, so that its log is as without."""
+        known = set() if self.log is None else self.log.resumed_at
+        lacking = "step" in known and "validation" not in known
+        if self.world.gather(lacking)[0] and self._validation_is_due(last):
+            self._validate()
+
+    def _validate(self) -> None:
+        between = partial(self._stop.require_none, self.world)
+        try:
+            losses = validate(self.model, self.held_out, self.recipe, self.world, between)
+        except StoppedError:
+            return
+        if self.log is not None:
+            self.log.write("validation", self.step, losses)
+        if losses["loss"] is not None:
+            self._progress(f"step {self.step}  validation loss {losses['loss']:.4f}")
 
     def _meta(self) -> dict[str, Any]:
         recipe = self.recipe
@@ -359,18 +380,14 @@ class Training:
     def _report(self, seconds: float, waited: float, last: int, mean_seconds: float) -> None:
         if self.log is None:
             return
-        recipe, batch = self.recipe, self.recipe.batch
-        tokens = batch.rows_per_step * batch.sequence_tokens
-        flops = metrics.step_flops(recipe.model.config, batch.sequence_tokens, tokens)
-        peak = metrics.peak_flops(self.world.device, recipe.compute.dtype)
+        recipe = self.recipe
         values: dict[str, Any] = {
             "loss": self.outcome.loss,
             "lr": self.outcome.lr,
             "grad_norm": self.outcome.grad_norm,
             "target_weight": self.outcome.weight,
-            "tokens": self.position.rows * batch.sequence_tokens,
-            "tokens_per_s": tokens / seconds,
-            "mfu": metrics.mfu(flops, seconds, peak, self.world.size),
+            "tokens": self.position.rows * recipe.batch.sequence_tokens,
+            **metrics.speed(recipe, self.world, seconds),
             "seconds": seconds,
             "data_wait_s": waited,
             "time_left_s": mean_seconds * (last - self.step),
@@ -383,8 +400,3 @@ class Training:
             self.log.write("diagnostics", self.step, self._diagnostics)
         if self.step % recipe.run.log_every_steps == 0 or self.step == last:
             self._progress(metrics.progress_line(self.step, last, values))
-
-
-def _differences(meta: Mapping[str, Any], training: Training) -> str:
-    now = {source.name: source.describe() for source in training.sources}
-    return ", ".join(differing_keys(meta["data"], now)) or "another order of sources"

@@ -7,7 +7,7 @@ over all ranks, and divided once. (A rank that holds a part of the rows adds tha
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,15 +24,23 @@ Sums = dict[tuple[str, str], list[float]]  # (what, label) -> [weighted loss, we
 
 @torch.no_grad()
 def validate(
-    model: nn.Module, sources: Sequence[Source], recipe: recipes.Recipe, world: World
+    model: nn.Module,
+    sources: Sequence[Source],
+    recipe: recipes.Recipe,
+    world: World,
+    between: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """`{"loss", "sources": {..}, "languages": {..}, "kinds": {..}}` in nats a token.
 
     Labels are those of documents with at least one weighted token; padding has none.
+
+    Args:
+        between: called before every micro-batch, on all ranks; what it raises ends it.
     """
     sums: Sums = defaultdict(lambda: [0.0, 0.0])
     for source in sources:
         for micro in validation_micros(source, recipe, world):
+            between()
             losses = model(*micro.to(world.device)).tokens.cpu()
             weights = micro.weights
             if world.part is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import pty
@@ -9,11 +10,13 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from codeflow import cli
+from codeflow.errors import UsageError
 from small_history import codeflow, environment, small_history
 
 
@@ -60,7 +63,6 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
     "abbreviated option": ((*MINE, "new", "--fre"), 2, "--fre"),
     "missing option": (("mine", "--repos", "list.txt"), 2, "--out"),
     "missing list": (("mine", "--repos", "no.txt", "--out", "new"), 2, "no.txt"),
-    "list that is a folder": (("mine", "--repos", ".", "--out", "new"), 2, "cannot read the list"),
     "empty list": (("mine", "--repos", "empty.txt", "--out", "new"), 2, "empty.txt: no repository"),
     "window backwards": ((*MINE, "new", "--window", "0.8:0.4"), 2, "0.4:0.8"),
     "window of words": ((*MINE, "new", "--window", "all"), 2, "0.4:0.8"),
@@ -89,6 +91,26 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
     "ambiguous id": (("inspect", "data", ""), 1, "data"),
     "unknown side": (("checkout", "data", "0", "--side", "mid", "--to", "new"), 2, "'mid'"),
     "stage": ((*MINE, "new", "--until", "mixed"), 2, "'mixed'"),
+    "misspelt command": (("mien",), 2, "did you mean mine?"),
+    "misspelt command of two words": (("exprot-data", "data"), 2, "did you mean export-data?"),
+    "misspelt action": (("quality", "trian"), 2, "did you mean train?"),
+    "command in capitals": (("Mine",), 2, "did you mean mine?"),
+    "no such command": (("xyzzy",), 2, "choose from mine, "),
+    "misspelt option": ((*MINE, "new", "--worker", "2"), 2, "no option --worker; did you mean"),
+    "misspelt option with its value": ((*MINE, "new", "--kind=span"), 2, "did you mean --kinds?"),
+    "misspelt flag": ((*MINE, "new", "--frehs"), 2, "did you mean --fresh?"),
+    "plural of an option": ((*MINE, "new", "--filters", "none"), 2, "did you mean --filter?"),
+    "shortened option": ((*MINE, "new", "--val", "0"), 2, "did you mean --validation?"),
+    "option in capitals": ((*MINE, "new", "--JSON"), 2, "did you mean --json?"),
+    "misspelt required option": (("mine", "--repo", "a", "--out", "b"), 2, "mean --repos?"),
+    "strange option": ((*MINE, "new", "--xyzzy"), 2, "no option --xyzzy; see `codeflow mine"),
+    "short option": ((*MINE, "new", "-j4"), 2, "no option -j"),
+    "option before its command": (("--workers", "2", "mine"), 2, "`codeflow mine --workers`"),
+    "misspelt choice": ((*MINE, "new", "--until", "filtr"), 2, "did you mean filter?"),
+    "misspelt choice of another": (("publish", "data", "--split-by", "tiem"), 2, "mean time?"),
+    "word too many": (("verify", "data", "more"), 2, "unrecognized arguments: more"),
+    "option of another command": (("verify", "data", "--workers", "2"), 2, "no option --workers"),
+    "negative value": ((*MINE, "new", "--workers", "-1"), 2, "--workers -1: give 1 or more"),
 }
 
 
@@ -111,6 +133,31 @@ def test_a_mistake_costs_one_line(name: str, work: Path) -> None:
     assert line.startswith("codeflow: ")
     assert words in line
     assert not (work / "new").exists()
+
+
+def test_no_option_may_be_shortened_in_any_command() -> None:
+    """By every option of every command, cut by one letter: none of them is taken for another."""
+    tried = 0
+    for name, parser in _commands(cli._parser(), ()):
+        for action in parser._actions:
+            for option in action.option_strings:
+                short = option[:-1]
+                if not option.startswith("--") or short in parser._option_string_actions:
+                    continue
+                with pytest.raises(UsageError, match=rf"no option {short}; did you mean"):
+                    cli._parser().parse_args([*name, short])
+                tried += 1
+    assert tried > 50
+
+
+def _commands(
+    parser: argparse.ArgumentParser, name: tuple[str, ...]
+) -> Iterator[tuple[tuple[str, ...], argparse.ArgumentParser]]:
+    yield name, parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for word, inner in action.choices.items():
+                yield from _commands(inner, (*name, word))
 
 
 def test_a_prefix_that_several_ids_share_is_refused_with_some_of_them(work: Path) -> None:

@@ -106,16 +106,18 @@ def parse_sources(lines: Iterable[str], base: Path) -> list[Source]:
     Raises:
         UsageError: there is no repository in the lines.
     """
+    specs = ((n, _COMMENT.sub("", line, count=1).strip()) for n, line in enumerate(lines, 1))
+    return settled(parse_source(number, spec, base) for number, spec in specs if spec)
+
+
+def settled(parsed: Iterable[Source]) -> list[Source]:
+    """Each source once, with identities that are unique among them. Raises as `parse_sources`."""
     sources: dict[tuple[str, str | None], Source] = {}
-    for number, line in enumerate(lines, 1):
-        spec = _COMMENT.sub("", line, count=1).strip()
-        if not spec:
-            continue
-        source = _parse(number, spec, base)
+    for source in parsed:
         same = (source.location, source.ref)
         if same in sources:
             first = sources[same]
-            sources[same] = replace(first, repeats=(*first.repeats, number))
+            sources[same] = replace(first, repeats=(*first.repeats, source.line))
         else:
             sources[same] = source
     if not sources:
@@ -135,7 +137,8 @@ def _hash(text: str, digits: int) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:digits]
 
 
-def _parse(line: int, spec: str, base: Path) -> Source:
+def parse_source(line: int, spec: str, base: Path) -> Source:
+    """The source that one text names, taken whole: no comment is cut from it."""
     if any(ord(c) < 32 or 0xD800 <= ord(c) < 0xE000 for c in spec):
         return _bad(line, "control characters in the line")
     named = _NAMED.fullmatch(spec)

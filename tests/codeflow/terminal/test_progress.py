@@ -106,6 +106,86 @@ def test_units_found_done_do_not_count_as_speed() -> None:
     assert tally.left_s == pytest.approx(9 * 10)
 
 
+def test_a_slow_beginning_is_forgotten() -> None:
+    """45 s at nothing while workers start, then a unit a second: 12 s before the end it says 12."""
+    clock = Clock()
+    tally = Tally(clock)
+    tally.stage("content", 100)
+    clock.now += 45
+    assert tally.left_s is None
+    for _ in range(88):
+        clock.now += 1
+        tally.add(units=1)
+    assert tally.left_s == pytest.approx(12, rel=0.05)
+
+
+def test_time_left_runs_down_between_units_and_never_below_nothing() -> None:
+    clock = Clock()
+    tally = Tally(clock)
+    tally.stage("filter", 3)
+    clock.now += 20
+    tally.add(units=1)
+    seen = []
+    for _ in range(5):
+        seen.append(tally.left_s)
+        clock.now += 10
+    assert seen == [40, 30, 20, 10, 0]
+    clock.now += 50
+    assert tally.left_s == 0
+
+
+@given(
+    st.floats(min_value=0.01, max_value=100),
+    st.integers(min_value=2, max_value=300),
+    st.floats(min_value=0, max_value=1e4),
+)
+def test_at_a_steady_speed_it_is_right_whenever_asked(
+    unit_s: float, total: int, start_s: float
+) -> None:
+    clock = Clock()
+    tally = Tally(clock)
+    clock.now += start_s
+    tally.stage("x", total)
+    for done in range(1, total + 1):
+        clock.now += unit_s
+        tally.add(units=1)
+        left = tally.left_s
+        if done * unit_s >= 1.1:
+            assert left == pytest.approx((total - done) * unit_s, rel=0.02, abs=0.02)
+
+
+def test_tiny_units_cost_no_memory() -> None:
+    clock = Clock()
+    tally = Tally(clock)
+    tally.stage("tokens", 10**6)
+    for _ in range(100_000):  # 10 s
+        clock.now += 1e-4
+        tally.add(units=1)
+    assert len(tally._ends) < 250
+    assert tally.left_s == pytest.approx(90, rel=0.02)
+
+
+def test_nothing_that_a_stage_does_not_move_is_shown() -> None:
+    clock, stream = Clock(), io.StringIO()
+    progress = PlainProgress(stream, clock)
+    progress.stage("content", 4)
+    clock.now += 20
+    progress.add(units=4, repositories=2, repositories_done=2, commits=5, triples=7, bytes=900)
+    progress.stage("filter", 2)
+    clock.now += 20
+    progress.add(units=2)
+    progress.close()
+    content, *_, last = stream.getvalue().splitlines()
+    assert "commits 5" in content
+    assert "triples 7" in content
+    assert "filter 2/2  repositories 2/2  done" in last
+    rerun = io.StringIO()
+    progress = PlainProgress(rerun, clock)
+    progress.stage("tokens", 2)
+    progress.close()
+    assert rerun.getvalue() == "0 s  tokens 0/2  stopped\n"
+
+
 def test_rates_forget_what_is_older_than_the_window() -> None:
     clock = Clock()
     tally = Tally(clock)
@@ -345,7 +425,7 @@ import sys, time
 from codeflow.terminal.progress import make_progress
 progress = make_progress(False, sys.stdout)
 progress.stage("content", 10)
-progress.add(units=3, commits=1234, repositories=7, repositories_failed=1)
+progress.add(units=3, commits=1234, bytes=10, repositories=7, repositories_failed=1)
 progress.note("failed [red]a\\x1b[2Jb: missing")
 try:
     time.sleep(float(sys.argv[1]))
@@ -391,6 +471,9 @@ def test_the_live_display_shows_the_run_and_cleans_up() -> None:
     assert b"1,234" in seen
     assert b"1/7" in seen
     assert b"1 failed" in seen
+    assert b"commits" in seen
+    assert b"contents" in seen
+    assert b"triples" not in seen  # none yet
     assert b"failed [red]a\\x1b[2Jb: missing" in seen
     assert seen.rfind(b"\x1b[?25h") > seen.rfind(b"\x1b[?25l") >= 0
 

@@ -1,0 +1,40 @@
+"""Whether a run's folder belongs to the recipe and the data that are given for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from codeflow.config import differing_keys
+from codeflow.errors import UsageError
+from codeflow.shards.reader import Source, data_hash
+from codeflow.storage.files import read_json
+from codeflow.train import recipe as recipes
+from codeflow.train.state.parallel import World
+
+
+def require_recipe(out: Path, recipe: recipes.Recipe, world: World) -> None:
+    """Raises UsageError, on every rank, when the folder holds a run of another recipe."""
+    stored = world.gather(read_json(out / "recipe.json"))[0]
+    if stored is None:
+        return
+    old = {key: value for key, value in stored.items() if key in recipes.RESULT}
+    keys = differing_keys(old, recipe.result)
+    if keys:
+        raise UsageError(
+            f"{out}: holds a run of another recipe, different in {', '.join(keys)}; "
+            "choose another --out"
+        )
+
+
+def require_data(path: Path, meta: Mapping[str, Any], sources: tuple[Source, ...]) -> None:
+    """Raises UsageError when a checkpoint was trained on other shards."""
+    if meta["data_hash"] == data_hash(sources):
+        return
+    now = {source.name: source.describe() for source in sources}
+    what = ", ".join(differing_keys(meta["data"], now)) or "another order of sources"
+    raise UsageError(
+        f"{path}: was trained on other shards than those given ({what}); "
+        "give the same data, or another --out"
+    )
