@@ -34,8 +34,9 @@ import torch
 from codeflow.loopcoder import metrics, recipe
 from codeflow.loopcoder.attention import BlockAttention, Documents
 from codeflow.loopcoder.config import ModelConfig, preset
+from codeflow.loopcoder.exact import TENSOR_BYTES
 from codeflow.loopcoder.model import create
-from codeflow.loopcoder.train import TENSOR_BYTES, train
+from codeflow.loopcoder.train import train
 from codeflow.process import keep_pages
 from codeflow.tokens.shards import Description, Row, write_shards
 

@@ -3,6 +3,8 @@
 The rows are taken a chunk at a time: logits, loss, and, since the loss is linear in what follows
 it, the gradients too, so that the backward pass only scales them. Three matrix products a row, as
 in the plain computation, and memory for one chunk of logits plus one float32 gradient of the head.
+The scale is one over the step's weight, the same for all gradients: it is applied in float32, as
+bfloat16 would make all of them up to 0.4% too large or too small.
 
 The result is a *sum*, with the weight it sums over: a mean of means over micro-batches or ranks
 weighs tokens unequally, so whoever accumulates divides once, by the total weight.
@@ -58,7 +60,8 @@ def chunked_cross_entropy(
 
     Args:
         hidden: (B, T, C).
-        head: (V, C), of the same dtype; logits and their softmax are float32.
+        head: (V, C), multiplied in `hidden`'s dtype; logits and their softmax are float32, and
+            so is its gradient until it gets `head`'s own dtype.
         targets, weights: (B, T).
         chunk_tokens: rows of logits that exist at a time.
     """
@@ -78,6 +81,8 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         ctx: Any, hidden: Tensor, head: Tensor, targets: Tensor, weights: Tensor, chunk_tokens: int
     ) -> tuple[Tensor, Tensor]:
         with_hidden, with_head = ctx.needs_input_grad[:2]
+        ctx.head_dtype = head.dtype
+        head = head.to(hidden.dtype)
         hidden_grad = torch.empty_like(hidden) if with_hidden else None
         head_grad = torch.zeros_like(head, dtype=torch.float32) if with_head else None
         losses = torch.empty_like(weights)
@@ -97,7 +102,6 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
             if head_grad is not None:
                 head_grad += slope.T @ hidden[part]
         ctx.save_for_backward(hidden_grad, head_grad)
-        ctx.head_dtype = head.dtype
         ctx.mark_non_differentiable(losses)
         return (losses * weights).sum(), losses
 
@@ -105,6 +109,8 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         hidden_grad, head_grad = ctx.saved_tensors
         by = grads[0]
-        to_hidden = None if hidden_grad is None else hidden_grad * by.to(hidden_grad.dtype)
+        to_hidden = (
+            None if hidden_grad is None else (hidden_grad.float() * by).to(hidden_grad.dtype)
+        )
         to_head = None if head_grad is None else (head_grad * by).to(ctx.head_dtype)
         return to_hidden, to_head, None, None, None

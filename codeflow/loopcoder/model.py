@@ -295,9 +295,9 @@ class LoopCoder(nn.Module):
             if targets is None or weights is None:
                 logits: Tensor = self.lm_head(h)
                 return logits
-            head = self.lm_head.weight  # (V, C)
             if self.compute.dtype == "bfloat16":
-                h, head = h.bfloat16(), head.bfloat16()
+                h = h.bfloat16()
+            head = self.lm_head.weight  # (V, C)
             return chunked_cross_entropy(h, head, targets, weights, self.compute.loss_chunk_tokens)
 
     def _precision(self, device: torch.device) -> contextlib.AbstractContextManager[Any]:

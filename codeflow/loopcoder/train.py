@@ -14,12 +14,11 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,17 +28,13 @@ from codeflow.errors import CodeflowError, UsageError
 from codeflow.files import read_json, write_json
 from codeflow.loopcoder import checkpoint, data, metrics, verify
 from codeflow.loopcoder import recipe as recipes
+from codeflow.loopcoder.exact import compute_exactly
 from codeflow.loopcoder.optim import Optimizer, learning_rate
 from codeflow.loopcoder.outcome import Outcome, Result, alone, explained, last_of
 from codeflow.loopcoder.parallel import World, accumulating, inner, joined, local, make_model
 from codeflow.loopcoder.shards import data_hash
 from codeflow.loopcoder.trained import keep_tokenizer
 from codeflow.loopcoder.validation import validate
-from codeflow.process import keep_pages
-
-TENSOR_BYTES: Final = 1 << 30
-"""Tensors on a CPU below this size are made of pages that the process has already: fresh ones cost
-their clearing, 4% of a step at T = 8,192, and let the window's cost grow faster than T."""
 
 Observer = Callable[["Training"], None]
 
@@ -63,14 +58,11 @@ def train(
     Raises:
         UsageError: recipe, data and folder do not belong together, or another run is in it.
         DataError: damaged shards or checkpoints.
-        CodeflowError: too many bad steps in a row, a full disk, a missing rank, a silent error.
+        CodeflowError: too many bad steps in a row, a full disk, too little memory, a missing rank,
+            a silent error.
     """
     with joined(recipe.parallel) as world:
-        if world.device == "cpu":  # all that is used here is deterministic as it is
-            keep_pages(TENSOR_BYTES, TENSOR_BYTES)
-        else:
-            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-            torch.use_deterministic_algorithms(True, warn_only=True)
+        compute_exactly(world.device)
         with (
             explained(out, world),
             alone(out, world),
@@ -104,7 +96,7 @@ class Training:
         self.step = 0
         self.position = data.Position((0,) * len(self.sources))
         self.bad_steps, self.bad_in_a_row, self.empty_steps = 0, 0, 0
-        self.outcome = Outcome(math.nan, math.nan, 0.0, 0.0, "good")
+        self.outcome = Outcome(math.nan, math.nan, 0.0, 0.0, "good", metrics.Work())
         self._rest: verify.Fingerprint | None = None
         self._diagnostics: dict[str, Any] = {}
         self.log: metrics.Log | None = None
@@ -114,7 +106,7 @@ class Training:
         folder = out / "checkpoints"
         self._refuse_another_recipe()
         self.saver = checkpoint.Saver(
-            folder, world, recipe.run.keep_checkpoints, recipe.parallel.timeout_s
+            folder, world, recipe.run.keep_checkpoints, recipe.parallel.timeout_s, self._saved
         )
         path = world.gather(checkpoint.latest(folder))[0]
         self.parent: dict[str, Any] = {}
@@ -136,6 +128,10 @@ class Training:
         del self.model, self.optimizer
         if self.log is not None:
             self.log.close()
+
+    def _saved(self, path: Path) -> None:
+        """Said when it is done, since a rank that is lost later may leave nobody to say it."""
+        self._progress(f"{path.name} is saved; from here on the same command goes on from it")
 
     # -- where a run starts ---------------------------------------------------------------------
 
@@ -256,10 +252,11 @@ class Training:
         """One optimiser step on this rank's micro-batches."""
         world, device = self.world, self.world.device
         lr = learning_rate(self.step, self.recipe.schedule, self.recipe.optimizer.lr)
-        (weight,) = world.sum(sum(float(m.weights.double().sum()) for m in step.micros))
+        weight, *counts = world.sum(*step.counts(self.recipe.model.config.loop_window_size))
+        work = metrics.Work(*counts)
         if weight == 0:
-            return Outcome(0.0, 0.0, lr, 0.0, "empty")
-        mine = 0.0
+            return Outcome(0.0, 0.0, lr, 0.0, "empty", work)
+        mine = torch.zeros((), dtype=torch.float64, device=device)  # no wait for each micro-batch
         for number, micro in enumerate(step.micros, 1):
             with accumulating(self.model, number == len(step.micros)):
                 if number == 1 and self._diagnosed:
@@ -270,14 +267,14 @@ class Training:
                 else:
                     loss = self.model(*micro.to(device))
                     (loss.sum * (world.size / weight)).backward()
-            mine += float(loss.sum.detach().double())
-        mean = world.sum(mine)[0] / weight
+            mine += loss.sum.detach()
+        mean = world.sum(float(mine))[0] / weight
         norm = float(self.optimizer.clip())
         good = math.isfinite(mean) and math.isfinite(norm)
         if good:
             self.optimizer.step(lr)
         self.optimizer.zero_grad()
-        return Outcome(mean, norm, lr, weight, "good" if good else "bad")
+        return Outcome(mean, norm, lr, weight, "good" if good else "bad", work)
 
     @property
     def _diagnosed(self) -> bool:
@@ -358,17 +355,13 @@ class Training:
         if self.log is None:
             return
         recipe, batch = self.recipe, self.recipe.batch
-        tokens = batch.rows_per_step * batch.sequence_tokens
-        flops = metrics.step_flops(recipe.model.config, batch.sequence_tokens, tokens)
-        peak = metrics.peak_flops(self.world.device, recipe.compute.dtype)
         values: dict[str, Any] = {
             "loss": self.outcome.loss,
             "lr": self.outcome.lr,
             "grad_norm": self.outcome.grad_norm,
             "target_weight": self.outcome.weight,
             "tokens": self.position.rows * batch.sequence_tokens,
-            "tokens_per_s": tokens / seconds,
-            "mfu": metrics.mfu(flops, seconds, peak, self.world.size),
+            **metrics.rates(recipe, self.outcome.work, seconds, self.world),
             "seconds": seconds,
             "data_wait_s": waited,
             "time_left_s": mean_seconds * (last - self.step),

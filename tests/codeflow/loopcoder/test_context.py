@@ -120,9 +120,7 @@ def test_four_ranks(mode: str, size: int, tokens: int) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
-@pytest.mark.parametrize(
-    "kernel", [BlockAttention, functools.partial(FlexAttention, compiled=False)]
-)
+@pytest.mark.parametrize("kernel", [BlockAttention, functools.partial(FlexAttention, backend=None)])
 def test_both_kernels_compute_a_part_of_whole_rows(kernel: Any) -> None:
     """Against the same kernel on whole rows, what other ranks hold cut out of these by hand."""
     documents, window, size = Documents.of(ROWS[256]), 16, 2

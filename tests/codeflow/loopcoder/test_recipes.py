@@ -8,15 +8,18 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from codeflow.errors import CodeflowError, UsageError
-from codeflow.loopcoder import checkpoint, metrics
+from codeflow.loopcoder import checkpoint, data, metrics
 from codeflow.loopcoder import recipe as recipes
+from codeflow.loopcoder.attention import Documents
 from codeflow.loopcoder.config import ModelConfig
 from codeflow.loopcoder.dry_run import dry_run
 from codeflow.loopcoder.memory import memory_bytes
 from codeflow.loopcoder.model import build
+from codeflow.loopcoder.parallel import World
 from codeflow.loopcoder.recipe import Recipe, read_recipe
 from token_shards import random_rows, write_shard
 from training_runs import TOKENS, losses, make_data, run, small, together
@@ -255,3 +258,47 @@ def test_diagnostics_are_of_the_loop(tmp_path: Path) -> None:
     assert 0 < found[0]["pass2_change"] < 1
     assert found[0]["pass1_grad_norm"] > 0
     assert found[0]["pass2_grad_norm"] > 0
+
+
+@pytest.mark.parametrize("loops", [1, 2])
+def test_attended_operations_counted_one_by_one(loops: int) -> None:
+    """Packed rows: a query sees its own document, as far as the window reaches."""
+    config = ModelConfig(50, 24, 40, 3, 4, 2, 8, 512, loops, loop_window_size=16)
+    documents = Documents.of([[1, 15, 16, 17, 21], [70]])
+    causal = near = 0
+    for row in documents.lengths:
+        for length in row:
+            for query in range(length):
+                causal += len(range(query + 1))
+                near += len(range(max(0, query - 15), query + 1))
+    assert documents.pairs() == causal
+    assert documents.pairs(16) == near
+    whole, packed = Documents.whole(2, 70), 140
+    spared = metrics.step_flops(config, 70, packed) - metrics.attended_flops(
+        config, packed, causal, near
+    )
+    fewer = loops * (whole.pairs() - causal) + (loops - 1) * (whole.pairs(16) - near)
+    assert spared == pytest.approx(3 * 2 * 3 * 2 * 4 * 8 * fewer)
+
+
+def test_rates_count_what_the_step_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Target tokens and both MFUs of a step, against its rows read one by one."""
+    monkeypatch.setattr(metrics, "peak_flops", lambda device, dtype: 1e9)
+    folder, recipe = make_data(tmp_path / "data"), small(1, batch={"micro_batch_rows": 2})
+    run(recipe, folder, tmp_path / "out")
+    line = json.loads((tmp_path / "out/metrics.jsonl").read_text().splitlines()[0])
+    (step,) = itertools.islice(
+        data.steps(data.sources_of(recipe, folder)[0], recipe, World(), data.Position((0, 0))), 1
+    )
+    rows = [row for micro in step.micros for row in micro.rows]
+    lengths = [n for row in rows for n in row.doc_lengths]
+    targets = 0
+    for row in rows:
+        first = set(np.cumsum([0, *row.doc_lengths]).tolist())
+        targets += sum(w > 0 and i not in first for i, w in enumerate(row.weights))
+    assert line["target_tokens_per_s"] * line["seconds"] == pytest.approx(targets)
+    config = recipe.model.config
+    causal = sum(n * (n + 1) / 2 for n in lengths)  # all are shorter than the window
+    flops = metrics.attended_flops(config, 4 * TOKENS, causal, causal)
+    assert line["mfu_attended"] * line["seconds"] * 1e9 == pytest.approx(flops)
+    assert line["mfu"] > line["mfu_attended"]

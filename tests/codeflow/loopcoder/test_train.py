@@ -149,6 +149,36 @@ def test_finished_run_does_nothing_and_keeps_few_checkpoints(folder: Path, tmp_p
     assert (out / "metrics.jsonl").read_bytes() == before
 
 
+def test_every_checkpoint_is_named_when_it_is_saved(folder: Path, tmp_path: Path) -> None:
+    """Under NCCL a lost rank ends the others without another word."""
+    said: list[str] = []
+    run(small(4, run={"checkpoint_every_steps": 2}), folder, tmp_path / "o", progress=said.append)
+    saved = [line for line in said if "saved" in line]
+    assert [line.split()[0] for line in saved] == ["step-00000002", "step-00000004"]
+
+
+def test_no_memory_is_one_line(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A device's, Python's, and what torch says of this machine's, which it really asks for."""
+    real = Training.compute
+    for number, ask in enumerate(
+        (
+            lambda: (_ for _ in ()).throw(torch.OutOfMemoryError("CUDA out of memory")),
+            lambda: (_ for _ in ()).throw(MemoryError()),
+            lambda: torch.empty(1 << 60, dtype=torch.uint8),
+        )
+    ):
+
+        def failing(self: Training, step: Any, ask: Any = ask) -> Any:
+            return ask() if self.step == 3 else real(self, step)
+
+        monkeypatch.setattr(Training, "compute", failing)
+        with pytest.raises(CodeflowError, match=r"out of memory .* go on from step-00000002") as e:
+            run(small(4, run={"checkpoint_every_steps": 2}), folder, tmp_path / str(number))
+        assert "\n" not in str(e.value)
+
+
 def test_a_checkpoint_is_readable_as_the_umask_has_it(folder: Path, tmp_path: Path) -> None:
     before = os.umask(0o026)
     try:
