@@ -12,6 +12,8 @@ weighs tokens unequally, so whoever accumulates divides once, by the total weigh
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -54,7 +56,12 @@ def next_tokens(
 
 
 def chunked_cross_entropy(
-    hidden: Tensor, head: Tensor, targets: Tensor, weights: Tensor, chunk_tokens: int
+    hidden: Tensor,
+    head: Tensor,
+    targets: Tensor,
+    weights: Tensor,
+    chunk_tokens: int,
+    compiled: bool = False,
 ) -> Loss:
     """Weighted cross-entropy of `hidden @ head.T` against the targets.
 
@@ -64,11 +71,17 @@ def chunked_cross_entropy(
             so is its gradient until it gets `head`'s own dtype.
         targets, weights: (B, T).
         chunk_tokens: rows of logits that exist at a time.
+        compiled: fuses the passes over a chunk of logits.
     """
     if not torch.is_grad_enabled():
         hidden, head = hidden.detach(), head.detach()  # spares the gradients' products
     total, losses = _ChunkedCrossEntropy.apply(  # type: ignore[no-untyped-call]
-        hidden.flatten(0, 1), head, targets.flatten(), weights.flatten().float(), chunk_tokens
+        hidden.flatten(0, 1),
+        head,
+        targets.flatten(),
+        weights.flatten().float(),
+        chunk_tokens,
+        _fused_slope if compiled else _slope,
     )
     return Loss(total, weights.float().sum(), losses.view(targets.shape))
 
@@ -78,7 +91,13 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, head: Tensor, targets: Tensor, weights: Tensor, chunk_tokens: int
+        ctx: Any,
+        hidden: Tensor,
+        head: Tensor,
+        targets: Tensor,
+        weights: Tensor,
+        chunk_tokens: int,
+        slope_of: Callable[..., tuple[Tensor, Tensor | None]],
     ) -> tuple[Tensor, Tensor]:
         with_hidden, with_head = ctx.needs_input_grad[:2]
         ctx.head_dtype = head.dtype
@@ -88,15 +107,12 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         losses = torch.empty_like(weights)
         for start in range(0, len(targets), chunk_tokens):
             part = slice(start, start + chunk_tokens)
-            logits = (hidden[part] @ head.T).float()  # (chunk, V)
-            picked = targets[part, None]
-            log_sum = logits.logsumexp(dim=1, keepdim=True)
-            losses[part] = (log_sum - logits.gather(1, picked)).squeeze(1)
-            if hidden_grad is None and head_grad is None:
+            logits = hidden[part] @ head.T  # (chunk, V)
+            losses[part], slope = slope_of(
+                logits, targets[part, None], weights[part, None], with_hidden or with_head
+            )
+            if slope is None:
                 continue
-            slope = logits.sub_(log_sum).exp_()  # softmax, in place
-            slope.scatter_add_(1, picked, -torch.ones_like(log_sum))
-            slope = slope.mul_(weights[part, None]).to(hidden.dtype)
             if hidden_grad is not None:
                 torch.mm(slope, head, out=hidden_grad[part])
             if head_grad is not None:
@@ -113,4 +129,45 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
             None if hidden_grad is None else (hidden_grad.float() * by).to(hidden_grad.dtype)
         )
         to_head = None if head_grad is None else (head_grad * by).to(ctx.head_dtype)
-        return to_hidden, to_head, None, None, None
+        return to_hidden, to_head, None, None, None, None
+
+
+def _slope(
+    logits: Tensor, picked: Tensor, weights: Tensor, wanted: bool
+) -> tuple[Tensor, Tensor | None]:
+    """Losses (n,) of logits (n, V) and, when wanted, the weighted loss's slope by the logits, in
+    their dtype: (softmax - onehot) * weight. `picked` and `weights` are (n, 1). In place."""
+    wide = logits.float()
+    log_sum = wide.logsumexp(dim=1, keepdim=True)
+    losses = (log_sum - wide.gather(1, picked)).squeeze(1)
+    if not wanted:
+        return losses, None
+    slope = wide.sub_(log_sum).exp_()
+    slope.scatter_add_(1, picked, -torch.ones_like(log_sum))
+    return losses, slope.mul_(weights).to(logits.dtype)
+
+
+def _fused_slope(
+    logits: Tensor, picked: Tensor, weights: Tensor, wanted: bool
+) -> tuple[Tensor, Tensor | None]:
+    """The same in two reads of the logits and one write of the slope."""
+    return _compiled_pieces()(logits, picked, weights, wanted)
+
+
+def _pieces(
+    logits: Tensor, picked: Tensor, weights: Tensor, wanted: bool
+) -> tuple[Tensor, Tensor | None]:
+    """`_slope` as one compiles it: nothing in place, and no scatter, which would be one kernel more
+    and, where it has to be deterministic, a slow one."""
+    wide = logits.float()
+    log_sum = wide.logsumexp(dim=1, keepdim=True)
+    losses = (log_sum - wide.gather(1, picked)).squeeze(1)
+    if not wanted:
+        return losses, None
+    hit = picked == torch.arange(logits.shape[1], device=logits.device)
+    return losses, (((wide - log_sum).exp() - hit.float()) * weights).to(logits.dtype)
+
+
+@functools.cache
+def _compiled_pieces() -> Callable[..., tuple[Tensor, Tensor | None]]:
+    return torch.compile(_pieces, dynamic=False, fullgraph=True)

@@ -14,6 +14,7 @@ in the loss.
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
 import json
 import math
@@ -30,6 +31,7 @@ from codeflow.files import replacing
 from codeflow.loopcoder import recipe as recipes
 from codeflow.loopcoder.attention import Documents
 from codeflow.loopcoder.config import ModelConfig
+from codeflow.loopcoder.model import Layer
 from codeflow.loopcoder.parallel import World, inner
 
 UNKNOWN: Final = "unknown"
@@ -193,7 +195,6 @@ def diagnosing(model: nn.Module) -> Iterator[Diagnostics]:
     """Hooks for one forward and backward pass. They copy the last layer's output twice."""
     found = Diagnostics()
     backbone = inner(model).model
-    passes = backbone.config.loop_num
 
     def after_last(module: nn.Module, inputs: Any, output: Any) -> None:
         number = len(found.hidden) + 1
@@ -204,25 +205,24 @@ def diagnosing(model: nn.Module) -> Iterator[Diagnostics]:
             h.register_hook(lambda g: found.grad_norms.__setitem__(name, float(g.double().norm())))
 
     def after_gate(layer: int, gate: Tensor) -> None:
-        if layer not in found.gates:
-            g = gate.detach().float()
-            found.gates[layer] = {
-                "mean": float(g.mean()),
-                "std": float(g.std()),
-                "below_0.1": float((g < 0.1).float().mean()),
-                "above_0.9": float((g > 0.9).float().mean()),
-            }
+        g = gate.float()
+        found.gates[layer] = {
+            "mean": float(g.mean()),
+            "std": float(g.std()),
+            "below_0.1": float((g < 0.1).float().mean()),
+            "above_0.9": float((g > 0.9).float().mean()),
+        }
 
-    handles = [backbone.layers[-1].register_forward_hook(after_last)]
-    if passes == 2:
-        for i, gate in enumerate(backbone.gate_projections):
-            hook = lambda m, x, out, i=i: after_gate(i, out)  # noqa: E731
-            handles.append(gate.register_forward_hook(hook))
+    layers: list[Layer] = list(backbone.layers)  # type: ignore[arg-type]
+    handle = layers[-1].register_forward_hook(after_last)
+    for i, layer in enumerate(layers):
+        layer.seen_gate = functools.partial(after_gate, i)
     try:
         yield found
     finally:
-        for handle in handles:
-            handle.remove()
+        handle.remove()
+        for layer in layers:
+            layer.seen_gate = None
 
 
 def progress_line(step: int, steps: int, values: Mapping[str, Any]) -> str:

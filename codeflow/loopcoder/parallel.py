@@ -164,6 +164,8 @@ def make_model(config: ModelConfig, compute: Compute, world: World, seed: int) -
     its share and the largest parameter.
     """
     model = build(config, compute)
+    if compute.compile:
+        model.compile_blocks()
     if world.mode == "fsdp2":
         # A layer hands on its values as a view, which nothing writes to in place.
         warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view")

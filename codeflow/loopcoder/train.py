@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from codeflow.config import as_mapping, differing_keys
+from codeflow.config import as_mapping, differing_keys, from_mapping
 from codeflow.errors import CodeflowError, UsageError
 from codeflow.files import read_json, write_json
 from codeflow.loopcoder import checkpoint, data, metrics, verify
@@ -140,7 +140,8 @@ class Training:
         if stored is None:
             return
         old = {key: value for key, value in stored.items() if key in recipes.RESULT}
-        keys = differing_keys(old, self.recipe.result)
+        same = from_mapping(recipes.Recipe, old, str(self.out / "recipe.json"))  # keys it lacked
+        keys = differing_keys(same.result, self.recipe.result)
         if keys:
             raise UsageError(
                 f"{self.out}: holds a run of another recipe, different in {', '.join(keys)}; "

@@ -182,7 +182,7 @@ def own_keys_only(patch: pytest.MonkeyPatch) -> None:
     right = Part.whole
 
     def whole(self: Part, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        own = self.spread(torch.ones(1, k.shape[2]))[0, :, None]  # (T, 1)
+        own = self.spread(k.new_ones(1, k.shape[2]))[0, :, None]  # (T, 1)
         keys, values = right(self, k, v)
         return keys * own, values * own
 

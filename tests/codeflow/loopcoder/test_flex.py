@@ -7,7 +7,7 @@ form that Dynamo's "eager" backend runs has one. So `_validate_device` is patche
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from codeflow.loopcoder.config import Compute
 from codeflow.loopcoder.parallel import World
 from codeflow.loopcoder.shards import open_sources
 from codeflow.loopcoder.train import Training
+from graphs import CountingBackend
 from training_runs import TOKENS, make_data, run, small
 
 CPU = torch.device("cpu")
@@ -67,20 +68,9 @@ def test_gradients_equal_the_blockwise_ones(
         assert float((a - b).abs().max()) < 2e-14 * float(b.abs().max()), name
 
 
-class Compiled:
-    """A backend that runs graphs as they are and counts them: one is an entry in Dynamo's cache."""
-
-    def __init__(self) -> None:
-        self.graphs = 0
-
-    def __call__(self, graph: torch.fx.GraphModule, inputs: Any) -> Callable[..., Any]:
-        self.graphs += 1
-        return graph.forward
-
-
-def on_flex(monkeypatch: pytest.MonkeyPatch) -> Compiled:
+def on_flex(monkeypatch: pytest.MonkeyPatch) -> CountingBackend:
     """The trainer takes `FlexAttention` here, compiled for the backend that counts."""
-    counting = Compiled()
+    counting = CountingBackend()
     build = functools.partial(FlexAttention, backend=counting)
     monkeypatch.setattr(attention, "_recent_blocks", functools.lru_cache(maxsize=8)(build))
     return counting
@@ -112,7 +102,7 @@ def test_a_run_compiles_two_masks_and_four_kernels(
 
 def test_a_shape_too_many_is_an_error() -> None:
     """Not a silent fall back to all T x T scores, which is what Dynamo does by default."""
-    counting = Compiled()
+    counting = CountingBackend()
 
     def attend(rows: int) -> torch.Tensor:
         flex = FlexAttention(Documents.whole(rows, 8), 4, CPU, backend=counting)
