@@ -23,6 +23,13 @@ def add(commands: Any) -> None:
     for command in (train, resume):
         command.add_argument("--data", required=True, type=Path, metavar="DIR")
         command.add_argument("--recipe", required=True, type=Path, metavar="TOML")
+        command.add_argument(
+            "--set",
+            action="append",
+            default=[],
+            metavar="KEY=VALUE",
+            help="a value in place of the recipe's, as in optimizer.lr=3e-4; may be given again",
+        )
 
 
 def _train(parsed: argparse.Namespace) -> int:
@@ -32,7 +39,7 @@ def _train(parsed: argparse.Namespace) -> int:
     from codeflow.loopcoder.recipe import read_recipe
     from codeflow.loopcoder.train import train
 
-    recipe = read_recipe(parsed.recipe)
+    recipe = read_recipe(parsed.recipe, parsed.set)
     out = parsed.out or parsed.data / "runs" / recipe.name
     if parsed.dry_run:
         report = dry_run(recipe, parsed.data, out)
@@ -53,7 +60,9 @@ def _verify_resume(parsed: argparse.Namespace) -> int:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # each would wait in a folder of its own
         raise UsageError("verify-resume runs in one process: start it without torchrun")
     with tempfile.TemporaryDirectory(prefix="codeflow-resume-") as work:
-        proof = verify_resume(parsed.recipe, parsed.data, Path(work), parsed.steps, parsed.at)
+        proof = verify_resume(
+            parsed.recipe, parsed.data, Path(work), parsed.steps, parsed.at, parsed.set
+        )
     print(proof)
     return EXIT_OK if proof.ok else EXIT_INCOMPLETE
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
@@ -97,7 +97,14 @@ class Proof:
         )
 
 
-def verify_resume(recipe_path: Path, data: Path, work: Path, steps: int, at: int) -> Proof:
+def verify_resume(
+    recipe_path: Path,
+    data: Path,
+    work: Path,
+    steps: int,
+    at: int,
+    settings: Sequence[str] = (),
+) -> Proof:
     """Trains `steps` steps twice in `work`, the second time stopped after `at` and resumed with
     another number of data workers; the hashes are over weights, optimiser, generators, position.
 
@@ -107,7 +114,7 @@ def verify_resume(recipe_path: Path, data: Path, work: Path, steps: int, at: int
     from codeflow.loopcoder.checkpoint import state_hash
     from codeflow.loopcoder.recipe import read_recipe
 
-    recipe = read_recipe(recipe_path)
+    recipe = read_recipe(recipe_path, settings)
     if not 0 < at < steps <= recipe.schedule.steps:
         raise UsageError(
             f"verify-resume: need 0 < {at} < {steps} <= schedule.steps = {recipe.schedule.steps}"

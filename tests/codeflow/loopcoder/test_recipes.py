@@ -302,3 +302,62 @@ def test_rates_count_what_the_step_had(tmp_path: Path, monkeypatch: pytest.Monke
     flops = metrics.attended_flops(config, 4 * TOKENS, causal, causal)
     assert line["mfu_attended"] * line["seconds"] * 1e9 == pytest.approx(flops)
     assert line["mfu"] > line["mfu_attended"]
+
+
+BASE = """[data.sources]
+a = 1
+[optimizer]
+lr = 1e-3
+"""
+
+
+@pytest.mark.parametrize(
+    ("settings", "table", "key", "value"),
+    [
+        (["optimizer.lr=3e-4"], "optimizer", "lr", 3e-4),
+        (["optimizer.lr = 1"], "optimizer", "lr", 1.0),
+        (["optimizer.name=muon"], "optimizer", "name", "muon"),
+        (['optimizer.name="muon"'], "optimizer", "name", "muon"),
+        (["parent.run=/runs/dense-1.5"], "parent", "run", "/runs/dense-1.5"),
+        (["run.tensorboard=true"], "run", "tensorboard", True),
+        (["data.sources.diff-512=2.5"], "data", "sources", {"a": 1, "diff-512": 2.5}),
+        (["schedule.steps=30", "schedule.warmup_steps=0"], "schedule", "steps", 30),
+    ],
+)
+def test_a_value_is_set_from_the_command_line(
+    tmp_path: Path, settings: list[str], table: str, key: str, value: object
+) -> None:
+    path = tmp_path / "r.toml"
+    path.write_text(BASE)
+    found = getattr(getattr(read_recipe(path, settings), table), key)
+    assert found == value
+    assert type(found) is type(value)
+    shape = read_recipe(path, ["model.overrides.vocab_size=99"]).model.config
+    assert shape.vocab_size == 99
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["optimizer.lr"], "write it as KEY=VALUE"),
+        (["optimizer.lr="], "write it as KEY=VALUE"),
+        (["=3"], "write it as KEY=VALUE"),
+        (["optimizer..lr=3"], "write it as KEY=VALUE"),
+        (["optimizer.lr=fast"], r"r.toml (with --set).optimizer.lr: expected float, got 'fast'"),
+        (["optimizer.lr='1'"], "expected float, got '1'"),
+        (["optimizer.momentun=1"], "unknown key 'momentun'; did you mean 'momentum'"),
+        (["optimiser.lr=1"], "unknown key 'optimiser'; did you mean 'optimizer'"),
+        (["optimizer.lr.x=1"], "optimizer.lr is a value, not a table"),
+        (["optimizer.lr=nan"], "must be positive and finite"),
+        (["run.tensorboard=True"], "expected bool, got 'True'"),
+        (["schedule.steps=1.5"], "expected int, got 1.5"),
+        (["optimizer.name=a b"], "neither a TOML value nor a word"),
+        (["seed=1\nname='x'"], "neither a TOML value nor a word"),
+        (["optimizer.lr=1", "optimizer.lr = 2"], "optimizer.lr: given 2 times"),
+    ],
+)
+def test_a_wrong_setting_is_one_line(tmp_path: Path, settings: list[str], message: str) -> None:
+    path = tmp_path / "r.toml"
+    path.write_text(BASE)
+    with pytest.raises(UsageError, match=re.escape(message)):
+        read_recipe(path, settings)

@@ -457,6 +457,9 @@ decay_steps = 2
     assert "equal:" in proof
     assert cli.main(["train", *arguments, "--out", str(tmp_path / "out")]) == 0
     assert "step-00000006" in capsys.readouterr().out
+    more = ["--set", "batch.micro_batch_rows=3", "--set", "name=other"]
+    assert cli.main(["train", *arguments, "--dry-run", *more]) == 2
+    assert "not a multiple of micro_batch_rows = 3" in capsys.readouterr().err
     assert cli.main(["train", *arguments, "--dry-run"]) == 0
     assert "nothing is missing" in capsys.readouterr().out
     recipe.write_text(text.replace("b = 1", "b = 1\nnot-there = 1"))
