@@ -157,11 +157,17 @@ def is_lost_rank(error: BaseException) -> bool:
     )
 
 
-def make_model(config: ModelConfig, compute: Compute, world: World, seed: int) -> nn.Module:
+def make_model(
+    config: ModelConfig, compute: Compute, world: World, seed: int, drawn: bool = True
+) -> nn.Module:
     """The untrained model, wrapped for this world; equal values however it is spread.
 
     FSDP2 draws one whole parameter at a time and keeps its slice, so no rank ever holds more than
     its share and the largest parameter.
+
+    Args:
+        drawn: false leaves the memory as it is, for values that are read from a checkpoint. (Every
+            rank draws all values, since a generator cannot skip any.)
     """
     model = build(config, compute)
     if compute.compile:
@@ -176,7 +182,7 @@ def make_model(config: ModelConfig, compute: Compute, world: World, seed: int) -
         model.model.gradients_by_pass = True
     model.to_empty(device=world.device)
     generator = torch.Generator().manual_seed(seed)
-    for name, parameter in model.named_parameters():
+    for name, parameter in model.named_parameters() if drawn else ():
         whole = torch.empty(parameter.shape)
         draw(name, whole, config, generator)
         place(parameter, whole)

@@ -101,14 +101,17 @@ class Training:
         self._diagnostics: dict[str, Any] = {}
         self.log: metrics.Log | None = None
         torch.manual_seed(recipe.seed)
-        self.model = make_model(recipe.model.config, recipe.compute, world, recipe.seed)
-        self.optimizer = Optimizer(inner(self.model), recipe.optimizer)
         folder = out / "checkpoints"
         self._refuse_another_recipe()
         self.saver = checkpoint.Saver(
             folder, world, recipe.run.keep_checkpoints, recipe.parallel.timeout_s, self._saved
         )
         path = world.gather(checkpoint.latest(folder))[0]
+        read = path is not None or (recipe.parent.run and not recipe.parent.fold)
+        self.model = make_model(
+            recipe.model.config, recipe.compute, world, recipe.seed, drawn=not read
+        )
+        self.optimizer = Optimizer(inner(self.model), recipe.optimizer)
         self.parent: dict[str, Any] = {}
         fold_losses: dict[str, Any] = {}
         if path is not None:

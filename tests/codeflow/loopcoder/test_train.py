@@ -16,7 +16,7 @@ import torch.nn.functional as F  # noqa: N812
 
 from codeflow import cli
 from codeflow.errors import CodeflowError, DataError, UsageError
-from codeflow.loopcoder import checkpoint, data, validation
+from codeflow.loopcoder import checkpoint, data, parallel, validation
 from codeflow.loopcoder.optim import Optimizer
 from codeflow.loopcoder.parallel import World, inner
 from codeflow.loopcoder.shards import Source, open_sources
@@ -147,6 +147,30 @@ def test_finished_run_does_nothing_and_keeps_few_checkpoints(folder: Path, tmp_p
     assert run(recipe, folder, out, progress=said.append) == first
     assert said == [f"{out}: complete with step-00000007; nothing is left to do"]
     assert (out / "metrics.jsonl").read_bytes() == before
+
+
+def test_values_that_are_read_are_not_drawn(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At 40B every rank would draw for minutes what it overwrites. A fold draws its gates."""
+    drawn: list[str] = []
+    real = parallel.draw
+
+    def noted(name: str, *arguments: Any) -> None:
+        drawn.append(name)
+        real(name, *arguments)
+
+    monkeypatch.setattr(parallel, "draw", noted)
+    shape = {**small().model.overrides, "loop_num": 1}
+    dense = dataclasses.replace(small().model, overrides=shape)
+    run(small(4, model=dense), folder, tmp_path / "dense", stop_after=2)
+    assert drawn
+    drawn.clear()
+    run(small(4, model=dense), folder, tmp_path / "dense")
+    run(small(2, model=dense, parent={"run": "dense"}), folder, tmp_path / "child")
+    assert drawn == []
+    run(small(2, parent={"run": "dense", "fold": True}), folder, tmp_path / "loop")
+    assert any("gate" in name for name in drawn)
 
 
 def test_every_checkpoint_is_named_when_it_is_saved(folder: Path, tmp_path: Path) -> None:
