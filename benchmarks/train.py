@@ -37,7 +37,8 @@ from codeflow.loopcoder.config import ModelConfig, preset
 from codeflow.loopcoder.model import create
 from codeflow.shards.writer import Description, Row, write_shards
 from codeflow.train import metrics, recipe
-from codeflow.train.trainer import TENSOR_BYTES, train
+from codeflow.train.exact import TENSOR_BYTES
+from codeflow.train.trainer import train
 
 LAYERS = 4
 VOCAB = 8192

@@ -27,6 +27,13 @@ def add(commands: Any) -> None:
             "--data", required=True, metavar="DIR", help="what was tokenized: a folder or a URL"
         )
         command.add_argument("--recipe", required=True, type=Path, metavar="TOML")
+        command.add_argument(
+            "--set",
+            action="append",
+            default=[],
+            metavar="KEY=VALUE",
+            help="a value in place of the recipe's, as in optimizer.lr=3e-4; may be given again",
+        )
 
 
 def _train(parsed: argparse.Namespace) -> int:
@@ -36,7 +43,7 @@ def _train(parsed: argparse.Namespace) -> int:
     from codeflow.train.recipe import read_recipe
     from codeflow.train.trainer import train
 
-    recipe = read_recipe(parsed.recipe)
+    recipe = read_recipe(parsed.recipe, parsed.set)
     if parsed.out is None and is_url(parsed.data):
         raise UsageError(f"{shown(parsed.data)}: a run is not sent to a URL; give --out DIR")
     data = local(parsed.data)
@@ -68,7 +75,7 @@ def _verify_resume(parsed: argparse.Namespace) -> int:
         raise UsageError("verify-resume runs in one process: start it without torchrun")
     data = local(parsed.data)
     with tempfile.TemporaryDirectory(prefix="codeflow-resume-") as work:
-        proof = verify_resume(parsed.recipe, data, Path(work), parsed.steps, parsed.at)
+        proof = verify_resume(parsed.recipe, data, Path(work), parsed.steps, parsed.at, parsed.set)
     print(proof)
     return EXIT_OK if proof.ok else EXIT_INCOMPLETE
 

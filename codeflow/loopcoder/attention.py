@@ -8,8 +8,11 @@ implementations, chosen by device:
   The window is exact blockwise attention: blocks of `window` queries against their own block and
   the one before it, so time and memory are linear in T.
 - `FlexAttention` (GPU): compiled FlexAttention with block masks that are built once per layout and
-  shared by all layers and both passes. It has no backward on CPU and **was never run on a GPU**;
-  the tests compare its masks and its forward pass, uncompiled, with `BlockAttention` on CPU.
+  shared by all layers and both passes. Its kernels have no backward on CPU and **were never run on
+  a GPU**; the tests compare its masks, forward pass and gradients, uncompiled, with
+  `BlockAttention` on CPU. Batches of one shape cost two kernels, causal and window, with gradients
+  and two without; a new layout costs none. Beyond Dynamo's limit of kernels it is an error: the
+  eager form that torch would go on with holds T x T scores.
 
 Positions of two documents never meet: a score between them is not computed or is -inf, so weights
 and gradients across are exact zeros, and one document's content cannot change another's bits.
@@ -72,6 +75,15 @@ class Documents:
         """Whether every row is one document."""
         return all(len(row) == 1 for row in self.lengths)
 
+    def pairs(self, window: int | None = None) -> int:
+        """Pairs of a query and a key that it sees, in all rows: within its document, and with a
+        window no farther back than that."""
+        count = 0
+        for length in itertools.chain.from_iterable(self.lengths):
+            reach = min(length, window or length)
+            count += reach * (reach + 1) // 2 + (length - reach) * reach
+        return count
+
     def positions(self, device: torch.device) -> Tensor:
         """(B, t) int64: positions within the document, from 0 in each."""
         rows = [torch.cat([torch.arange(length) for length in row]) for row in self.lengths]
@@ -101,6 +113,10 @@ class Documents:
 
     def _here(self, rows: Tensor) -> Tensor:
         return rows if self.part is None else self.part.take(rows)
+
+
+Backend = str | Callable[..., Any]
+"""What `torch.compile` hands a graph to, by name or itself."""
 
 
 class Piece(NamedTuple):
@@ -219,12 +235,16 @@ class FlexAttention:
     """GPU: FlexAttention with one block mask for each kind. Never run on a GPU.
 
     Args:
-        compiled: false runs the same masks through FlexAttention's eager form, which holds all
-            T x T scores and masks, for tests.
+        backend: what compiles it. None runs the same masks through FlexAttention's eager form,
+            which holds all T x T scores and masks, for tests.
     """
 
     def __init__(
-        self, documents: Documents, window: int, device: torch.device, compiled: bool = True
+        self,
+        documents: Documents,
+        window: int,
+        device: torch.device,
+        backend: Backend | None = "inductor",
     ) -> None:
         split = documents.part is not None
         lead = window if split else 0
@@ -240,11 +260,12 @@ class FlexAttention:
             inside = (key <= place) & (place - key < window)
             return inside & (near[b, place] == near[b, key])
 
-        build, attend = _flex_functions(compiled)
+        build, attend = _flex_functions(backend)
         far = (len(ids), None, len(places), documents.tokens)  # B, any head, t, T
-        self._causal: BlockMask = build(causal, *far, device=device)
         rows, keys = near.shape
-        self._sliding: BlockMask = build(sliding, rows, None, keys - lead, keys, device=device)
+        with torch.no_grad():  # compiled once, not once more for validation
+            self._causal: BlockMask = build(causal, *far, device=device)
+            self._sliding: BlockMask = build(sliding, rows, None, keys - lead, keys, device=device)
         self._attend = attend
 
     def causal(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -293,12 +314,19 @@ def _recent_blocks(documents: Documents, window: int, device: torch.device) -> B
 
 
 @functools.cache
-def _flex_functions(compiled: bool) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """`create_block_mask` and `flex_attention`, compiled once."""
+def _flex_functions(backend: Backend | None) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """`create_block_mask` and `flex_attention`, compiled once, for fixed shapes.
+
+    With `fullgraph` a shape too many raises; without, torch goes on with the eager form in silence.
+    Sizes that vary within a kernel would make its sums, and so its bits, depend on what ran before.
+    """
     functions: tuple[Any, Any] = (create_block_mask, flex_attention)
-    if not compiled:
+    if backend is None:
         return functions
-    return torch.compile(functions[0]), torch.compile(functions[1])
+    build, attend = (
+        torch.compile(f, dynamic=False, fullgraph=True, backend=backend) for f in functions
+    )
+    return build, attend
 
 
 def _causal_row(q: Tensor, k: Tensor, v: Tensor, lengths: tuple[int, ...]) -> Tensor:

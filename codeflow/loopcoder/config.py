@@ -78,16 +78,18 @@ class ModelConfig:
 class Compute:
     """How a forward pass is computed; nothing here changes what the model is.
 
-    `dtype = "bfloat16"` runs matrix products in bfloat16 over float32 parameters (autocast); the
+    `dtype = "bfloat16"` runs matrix products in bfloat16 over float32 parameters; the
     residual stream, norms, RoPE, softmax of the loss and the loss stay in float32.
     `activation_checkpointing` keeps one hidden state per layer and pass, and K1, V1, and computes
     the rest of the layer again in the backward pass. `loss_chunk_tokens` bounds the logits that
-    exist at a time, in rows of the vocabulary's width.
+    exist at a time, in rows of the vocabulary's width. `compile` fuses what lies between the matrix
+    products of a layer and of the loss (`torch.compile`), which rounds otherwise.
     """
 
     dtype: str = "float32"
     activation_checkpointing: bool = False
     loss_chunk_tokens: int = 1024
+    compile: bool = False
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:

@@ -14,7 +14,6 @@ scores of local attention per head and layer, with the memory of L layers' param
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import math
 from collections.abc import Callable
@@ -26,7 +25,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from codeflow.loopcoder import attention
-from codeflow.loopcoder.attention import Attention, Documents
+from codeflow.loopcoder.attention import Attention, Backend, Documents
 from codeflow.loopcoder.config import Compute, ModelConfig
 from codeflow.loopcoder.loss import Loss, chunked_cross_entropy
 
@@ -71,8 +70,25 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.empty(size))
         self.eps = eps
 
+    def forward(self, x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+        """Like x; in `dtype` for what the next matrix products compute in."""
+        out = F.rms_norm(x.float(), self.weight.shape, self.weight.float(), self.eps)
+        return out.to(dtype or x.dtype)
+
+
+class Linear(nn.Linear):
+    """A projection without bias, computed in its input's dtype whatever its weight is kept in.
+
+    So the norm before it decides the precision, and float32 weights get float32 gradients, those of
+    both passes added up in float32. (Autocast would add them in bfloat16, keep a copy of every
+    weight through the forward pass, and cast the stream for every projection anew.)
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, bias=False)
+
     def forward(self, x: Tensor) -> Tensor:
-        return F.rms_norm(x.float(), self.weight.shape, self.weight.float(), self.eps).to(x.dtype)
+        return F.linear(x, self.weight.to(x.dtype))
 
 
 class GateProjection(nn.Module):
@@ -96,10 +112,10 @@ class SelfAttention(nn.Module):
         super().__init__()
         c, d = config.hidden_size, config.head_dim
         self.head_dim = d
-        self.q_proj = nn.Linear(c, config.num_attention_heads * d, bias=False)
-        self.k_proj = nn.Linear(c, config.num_key_value_heads * d, bias=False)
-        self.v_proj = nn.Linear(c, config.num_key_value_heads * d, bias=False)
-        self.o_proj = nn.Linear(config.num_attention_heads * d, c, bias=False)
+        self.q_proj = Linear(c, config.num_attention_heads * d)
+        self.k_proj = Linear(c, config.num_key_value_heads * d)
+        self.v_proj = Linear(c, config.num_key_value_heads * d)
+        self.o_proj = Linear(config.num_attention_heads * d, c)
 
     def project(self, x: Tensor, rope: Rope) -> tuple[Tensor, Tensor, Tensor]:
         """(B, T, C) -> q (B, H, T, D), k and v (B, G, T, D); q and k rotated."""
@@ -120,9 +136,9 @@ class MLP(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.gate_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
-        self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
-        self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
+        self.gate_proj = Linear(config.hidden_size, config.intermediate_size)
+        self.up_proj = Linear(config.hidden_size, config.intermediate_size)
+        self.down_proj = Linear(config.intermediate_size, config.hidden_size)
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
@@ -139,7 +155,12 @@ Recompute = Callable[..., Any]
 
 
 class Layer(nn.Module):
-    """One block, used once in each pass."""
+    """One block, used once in each pass.
+
+    `seen_gate`, when set, is given the gate of pass 2, detached.
+    """
+
+    seen_gate: Callable[[Tensor], None] | None = None
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -156,6 +177,7 @@ class Layer(nn.Module):
         first: KeyValue | None = None,
         gate: GateProjection | None = None,
         recompute: Recompute | None = None,
+        dtype: torch.dtype | None = None,
     ) -> tuple[Tensor, KeyValue]:
         """(B, T, C) -> (B, T, C), and this pass's keys and values.
 
@@ -163,16 +185,13 @@ class Layer(nn.Module):
             first, gate: in pass 2, K1 and V1 of this layer, through which gradients flow back
                 into pass 1, and this layer's gate.
             recompute: computes the layer without keeping more than its inputs.
+            dtype: what matrix products and attention compute in; None for the stream's.
         """
-        if recompute is not None:
-            h, k, v = recompute(self._block, h, rope, attend, *(first or (None, None)), gate)
-            return h, KeyValue(k, v)
-        q, k, v = self.self_attn.project(self.input_layernorm(h), rope)
-        if first is None or gate is None:
-            heads = attend.causal(q, k, v)
-        else:
-            heads = mix(gate(q), attend.causal(q, *first), attend.sliding(q, k, v))
-        return self.finish(h, heads), KeyValue(k, v)
+        inputs = (h, rope, attend, *(first or (None, None)), gate, dtype)
+        h, k, v, mixed = recompute(self._block, *inputs) if recompute else self._block(*inputs)
+        if self.seen_gate is not None and mixed is not None:
+            self.seen_gate(mixed)
+        return h, KeyValue(k, v)
 
     def _block(
         self,
@@ -182,17 +201,25 @@ class Layer(nn.Module):
         k1: Tensor | None,
         v1: Tensor | None,
         gate: GateProjection | None,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """`forward` with flat arguments and results, as checkpointing sees tensors."""
-        first = None if k1 is None or v1 is None else KeyValue(k1, v1)
-        h, (k, v) = self.forward(h, rope, attend, first, gate)
-        return h, k, v
+        dtype: torch.dtype | None,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """All of the layer, with flat arguments and results, as checkpointing sees tensors."""
+        q, k, v = self.self_attn.project(self.input_layernorm(h, dtype), rope)
+        if k1 is None or v1 is None or gate is None:
+            return self.finish(h, attend.causal(q, k, v), dtype), k, v, None
+        g = gate(q)
+        heads = mix(g, attend.causal(q, k1, v1), attend.sliding(q, k, v))
+        return self.finish(h, heads, dtype), k, v, g.detach()
 
-    def finish(self, h: Tensor, heads: Tensor) -> Tensor:
+    def finish(self, h: Tensor, heads: Tensor, dtype: torch.dtype | None = None) -> Tensor:
         """What follows the attention: output projection and MLP, each on the residual stream."""
         h = h + self.self_attn.merge(heads)
-        out: Tensor = h + self.mlp(self.post_attention_layernorm(h))
+        out: Tensor = h + self.mlp(self.post_attention_layernorm(h, dtype))
         return out
+
+    def compile_block(self, backend: Backend) -> None:
+        """What is recomputed is inside, and hooks (FSDP2's, diagnostics) stay outside."""
+        self._block = torch.compile(self._block, dynamic=False, backend=backend)  # type: ignore[method-assign]
 
 
 class Backbone(nn.Module):
@@ -224,7 +251,9 @@ class Backbone(nn.Module):
         device = input_ids.device
         attend = attention.for_batch(documents, self.config.loop_window_size, device)
         rope = self.rope(documents.positions(device))
-        how: dict[str, Recompute] = {}
+        how: dict[str, Any] = {}
+        if compute.dtype == "bfloat16":
+            how["dtype"] = torch.bfloat16
         if compute.activation_checkpointing and torch.is_grad_enabled():
             how["recompute"] = _recomputed_by_pass if self.gradients_by_pass else _recomputed
         h = self.embed_tokens(input_ids)  # (B, T, C)
@@ -235,7 +264,7 @@ class Backbone(nn.Module):
         if self.config.loop_num == 2:
             for layer, first, gate in zip(self.layers, kept, self.gate_projections, strict=True):
                 h, _ = layer(h, rope, attend, first, gate, **how)
-        out: Tensor = self.norm(h)
+        out: Tensor = self.norm(h, how.get("dtype"))
         return out
 
 
@@ -264,7 +293,7 @@ class LoopCoder(nn.Module):
         self.config = config
         self.compute = compute or Compute()
         self.model = Backbone(config)
-        self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        self.lm_head = Linear(config.hidden_size, config.vocab_size)
 
     @overload
     def forward(self, input_ids: Tensor, documents: Documents | None = None) -> Tensor: ...
@@ -290,22 +319,20 @@ class LoopCoder(nn.Module):
             weights: (B, T) float, what each target counts; 0 leaves it out.
         """
         documents = documents or Documents.whole(*input_ids.shape)
-        with self._precision(input_ids.device):
-            h = self.model(input_ids, documents, self.compute)  # (B, T, C)
-            if targets is None or weights is None:
-                logits: Tensor = self.lm_head(h)
-                return logits
-            head = self.lm_head.weight  # (V, C)
-            if self.compute.dtype == "bfloat16":
-                h, head = h.bfloat16(), head.bfloat16()
-            return chunked_cross_entropy(h, head, targets, weights, self.compute.loss_chunk_tokens)
+        h = self.model(input_ids, documents, self.compute)  # (B, T, C)
+        if targets is None or weights is None:
+            logits: Tensor = self.lm_head(h)
+            return logits
+        compute, head = self.compute, self.lm_head.weight  # (V, C)
+        return chunked_cross_entropy(
+            h, head, targets, weights, compute.loss_chunk_tokens, compute.compile
+        )
 
-    def _precision(self, device: torch.device) -> contextlib.AbstractContextManager[Any]:
-        if self.compute.dtype == "float32":
-            return contextlib.nullcontext()
-        # Its cache would keep a bfloat16 copy of every weight through the forward pass.
-        cached = not self.compute.activation_checkpointing
-        return torch.autocast(device.type, dtype=torch.bfloat16, cache_enabled=cached)
+    def compile_blocks(self, backend: Backend = "inductor") -> None:
+        """Compiles what a layer does, once for all layers, at the first call of each shape."""
+        layers: list[Layer] = list(self.model.layers)  # type: ignore[arg-type]
+        for layer in layers:
+            layer.compile_block(backend)
 
     @torch.no_grad()
     def reset_parameters(self, seed: int) -> None:

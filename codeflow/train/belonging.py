@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from codeflow.config import differing_keys
+from codeflow.config import differing_keys, from_mapping
 from codeflow.errors import UsageError
 from codeflow.shards.reader import Source, data_hash
 from codeflow.storage.files import read_json
@@ -20,7 +20,8 @@ def require_recipe(out: Path, recipe: recipes.Recipe, world: World) -> None:
     if stored is None:
         return
     old = {key: value for key, value in stored.items() if key in recipes.RESULT}
-    keys = differing_keys(old, recipe.result)
+    same = from_mapping(recipes.Recipe, old, str(out / "recipe.json"))  # keys that it lacked
+    keys = differing_keys(same.result, recipe.result)
     if keys:
         raise UsageError(
             f"{out}: holds a run of another recipe, different in {', '.join(keys)}; "

@@ -93,6 +93,18 @@ class Step:
     micros: tuple[Micro, ...]
     after: Position
 
+    def counts(self, window: int) -> tuple[float, float, float, float]:
+        """Of what this rank computes: the targets' weight, their number, and the pairs of a query
+        and a key that causal attention and the window leave."""
+        weight = targets = causal = near = 0.0
+        for micro in self.micros:
+            weight += float(micro.weights.double().sum())
+            targets += int((micro.weights > 0).sum())
+            share = micro.documents.part.size if micro.documents.part else 1
+            causal += micro.documents.pairs() / share
+            near += micro.documents.pairs(window) / share
+        return weight, targets, causal, near
+
 
 def plan(
     position: Position, shares: Sequence[float], rows: int
@@ -237,12 +249,15 @@ def ahead(
 def validation_micros(source: Source, recipe: recipes.Recipe, world: World) -> Iterator[Micro]:
     """This rank's part of the first validation rows of a source, in stored order.
 
-    Every rank gives equally many, since FSDP2 needs all of them in every forward pass: one that
-    has run out gives the source's first row with no weight.
+    All have the shape that training has, so that nothing is compiled for another one, and every
+    rank gives equally many, since FSDP2 needs all of them in every forward pass: what is missing
+    is the source's first row with no weight.
     """
     width, vocab_size = recipe.batch.micro_batch_rows, recipe.model.config.vocab_size
     last = min(len(source), recipe.validation.rows)
     for first in range(0, last, world.readers * width):
         mine = range(first + world.reader * width, min(last, first + (world.reader + 1) * width))
-        micro = collate([checked(source, i, vocab_size) for i in mine or [0]]).of(world.part)
-        yield micro if mine else replace(micro, weights=torch.zeros_like(micro.weights))
+        filled = [*mine, *[0] * (width - len(mine))]
+        micro = collate([checked(source, i, vocab_size) for i in filled])
+        micro.weights[len(mine) :] = 0
+        yield micro.of(world.part)

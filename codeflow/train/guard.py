@@ -7,15 +7,20 @@ two steps, of replicas that must agree, and of a step computed twice from the sa
 
 from __future__ import annotations
 
+import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
+from multiprocessing import get_context
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from codeflow.errors import CodeflowError, UsageError
+from codeflow.train.recipe import Recipe
 from codeflow.train.state.parallel import World, local
 
 Fingerprint = dict[str, int]
@@ -27,14 +32,16 @@ class SilentError(CodeflowError):
 
 
 def fingerprint(tensors: Mapping[str, Tensor]) -> Fingerprint:
-    """Of this rank's part of every tensor. Costs one read of it and one number back each."""
-    sums: list[Tensor] = []
-    for tensor in tensors.values():
+    """Of this rank's part of every tensor. Costs one read of it, and a number back each."""
+    by_device: dict[torch.device, dict[str, Tensor]] = {}  # one wait for each
+    for name, tensor in tensors.items():
         part = local(tensor)
         bits = part.contiguous().view(_INTEGERS[part.element_size()])
-        sums.append(bits.sum(dtype=torch.int64).cpu())
-    values: list[int] = torch.stack(sums).tolist() if sums else []
-    return dict(zip(tensors, values, strict=True))
+        by_device.setdefault(part.device, {})[name] = bits.sum(dtype=torch.int64)
+    found: Fingerprint = {}
+    for sums in by_device.values():
+        found |= zip(sums, torch.stack(list(sums.values())).tolist(), strict=True)
+    return {name: found[name] for name in tensors}
 
 
 def differing(a: Fingerprint, b: Fingerprint) -> list[str]:
@@ -90,15 +97,24 @@ class Proof:
         )
 
 
-def verify_resume(recipe_path: Path, data: Path, work: Path, steps: int, at: int) -> Proof:
+def verify_resume(
+    recipe_path: Path,
+    data: Path,
+    work: Path,
+    steps: int,
+    at: int,
+    settings: Sequence[str] = (),
+) -> Proof:
     """Trains `steps` steps twice in `work`, the second time stopped after `at` and resumed with
     another number of data workers; the hashes are over weights, optimiser, generators, position.
+
+    Each of the three trainings is a process of its own that compiles its own kernels, since a run
+    that is resumed is one, too.
     """
     from codeflow.train.recipe import read_recipe
     from codeflow.train.state.checkpoint import state_hash
-    from codeflow.train.trainer import train
 
-    recipe = read_recipe(recipe_path)
+    recipe = read_recipe(recipe_path, settings)
     if not 0 < at < steps <= recipe.schedule.steps:
         raise UsageError(
             f"verify-resume: need 0 < {at} < {steps} <= schedule.steps = {recipe.schedule.steps}"
@@ -106,7 +122,26 @@ def verify_resume(recipe_path: Path, data: Path, work: Path, steps: int, at: int
     quiet = replace(recipe.run, checkpoint_every_steps=0, tensorboard=False)
     recipe = replace(recipe, run=quiet, validation=replace(recipe.validation, every_steps=0))
     other = replace(recipe, run=replace(quiet, data_workers=quiet.data_workers + 2))
-    straight = train(recipe, data, work / "straight", stop_after=steps)
-    train(recipe, data, work / "resumed", stop_after=at)
-    resumed = train(other, data, work / "resumed", stop_after=steps)
-    return Proof(steps, at, state_hash(straight.checkpoint), state_hash(resumed.checkpoint))
+    straight = _trained_apart(recipe, data, work / "straight", steps)
+    _trained_apart(recipe, data, work / "resumed", at)
+    resumed = _trained_apart(other, data, work / "resumed", steps)
+    return Proof(steps, at, state_hash(straight), state_hash(resumed))
+
+
+def _trained_apart(recipe: Recipe, data: Path, out: Path, steps: int) -> Path:
+    """The checkpoint after so many steps, from a new process. Raises what it raises."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as apart:
+        try:
+            return apart.submit(_train, recipe, data, out, steps).result()
+        except BrokenProcessPool:
+            raise CodeflowError(
+                f"{out}: the process that trained was killed; is there too little memory?"
+            ) from None
+
+
+def _train(recipe: Recipe, data: Path, out: Path, steps: int) -> Path:
+    """Runs in the new process. Kernels that another one has compiled are not taken from it."""
+    from codeflow.train.trainer import train
+
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(out.parent / f"kernels-{os.getpid()}")
+    return train(recipe, data, out, stop_after=steps).checkpoint

@@ -1,30 +1,37 @@
 """What a run says about itself: JSON lines, TensorBoard when it is installed, one progress line.
 
 **MFU convention.** Operations of the model over time and peak: 2 for a multiply-add, 3 times the
-forward pass for a training step. Matrix products of both passes and of the head, and the scores
-that causal masks leave in whole rows of T tokens (what packing spares is counted as done);
-recomputation under activation checkpointing is not counted. Peak is the dense bfloat16 figure of
-the device's data sheet; for a device that is not listed, or another dtype, MFU is "unknown".
-**Tokens** are positions read, padding included, over all ranks.
+forward pass for a training step. Matrix products of both passes and of the head, and scores;
+recomputation under activation checkpointing is not counted. Of scores, `mfu` counts those that
+causal masks leave in whole rows of T tokens, what packing spares included, as most trainers do;
+`mfu_attended` those within documents, which are all that has to be computed: a third of it for
+documents of 2K in rows of 32K. Peak is the dense bfloat16 figure of the device's data sheet; for a
+device that is not listed, or another dtype, both are "unknown".
+**Tokens** are positions read, padding included, over all ranks; **target tokens** those that count
+in the loss.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
 import json
 import math
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TextIO
 
 import torch
 from torch import Tensor, nn
 
+from codeflow.loopcoder.attention import Documents
 from codeflow.loopcoder.config import ModelConfig
+from codeflow.loopcoder.model import Layer
 from codeflow.storage.files import replacing
-from codeflow.train.recipe import Recipe
+from codeflow.train import recipe as recipes
 from codeflow.train.state.parallel import World, inner
 
 UNKNOWN: Final = "unknown"
@@ -39,20 +46,52 @@ PEAK_BFLOAT16: Final[Mapping[str, float]] = {
 """Dense bfloat16 operations a second by a part of the device's name, from the data sheets."""
 
 
+@dataclass(frozen=True)
+class Work:
+    """What a step has to compute, over all ranks: its target tokens, and the pairs of a query and a
+    key within its documents, of causal attention and of the window."""
+
+    targets: float = 0.0
+    causal: float = 0.0
+    near: float = 0.0
+
+
 def step_flops(config: ModelConfig, sequence_tokens: int, tokens: int) -> float:
-    """Operations of one training step over `tokens` tokens, by the convention above."""
+    """Operations of one training step over `tokens` tokens in whole rows of T."""
+    row = Documents.whole(1, sequence_tokens)
+    causal, near = (row.pairs(w) / sequence_tokens for w in (None, config.loop_window_size))
+    return attended_flops(config, tokens, causal * tokens, near * tokens)
+
+
+def attended_flops(config: ModelConfig, tokens: int, causal: float, near: float) -> float:
+    """The same with so many pairs of a query and a key; `near` are the window's."""
     c, d, heads = config.hidden_size, config.head_dim, config.num_attention_heads
-    matrices = (
+    matrices: float = (
         c * d * (2 * heads + 2 * config.num_key_value_heads) + 3 * c * config.intermediate_size
     )
-    causal = 2 * heads * d * (sequence_tokens + 1) / 2  # multiply-adds: scores, then values
-    layer = config.loop_num * (matrices + causal)
+    scores = 2 * heads * d * causal * config.loop_num  # multiply-adds: scores, then values
     if config.loop_num == 2:
-        w = min(config.loop_window_size, sequence_tokens)
-        keys = w - w * (w - 1) / 2 / sequence_tokens  # mean number a query sees
-        layer += 2 * heads * d * keys + heads * d
-    forward = config.num_hidden_layers * layer + c * config.vocab_size
-    return 3 * 2 * forward * tokens
+        scores += 2 * heads * d * near
+        matrices += heads * d / 2  # the gate, in one of two passes
+    layer = config.loop_num * matrices * tokens + scores
+    return 3 * 2 * (config.num_hidden_layers * layer + c * config.vocab_size * tokens)
+
+
+def rates(
+    recipe: recipes.Recipe, work: Work, seconds: float, world: World
+) -> dict[str, float | str]:
+    """How fast a step of `seconds` was: tokens and target tokens a second, and both MFUs."""
+    config, batch = recipe.model.config, recipe.batch
+    tokens = batch.rows_per_step * batch.sequence_tokens
+    peak = peak_flops(world.device, recipe.compute.dtype)
+    whole = step_flops(config, batch.sequence_tokens, tokens)
+    attended = attended_flops(config, tokens, work.causal, work.near)
+    return {
+        "tokens_per_s": tokens / seconds,
+        "target_tokens_per_s": work.targets / seconds,
+        "mfu": mfu(whole, seconds, peak, world.size),
+        "mfu_attended": mfu(attended, seconds, peak, world.size),
+    }
 
 
 def peak_flops(device: str, dtype: str) -> float | None:
@@ -160,7 +199,6 @@ def diagnosing(model: nn.Module) -> Iterator[Diagnostics]:
     """Hooks for one forward and backward pass. They copy the last layer's output twice."""
     found = Diagnostics()
     backbone = inner(model).model
-    passes = backbone.config.loop_num
 
     def after_last(module: nn.Module, inputs: Any, output: Any) -> None:
         number = len(found.hidden) + 1
@@ -171,33 +209,24 @@ def diagnosing(model: nn.Module) -> Iterator[Diagnostics]:
             h.register_hook(lambda g: found.grad_norms.__setitem__(name, float(g.double().norm())))
 
     def after_gate(layer: int, gate: Tensor) -> None:
-        if layer not in found.gates:
-            g = gate.detach().float()
-            found.gates[layer] = {
-                "mean": float(g.mean()),
-                "std": float(g.std()),
-                "below_0.1": float((g < 0.1).float().mean()),
-                "above_0.9": float((g > 0.9).float().mean()),
-            }
+        g = gate.float()
+        found.gates[layer] = {
+            "mean": float(g.mean()),
+            "std": float(g.std()),
+            "below_0.1": float((g < 0.1).float().mean()),
+            "above_0.9": float((g > 0.9).float().mean()),
+        }
 
-    handles = [backbone.layers[-1].register_forward_hook(after_last)]
-    if passes == 2:
-        for i, gate in enumerate(backbone.gate_projections):
-            hook = lambda m, x, out, i=i: after_gate(i, out)  # noqa: E731
-            handles.append(gate.register_forward_hook(hook))
+    layers: list[Layer] = list(backbone.layers)  # type: ignore[arg-type]
+    handle = layers[-1].register_forward_hook(after_last)
+    for i, layer in enumerate(layers):
+        layer.seen_gate = functools.partial(after_gate, i)
     try:
         yield found
     finally:
-        for handle in handles:
-            handle.remove()
-
-
-def speed(recipe: Recipe, world: World, seconds: float) -> dict[str, Any]:
-    """`tokens_per_s` and `mfu` of a step."""
-    tokens = recipe.batch.rows_per_step * recipe.batch.sequence_tokens
-    flops = step_flops(recipe.model.config, recipe.batch.sequence_tokens, tokens)
-    peak = peak_flops(world.device, recipe.compute.dtype)
-    return {"tokens_per_s": tokens / seconds, "mfu": mfu(flops, seconds, peak, world.size)}
+        handle.remove()
+        for layer in layers:
+            layer.seen_gate = None
 
 
 def progress_line(step: int, steps: int, values: Mapping[str, Any]) -> str:

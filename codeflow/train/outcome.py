@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import torch
+
 from codeflow.errors import CodeflowError, UsageError
+from codeflow.train.metrics import Work
 from codeflow.train.state.checkpoint import latest
 from codeflow.train.state.parallel import World, is_lost_rank
 
@@ -28,18 +31,21 @@ class Result:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one step gave. `state` is `good`, `bad` (not finite) or `empty` (no target tokens)."""
+    """What one step gave. `state` is `good`, `bad` (not finite) or `empty` (no target tokens);
+    `work` what it had to compute, over all ranks."""
 
     loss: float
     grad_norm: float
     lr: float
     weight: float
     state: str
+    work: Work
 
 
 @contextlib.contextmanager
 def explained(out: Path, world: World) -> Iterator[None]:
-    """Turns a full disk and a lost rank into one line that says where the run can go on.
+    """Turns a full disk, too little memory and a lost rank into one line that says where the run
+    can go on.
 
     Args:
         out: the run's folder.
@@ -51,13 +57,31 @@ def explained(out: Path, world: World) -> Iterator[None]:
             f"{out}: cannot be written or read ({error}); mend that and give the same command, "
             f"which goes on from {last_of(out)}"
         ) from None
-    except RuntimeError as error:
+    except (MemoryError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            raise CodeflowError(
+                f"rank {world.rank}, {world.device}: out of memory ({_first_line(error)}); "
+                "codeflow train --dry-run says what takes it; more ranks with parallel.mode = "
+                f'"fsdp2" go on from {last_of(out)}, and fewer batch.micro_batch_rows or '
+                "compute.activation_checkpointing need another --out"
+            ) from None
         if world.size == 1 or not is_lost_rank(error):
             raise
         raise CodeflowError(
-            f"rank {world.rank} lost another rank ({str(error).splitlines()[0]}); the same "
+            f"rank {world.rank} lost another rank ({_first_line(error)}); the same "
             f"command goes on from {last_of(out)}"
         ) from None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Of a device, or of this machine, for which torch has no type of error."""
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
+        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 _NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)  # of a file system that has none

@@ -7,8 +7,11 @@ is refused. How a run is watched, saved and spread over processes (`parallel`, `
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Mapping
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +22,7 @@ from codeflow.loopcoder.config import Compute, ModelConfig, preset
 
 RESULT: Final = ("seed", "model", "compute", "data", "batch", "optimizer", "schedule", "parent")
 
+_WORD: Final = re.compile(r"[A-Za-z_./~][\w./-]*")  # a string that needs no quotes in a shell
 _LARGEST: Final = 1e18  # also the product of two of them is a float32
 
 
@@ -296,6 +300,45 @@ class Recipe:
         return self.schedule.steps * self.batch.rows_per_step * self.batch.sequence_tokens
 
 
-def read_recipe(path: Path) -> Recipe:
-    """Reads a recipe file. Raises UsageError that names the file and the key."""
-    return from_mapping(Recipe, read_toml(path), str(path))
+def read_recipe(path: Path, settings: Sequence[str] = ()) -> Recipe:
+    """Reads a recipe file. Raises UsageError that names the file and the key.
+
+    Args:
+        settings: `KEY=VALUE`, values in place of the file's, as strict as these.
+    """
+    values = read_toml(path)
+    for setting in settings:
+        _set(values, setting)
+    _set_once(settings)
+    return from_mapping(Recipe, values, f"{path} (with --set)" if settings else str(path))
+
+
+def _set(values: dict[str, Any], setting: str) -> None:
+    """One `table.key=value` into a file's values. The value is TOML, or a word as it stands."""
+    key, separator, text = setting.partition("=")
+    names = [name.strip() for name in key.split(".")]
+    if not separator or not all(names) or not text.strip():
+        raise UsageError(f"--set {setting}: write it as KEY=VALUE, as in optimizer.lr=3e-4")
+    table: Any = values
+    for done, name in enumerate(names[:-1], 1):
+        table = table.setdefault(name, {})
+        if not isinstance(table, dict):
+            raise UsageError(f"--set {setting}: {'.'.join(names[:done])} is a value, not a table")
+    table[names[-1]] = _value(setting, text.strip())
+
+
+def _value(setting: str, text: str) -> Any:
+    with contextlib.suppress(tomllib.TOMLDecodeError):
+        parsed = tomllib.loads(f"value = {text}")
+        if parsed.keys() == {"value"}:
+            return parsed["value"]
+    if not _WORD.fullmatch(text):
+        raise UsageError(f"--set {setting}: {text!r} is neither a TOML value nor a word")
+    return text
+
+
+def _set_once(settings: Sequence[str]) -> None:
+    keys = [setting.partition("=")[0].replace(" ", "") for setting in settings]
+    for key in keys:
+        if keys.count(key) > 1:
+            raise UsageError(f"--set {key}: given {keys.count(key)} times; give it once")

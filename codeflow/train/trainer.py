@@ -14,26 +14,25 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from codeflow.config import as_mapping
 from codeflow.errors import CodeflowError, UsageError
-from codeflow.execution.process import keep_pages
 from codeflow.shards.reader import data_hash
 from codeflow.storage.files import write_json
 from codeflow.train import data, metrics
 from codeflow.train import guard as verify
 from codeflow.train import recipe as recipes
 from codeflow.train.belonging import require_data, require_recipe
+from codeflow.train.exact import compute_exactly
 from codeflow.train.outcome import Outcome, Result, alone, explained, last_of
 from codeflow.train.state import checkpoint
 from codeflow.train.state.optim import Optimizer, learning_rate
@@ -41,10 +40,6 @@ from codeflow.train.state.parallel import World, accumulating, inner, joined, lo
 from codeflow.train.state.trained import keep_tokenizer
 from codeflow.train.stopping import Stop, StoppedError, listening
 from codeflow.train.validation import validate
-
-TENSOR_BYTES: Final = 1 << 30
-"""Tensors on a CPU below this size are made of pages that the process has already: fresh ones cost
-their clearing, 4% of a step at T = 8,192, and let the window's cost grow faster than T."""
 
 Observer = Callable[["Training"], None]
 
@@ -71,15 +66,12 @@ def train(
         KeyboardInterrupt: stopped; on the first rank it says where the run goes on.
         UsageError: recipe, data and folder do not belong together, or another run is in it.
         DataError: damaged shards or checkpoints.
-        CodeflowError: too many bad steps in a row, a full disk, a missing rank, a silent error.
+        CodeflowError: too many bad steps in a row, a full disk, too little memory, a missing rank,
+            a silent error.
     """
     say = progress or (lambda line: None)
     with listening(say, own_process) as stop, joined(recipe.parallel) as world:
-        if world.device == "cpu":  # all that is used here is deterministic as it is
-            keep_pages(TENSOR_BYTES, TENSOR_BYTES)
-        else:
-            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-            torch.use_deterministic_algorithms(True, warn_only=True)
+        compute_exactly(world.device)
         with (
             explained(out, world),
             alone(out, world),
@@ -110,19 +102,22 @@ class Training:
         self.step = self._saved = 0
         self.position = data.Position((0,) * len(self.sources))
         self.bad_steps, self.bad_in_a_row, self.empty_steps = 0, 0, 0
-        self.outcome = Outcome(math.nan, math.nan, 0.0, 0.0, "good")
+        self.outcome = Outcome(math.nan, math.nan, 0.0, 0.0, "good", metrics.Work())
         self._rest: verify.Fingerprint | None = None
         self._diagnostics: dict[str, Any] = {}
         self.log: metrics.Log | None = None
         torch.manual_seed(recipe.seed)
-        self.model = make_model(recipe.model.config, recipe.compute, world, recipe.seed)
-        self.optimizer = Optimizer(inner(self.model), recipe.optimizer)
         folder = out / "checkpoints"
         require_recipe(out, recipe, world)
         self.saver = checkpoint.Saver(
-            folder, world, recipe.run.keep_checkpoints, recipe.parallel.timeout_s
+            folder, world, recipe.run.keep_checkpoints, recipe.parallel.timeout_s, self._say_saved
         )
         path = world.gather(checkpoint.latest(folder))[0]
+        read = path is not None or (recipe.parent.run and not recipe.parent.fold)
+        self.model = make_model(
+            recipe.model.config, recipe.compute, world, recipe.seed, drawn=not read
+        )
+        self.optimizer = Optimizer(inner(self.model), recipe.optimizer)
         self.parent: dict[str, Any] = {}
         fold_losses: dict[str, Any] = {}
         if path is not None:
@@ -142,6 +137,10 @@ class Training:
         del self.model, self.optimizer
         if self.log is not None:
             self.log.close()
+
+    def _say_saved(self, path: Path) -> None:
+        """Said when it is done, since a rank that is lost later may leave nobody to say it."""
+        self._progress(f"{path.name} is saved; from here on the same command goes on from it")
 
     # -- where a run starts ---------------------------------------------------------------------
 
@@ -255,10 +254,11 @@ class Training:
         """One optimiser step on this rank's micro-batches."""
         world, device = self.world, self.world.device
         lr = learning_rate(self.step, self.recipe.schedule, self.recipe.optimizer.lr)
-        (weight,) = world.sum(sum(float(m.weights.double().sum()) for m in step.micros))
+        weight, *counts = world.sum(*step.counts(self.recipe.model.config.loop_window_size))
+        work = metrics.Work(*counts)
         if weight == 0:
-            return Outcome(0.0, 0.0, lr, 0.0, "empty")
-        mine = 0.0
+            return Outcome(0.0, 0.0, lr, 0.0, "empty", work)
+        mine = torch.zeros((), dtype=torch.float64, device=device)  # no wait for each micro-batch
         for number, micro in enumerate(step.micros, 1):
             with accumulating(self.model, number == len(step.micros)):
                 if number == 1 and self._diagnosed:
@@ -269,14 +269,14 @@ class Training:
                 else:
                     loss = self.model(*micro.to(device))
                     (loss.sum * (world.size / weight)).backward()
-            mine += float(loss.sum.detach().double())
-        mean = world.sum(mine)[0] / weight
+            mine += loss.sum.detach()
+        mean = world.sum(float(mine))[0] / weight
         norm = float(self.optimizer.clip())
         good = math.isfinite(mean) and math.isfinite(norm)
         if good:
             self.optimizer.step(lr)
         self.optimizer.zero_grad()
-        return Outcome(mean, norm, lr, weight, "good" if good else "bad")
+        return Outcome(mean, norm, lr, weight, "good" if good else "bad", work)
 
     @property
     def _diagnosed(self) -> bool:
@@ -380,14 +380,14 @@ class Training:
     def _report(self, seconds: float, waited: float, last: int, mean_seconds: float) -> None:
         if self.log is None:
             return
-        recipe = self.recipe
+        recipe, batch = self.recipe, self.recipe.batch
         values: dict[str, Any] = {
             "loss": self.outcome.loss,
             "lr": self.outcome.lr,
             "grad_norm": self.outcome.grad_norm,
             "target_weight": self.outcome.weight,
-            "tokens": self.position.rows * recipe.batch.sequence_tokens,
-            **metrics.speed(recipe, self.world, seconds),
+            "tokens": self.position.rows * batch.sequence_tokens,
+            **metrics.rates(recipe, self.outcome.work, seconds, self.world),
             "seconds": seconds,
             "data_wait_s": waited,
             "time_left_s": mean_seconds * (last - self.step),

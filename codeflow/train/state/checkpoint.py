@@ -16,8 +16,9 @@ import hashlib
 import json
 import os
 import shutil
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,9 @@ META: Final = "meta.json"
 FORMAT: Final = 1
 _TEMPORARY: Final = ".tmp"
 _POLL_S: Final = 0.02
+_LAST_WAIT_S: Final = 10.0
+"""How long rank 0 waits for the others' parts once training has ended: by then they are on disk, or
+a rank is lost and will not write."""
 
 
 @dataclass(frozen=True)
@@ -74,10 +78,22 @@ def snapshot(
 
 
 class Saver:
-    """Writes the checkpoints of one run, one at a time, behind the training."""
+    """Writes the checkpoints of one run, one at a time, behind the training.
 
-    def __init__(self, folder: Path, world: World, keep: int, timeout_s: float) -> None:
+    Args:
+        saved: told of each that is complete, on the first rank, from the thread that writes.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        world: World,
+        keep: int,
+        timeout_s: float,
+        saved: Callable[[Path], None] = lambda path: None,
+    ) -> None:
         self.folder, self.world, self.keep, self.timeout_s = folder, world, keep, timeout_s
+        self._saved, self._closed = saved, threading.Event()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._pending: Future[None] | None = None
         if world.first:
@@ -103,7 +119,8 @@ class Saver:
             pending.result()
 
     def close(self) -> None:
-        """Ends the thread; what is being written is finished first."""
+        """Ends the thread; what is being written is finished first, if no rank is lost."""
+        self._closed.set()
         self._pool.shutdown(wait=True)
 
     def _write(self, taken: Snapshot) -> None:
@@ -140,6 +157,9 @@ class Saver:
         names = [f"rank-{rank:05}" for rank in range(self.world.size)]
         deadline = time.monotonic() + self.timeout_s
         while absent := [name for name in names if not (part / f"{name}.json").exists()]:
+            if self._closed.is_set():
+                deadline = min(deadline, time.monotonic() + _LAST_WAIT_S)
+                self._closed.clear()
             if any((part / f"{name}.failed").exists() for name in absent):
                 raise OSError(f"{absent[0]} could not write its part")
             if time.monotonic() > deadline:
@@ -160,6 +180,7 @@ class Saver:
             going = old.with_name(old.name + _TEMPORARY)
             os.replace(old, going)
             shutil.rmtree(going, ignore_errors=True)
+        self._saved(target)
 
 
 def complete(folder: Path) -> list[Path]:

@@ -64,6 +64,12 @@ def memory_bytes(recipe: recipes.Recipe) -> dict[str, float]:
         "kept: the input of each layer in each pass": tokens * hidden,
         "kept: K1, V1 of all layers": tokens * layers * key_value,
         "kept: what one layer computes": tokens * working * recomputed,
+        # each use casts its weight anew; compiled, the backward pass casts it again instead
+        "kept: weights in bfloat16, of both passes": width
+        * layers
+        * layer
+        * config.loop_num
+        * (width == 2 and not recomputed and not compute.compile),
         "kept: what all layers compute": tokens
         * working
         * layers

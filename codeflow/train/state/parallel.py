@@ -29,6 +29,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.distributed_c10d import _abort_process_group
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, Shard
 from torch.nn.parallel import DistributedDataParallel
@@ -122,16 +123,20 @@ def joined(how: recipes.Parallel) -> Iterator[World]:
             f"rank {rank}: not all of {size} ranks came within {how.timeout_s:g} s ({reason}); "
             "start them all, or raise parallel.timeout_s"
         ) from None
+    leave = dist.destroy_process_group
     try:
         yield World(rank, size, device, how.mode, part)
     except BaseException as error:
         traceback.clear_frames(error.__traceback__)
+        if device != "cpu":
+            # NCCL would wait for what other ranks have not begun, and they for this one.
+            leave = _abort_process_group
         raise
     finally:
         # DDP's reducer must go before the group: as its last owner it would wait for the group's
         # threads with Python's lock held, which one of them may need to end. (Seen with gloo.)
         gc.collect()
-        dist.destroy_process_group()
+        leave()
 
 
 def _part(rank: int, size: int, context: int, timeout: datetime.timedelta) -> Part | None:
@@ -143,7 +148,7 @@ def _part(rank: int, size: int, context: int, timeout: datetime.timedelta) -> Pa
     return Part(rank % context, context, group.group_name)
 
 
-def is_lost_rank(error: RuntimeError) -> bool:
+def is_lost_rank(error: BaseException) -> bool:
     """Whether an error of torch says that another process is gone, as far as its words tell."""
     text = str(error).lower()
     return isinstance(error, dist.DistError) or any(
@@ -152,13 +157,21 @@ def is_lost_rank(error: RuntimeError) -> bool:
     )
 
 
-def make_model(config: ModelConfig, compute: Compute, world: World, seed: int) -> nn.Module:
+def make_model(
+    config: ModelConfig, compute: Compute, world: World, seed: int, drawn: bool = True
+) -> nn.Module:
     """The untrained model, wrapped for this world; equal values however it is spread.
 
     FSDP2 draws one whole parameter at a time and keeps its slice, so no rank ever holds more than
     its share and the largest parameter.
+
+    Args:
+        drawn: false leaves the memory as it is, for values that are read from a checkpoint. (Every
+            rank draws all values, since a generator cannot skip any.)
     """
     model = build(config, compute)
+    if compute.compile:
+        model.compile_blocks()
     if world.mode == "fsdp2":
         # A layer hands on its values as a view, which nothing writes to in place.
         warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view")
@@ -169,7 +182,7 @@ def make_model(config: ModelConfig, compute: Compute, world: World, seed: int) -
         model.model.gradients_by_pass = True
     model.to_empty(device=world.device)
     generator = torch.Generator().manual_seed(seed)
-    for name, parameter in model.named_parameters():
+    for name, parameter in model.named_parameters() if drawn else ():
         whole = torch.empty(parameter.shape)
         draw(name, whole, config, generator)
         place(parameter, whole)

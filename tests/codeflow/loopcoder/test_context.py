@@ -120,9 +120,7 @@ def test_four_ranks(mode: str, size: int, tokens: int) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
-@pytest.mark.parametrize(
-    "kernel", [BlockAttention, functools.partial(FlexAttention, compiled=False)]
-)
+@pytest.mark.parametrize("kernel", [BlockAttention, functools.partial(FlexAttention, backend=None)])
 def test_both_kernels_compute_a_part_of_whole_rows(kernel: Any) -> None:
     """Against the same kernel on whole rows, what other ranks hold cut out of these by hand."""
     documents, window, size = Documents.of(ROWS[256]), 16, 2
@@ -184,7 +182,7 @@ def own_keys_only(patch: pytest.MonkeyPatch) -> None:
     right = Part.whole
 
     def whole(self: Part, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        own = self.spread(torch.ones(1, k.shape[2]))[0, :, None]  # (T, 1)
+        own = self.spread(k.new_ones(1, k.shape[2]))[0, :, None]  # (T, 1)
         keys, values = right(self, k, v)
         return keys * own, values * own
 

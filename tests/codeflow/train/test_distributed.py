@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import json
 import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -252,3 +253,37 @@ def test_kill_9_many_times_changes_no_bit(
     folder: Path, tmp_path: Path, world: int, mode: str, kind: str
 ) -> None:
     killed_again_and_again(folder, tmp_path, 12, world, mode, kind)
+
+
+def out_of_memory(where: str, rank: int) -> None:
+    """A `patch`: rank 1 has no memory left in its seventh step, or when it copies the state."""
+    checkpoint._LAST_WAIT_S = 1.0
+    if rank != 1:
+        return
+    owner, name = (Training, "compute") if where == "step" else (checkpoint, "snapshot")
+    real = getattr(owner, name)
+    calls: list[int] = []
+
+    def failing(*arguments: Any) -> Any:
+        calls.append(1)
+        if len(calls) == (7 if where == "step" else 3):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return real(*arguments)
+
+    setattr(owner, name, failing)
+
+
+@pytest.mark.parametrize("where", ["step", "snapshot"])
+def test_no_memory_on_one_rank_ends_all_of_them(folder: Path, tmp_path: Path, where: str) -> None:
+    """The others are let go at once, not after `timeout_s`, and each says where to go on."""
+    recipe = parallel(small(8, run={"checkpoint_every_steps": 2}), "ddp", timeout_s=3000)
+    patch = functools.partial(out_of_memory, where)
+    errors = together(recipe, folder, tmp_path / "out", 2, patch=patch)
+    assert len(errors) == 2
+    assert "rank 0" in errors[0]
+    assert (
+        "rank 1, cpu: out of memory (CUDA out of memory. Tried to allocate 2.00 GiB)" in errors[1]
+    )
+    for error in errors:
+        assert re.search("goe?s? on from step-0000000[246]", error)  # rank 0 may be writing yet
+        assert "\n" not in error

@@ -8,17 +8,20 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from codeflow.errors import CodeflowError, UsageError
+from codeflow.loopcoder.attention import Documents
 from codeflow.loopcoder.config import ModelConfig
 from codeflow.loopcoder.model import build
-from codeflow.train import metrics
+from codeflow.train import data, metrics
 from codeflow.train import recipe as recipes
 from codeflow.train.dry_run import dry_run
 from codeflow.train.recipe import Recipe, read_recipe
 from codeflow.train.state import checkpoint
 from codeflow.train.state.memory import memory_bytes
+from codeflow.train.state.parallel import World
 from token_shards import random_rows, write_shard
 from training_runs import TOKENS, losses, make_data, run, small, together
 
@@ -256,3 +259,106 @@ def test_diagnostics_are_of_the_loop(tmp_path: Path) -> None:
     assert 0 < found[0]["pass2_change"] < 1
     assert found[0]["pass1_grad_norm"] > 0
     assert found[0]["pass2_grad_norm"] > 0
+
+
+@pytest.mark.parametrize("loops", [1, 2])
+def test_attended_operations_counted_one_by_one(loops: int) -> None:
+    """Packed rows: a query sees its own document, as far as the window reaches."""
+    config = ModelConfig(50, 24, 40, 3, 4, 2, 8, 512, loops, loop_window_size=16)
+    documents = Documents.of([[1, 15, 16, 17, 21], [70]])
+    causal = near = 0
+    for row in documents.lengths:
+        for length in row:
+            for query in range(length):
+                causal += len(range(query + 1))
+                near += len(range(max(0, query - 15), query + 1))
+    assert documents.pairs() == causal
+    assert documents.pairs(16) == near
+    whole, packed = Documents.whole(2, 70), 140
+    spared = metrics.step_flops(config, 70, packed) - metrics.attended_flops(
+        config, packed, causal, near
+    )
+    fewer = loops * (whole.pairs() - causal) + (loops - 1) * (whole.pairs(16) - near)
+    assert spared == pytest.approx(3 * 2 * 3 * 2 * 4 * 8 * fewer)
+
+
+def test_rates_count_what_the_step_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Target tokens and both MFUs of a step, against its rows read one by one."""
+    monkeypatch.setattr(metrics, "peak_flops", lambda device, dtype: 1e9)
+    folder, recipe = make_data(tmp_path / "data"), small(1, batch={"micro_batch_rows": 2})
+    run(recipe, folder, tmp_path / "out")
+    line = json.loads((tmp_path / "out/metrics.jsonl").read_text().splitlines()[0])
+    (step,) = itertools.islice(
+        data.steps(data.sources_of(recipe, folder)[0], recipe, World(), data.Position((0, 0))), 1
+    )
+    rows = [row for micro in step.micros for row in micro.rows]
+    lengths = [n for row in rows for n in row.doc_lengths]
+    targets = 0
+    for row in rows:
+        first = set(np.cumsum([0, *row.doc_lengths]).tolist())
+        targets += sum(w > 0 and i not in first for i, w in enumerate(row.weights))
+    assert line["target_tokens_per_s"] * line["seconds"] == pytest.approx(targets)
+    config = recipe.model.config
+    causal = sum(n * (n + 1) / 2 for n in lengths)  # all are shorter than the window
+    flops = metrics.attended_flops(config, 4 * TOKENS, causal, causal)
+    assert line["mfu_attended"] * line["seconds"] * 1e9 == pytest.approx(flops)
+    assert line["mfu"] > line["mfu_attended"]
+
+
+BASE = """[data.sources]
+a = 1
+[optimizer]
+lr = 1e-3
+"""
+
+
+@pytest.mark.parametrize(
+    ("settings", "table", "key", "value"),
+    [
+        (["optimizer.lr=3e-4"], "optimizer", "lr", 3e-4),
+        (["optimizer.lr = 1"], "optimizer", "lr", 1.0),
+        (["optimizer.name=muon"], "optimizer", "name", "muon"),
+        (['optimizer.name="muon"'], "optimizer", "name", "muon"),
+        (["parent.run=/runs/dense-1.5"], "parent", "run", "/runs/dense-1.5"),
+        (["run.tensorboard=true"], "run", "tensorboard", True),
+        (["data.sources.diff-512=2.5"], "data", "sources", {"a": 1, "diff-512": 2.5}),
+        (["schedule.steps=30", "schedule.warmup_steps=0"], "schedule", "steps", 30),
+    ],
+)
+def test_a_value_is_set_from_the_command_line(
+    tmp_path: Path, settings: list[str], table: str, key: str, value: object
+) -> None:
+    path = tmp_path / "r.toml"
+    path.write_text(BASE)
+    found = getattr(getattr(read_recipe(path, settings), table), key)
+    assert found == value
+    assert type(found) is type(value)
+    shape = read_recipe(path, ["model.overrides.vocab_size=99"]).model.config
+    assert shape.vocab_size == 99
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["optimizer.lr"], "write it as KEY=VALUE"),
+        (["optimizer.lr="], "write it as KEY=VALUE"),
+        (["=3"], "write it as KEY=VALUE"),
+        (["optimizer..lr=3"], "write it as KEY=VALUE"),
+        (["optimizer.lr=fast"], r"r.toml (with --set).optimizer.lr: expected float, got 'fast'"),
+        (["optimizer.lr='1'"], "expected float, got '1'"),
+        (["optimizer.momentun=1"], "unknown key 'momentun'; did you mean 'momentum'"),
+        (["optimiser.lr=1"], "unknown key 'optimiser'; did you mean 'optimizer'"),
+        (["optimizer.lr.x=1"], "optimizer.lr is a value, not a table"),
+        (["optimizer.lr=nan"], "must be positive and finite"),
+        (["run.tensorboard=True"], "expected bool, got 'True'"),
+        (["schedule.steps=1.5"], "expected int, got 1.5"),
+        (["optimizer.name=a b"], "neither a TOML value nor a word"),
+        (["seed=1\nname='x'"], "neither a TOML value nor a word"),
+        (["optimizer.lr=1", "optimizer.lr = 2"], "optimizer.lr: given 2 times"),
+    ],
+)
+def test_a_wrong_setting_is_one_line(tmp_path: Path, settings: list[str], message: str) -> None:
+    path = tmp_path / "r.toml"
+    path.write_text(BASE)
+    with pytest.raises(UsageError, match=re.escape(message)):
+        read_recipe(path, settings)

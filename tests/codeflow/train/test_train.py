@@ -19,7 +19,7 @@ from codeflow.errors import CodeflowError, DataError, UsageError
 from codeflow.shards.reader import Source, open_sources
 from codeflow.train import data, validation
 from codeflow.train.guard import SilentError
-from codeflow.train.state import checkpoint
+from codeflow.train.state import checkpoint, parallel
 from codeflow.train.state.optim import Optimizer
 from codeflow.train.state.parallel import World, inner
 from codeflow.train.trainer import Training
@@ -148,6 +148,60 @@ def test_finished_run_does_nothing_and_keeps_few_checkpoints(folder: Path, tmp_p
     assert run(recipe, folder, out, progress=said.append) == first
     assert said == [f"{out}: complete with step-00000007; nothing is left to do"]
     assert (out / "metrics.jsonl").read_bytes() == before
+
+
+def test_values_that_are_read_are_not_drawn(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At 40B every rank would draw for minutes what it overwrites. A fold draws its gates."""
+    drawn: list[str] = []
+    real = parallel.draw
+
+    def noted(name: str, *arguments: Any) -> None:
+        drawn.append(name)
+        real(name, *arguments)
+
+    monkeypatch.setattr(parallel, "draw", noted)
+    shape = {**small().model.overrides, "loop_num": 1}
+    dense = dataclasses.replace(small().model, overrides=shape)
+    run(small(4, model=dense), folder, tmp_path / "dense", stop_after=2)
+    assert drawn
+    drawn.clear()
+    run(small(4, model=dense), folder, tmp_path / "dense")
+    run(small(2, model=dense, parent={"run": "dense"}), folder, tmp_path / "child")
+    assert drawn == []
+    run(small(2, parent={"run": "dense", "fold": True}), folder, tmp_path / "loop")
+    assert any("gate" in name for name in drawn)
+
+
+def test_every_checkpoint_is_named_when_it_is_saved(folder: Path, tmp_path: Path) -> None:
+    """Under NCCL a lost rank ends the others without another word."""
+    said: list[str] = []
+    run(small(4, run={"checkpoint_every_steps": 2}), folder, tmp_path / "o", progress=said.append)
+    saved = [line for line in said if "saved" in line]
+    assert [line.split()[0] for line in saved] == ["step-00000002", "step-00000004"]
+
+
+def test_no_memory_is_one_line(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A device's, Python's, and what torch says of this machine's, which it really asks for."""
+    real = Training.compute
+    for number, ask in enumerate(
+        (
+            lambda: (_ for _ in ()).throw(torch.OutOfMemoryError("CUDA out of memory")),
+            lambda: (_ for _ in ()).throw(MemoryError()),
+            lambda: torch.empty(1 << 60, dtype=torch.uint8),
+        )
+    ):
+
+        def failing(self: Training, step: Any, ask: Any = ask) -> Any:
+            return ask() if self.step == 3 else real(self, step)
+
+        monkeypatch.setattr(Training, "compute", failing)
+        with pytest.raises(CodeflowError, match=r"out of memory .* go on from step-00000002") as e:
+            run(small(4, run={"checkpoint_every_steps": 2}), folder, tmp_path / str(number))
+        assert "\n" not in str(e.value)
 
 
 def test_a_checkpoint_is_readable_as_the_umask_has_it(folder: Path, tmp_path: Path) -> None:
@@ -428,6 +482,9 @@ decay_steps = 2
     assert "equal:" in proof
     assert cli.main(["train", *arguments, "--out", str(tmp_path / "out")]) == 0
     assert "step-00000006" in capsys.readouterr().out
+    more = ["--set", "batch.micro_batch_rows=3", "--set", "name=other"]
+    assert cli.main(["train", *arguments, "--dry-run", *more]) == 2
+    assert "not a multiple of micro_batch_rows = 3" in capsys.readouterr().err
     assert cli.main(["train", *arguments, "--dry-run"]) == 0
     assert "nothing is missing" in capsys.readouterr().out
     recipe.write_text(text.replace("b = 1", "b = 1\nnot-there = 1"))
