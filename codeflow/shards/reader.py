@@ -123,7 +123,10 @@ class Source:
         self.folder = folder
         paths = sorted(folder.glob(f"{split}-*.arrow"))
         if not paths:
-            raise UsageError(f"{folder}: no {split}-*.arrow in it; run codeflow tokenize first")
+            remedy = "run codeflow tokenize first"
+            if split == "validation" and any(folder.glob("*.arrow")):
+                remedy = "give `codeflow tokenize` a --validation, or the recipe every_steps = 0"
+            raise UsageError(f"{folder}: no {split}-*.arrow in it; {remedy}")
         self.files = [_File(path) for path in paths]
         self.starts = [0, *itertools.accumulate(file.rows for file in self.files)]
         self.tokenizer = self.files[0].metadata["tokenizer"]
