@@ -21,7 +21,7 @@ import codeflow
 import faults
 import varied
 from codeflow import Triple, Verdict, drop, keep
-from codeflow.api import Quiet
+from codeflow.api.display import Quiet
 from codeflow.config import MineConfig, Window
 from codeflow.contracts import CONTENTS, Cost
 from codeflow.curation.chain import chain_of
