@@ -2,12 +2,19 @@
 # Each installs what it uses and no more: the demo has no need of a type checker or a test runner.
 PYTHON ?= python3
 VENV ?= .venv
+JOBS ?= 2
 BIN := $(VENV)/bin
 DEMO := $(VENV)/.installed-demo
 DEV := $(VENV)/.installed-dev
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
+# A file of tests stays in one process: its tests share what they built.
+PYTEST := $(BIN)/pytest -n $(JOBS) --dist loadfile
 
-.PHONY: demo test test-faults lint clean
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow test-all test-faults lint clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*  ## /\1\t/p' Makefile | expand -t 14
 
 $(BIN)/pip:
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed" if sys.version_info < (3, 11) else 0)'
@@ -24,19 +31,24 @@ $(DEV): pyproject.toml constraints.txt | $(BIN)/pip
 	@$(PIP) -e '.[dev]'
 	@touch $(DEMO) $@
 
-demo: $(DEMO)
+demo: $(DEMO)  ## mine a history, train a tiny model on it, write a report
 	@$(BIN)/python examples/demo.py
 
-test: $(DEV) lint
-	$(BIN)/pytest
+test: lint  ## lint, types, and the tests that are quick (JOBS=2 at a time)
+	$(PYTEST)
 
-test-faults: $(DEV)
+test-slow: $(DEV)  ## the tests that `make test` leaves out
+	$(PYTEST) -m 'slow and not faults'
+
+test-all: test test-slow  ## both
+
+test-faults: $(DEV)  ## long runs with many killed processes
 	$(BIN)/pytest -m faults
 
-lint: $(DEV)
+lint: $(DEV)  ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-clean:
+clean:  ## remove what the others made
 	rm -rf $(VENV) demo

@@ -413,6 +413,7 @@ def test_parameters_come_from_the_configuration_and_unknown_ones_are_errors(
         codeflow.mine(listing, tmp_path / "out", config=file)
 
 
+@pytest.mark.slow
 def test_a_filter_from_a_file_runs_on_ray_workers(listing: Path, tmp_path: Path) -> None:
     """Its module is on no path of theirs, and one worker comes to the same."""
     file = tmp_path / "own.py"
@@ -613,6 +614,7 @@ def test_the_card_says_what_was_kept(finished: Path) -> None:
         assert f"| {name} | {count:,} |" in text
 
 
+@pytest.mark.slow
 def test_the_example_filter_runs_from_the_command_line(listing: Path, tmp_path: Path) -> None:
     root = Path(codeflow.__file__).parents[1]
     done = subprocess.run(
