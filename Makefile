@@ -6,15 +6,15 @@ JOBS ?= 2
 BIN := $(VENV)/bin
 DEMO := $(VENV)/.installed-demo
 DEV := $(VENV)/.installed-dev
+DOCS := $(VENV)/.installed-docs
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 # A file of tests stays in one process: its tests share what they built.
 PYTEST := $(BIN)/pytest -n $(JOBS) --dist loadfile
 
-.DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-all test-faults lint clean
+.PHONY: help demo test test-slow test-all test-faults lint docs clean
 
-help:  ## this list
-	@sed -n 's/^\([a-z-]*\):.*  ## /\1\t/p' Makefile | expand -t 14
+help:  # what there is to make
+	@awk -F ':.*  # ' '/^[a-z-]+:.*  # / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(BIN)/pip:
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed" if sys.version_info < (3, 11) else 0)'
@@ -29,26 +29,33 @@ $(DEMO): pyproject.toml constraints.txt | $(BIN)/pip
 $(DEV): pyproject.toml constraints.txt | $(BIN)/pip
 	@echo "Installing into $(VENV) what tests need; the first time takes a minute or two"
 	@$(PIP) -e '.[dev]'
-	@touch $(DEMO) $@
+	@touch $(DEMO) $(DOCS) $@
 
-demo: $(DEMO)  ## mine a history, train a tiny model on it, write a report
+$(DOCS): pyproject.toml constraints.txt | $(BIN)/pip
+	@$(PIP) -e '.[docs]'
+	@touch $@
+
+demo: $(DEMO)  # a history, mined and curated; a tiny model trained on it; a report
 	@$(BIN)/python examples/demo.py
 
-test: lint  ## lint, types, and the tests that are quick (JOBS=2 at a time)
+test: lint  # lint, types, and the tests that are quick
 	$(PYTEST)
 
-test-slow: $(DEV)  ## the tests that `make test` leaves out
+test-slow: $(DEV)  # the tests that `make test` leaves out
 	$(PYTEST) -m 'slow and not faults'
 
-test-all: test test-slow  ## both
+test-all: test test-slow  # both
 
-test-faults: $(DEV)  ## long runs with many killed processes
+test-faults: $(DEV)  # long runs with many killed processes
 	$(BIN)/pytest -m faults
 
-lint: $(DEV)  ## style and types
+lint: $(DEV)  # lint, format, types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-clean:  ## remove what the others made
-	rm -rf $(VENV) demo
+docs: $(DOCS)  # the pages as a site, in site/
+	$(BIN)/python -m mkdocs build --strict
+
+clean:  # removes the environment and what the demo and the docs made
+	rm -rf $(VENV) demo site
