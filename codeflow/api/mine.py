@@ -97,8 +97,8 @@ def mine(
     execution = execution_of(workers, ray_address, cache, fresh)
     if until is not None and not isinstance(until, str):
         raise UsageError(f"until {until!r}: give the name of a stage")
-    [place] = paths("out", [out])
-    folder, url = place_of(place, None if work is None else Path(work))
+    paths("out", [out])
+    folder, url = place_of(out, None if work is None else Path(work))
     before = None if fresh else asked_settings(folder)
     settings = settings_of(config, before or Settings())
     chosen = None if filters is None else listed("filters", filters)
