@@ -129,5 +129,5 @@ def _verify(parsed: argparse.Namespace) -> int:
         report = verify(parsed.dir, progress=progress, workers=parsed.workers)
     show_report(report, sys.stdout)
     if not report.ok:
-        print(f"to mend it: {mends(parsed.dir)}")
+        print(f"to mend it: {mends(Path(parsed.dir))}")
     return EXIT_OK if report.ok else EXIT_INCOMPLETE

@@ -12,7 +12,8 @@ from codeflow.contracts import Flow, Unit, UnitResult
 from codeflow.errors import CodeflowError, DataError
 from codeflow.execution.driver import Outcome, drive
 from codeflow.execution.ray_pool import RAY_START_S, Pool, SizedPool
-from codeflow.execution.units import DONE, Failure, forget_failure
+from codeflow.execution.units import Failure, forget_failure
+from codeflow.storage.layout import DONE
 from codeflow.terminal.pace import Pace
 from codeflow.terminal.progress import Progress, duration
 

@@ -22,11 +22,8 @@ from codeflow.errors import CodeflowError, LimitExceededError, RepositoryError
 from codeflow.execution.process import tune
 from codeflow.storage import files
 from codeflow.storage.damage import reading
+from codeflow.storage.layout import DONE, MINED, PARTS
 from codeflow.storage.shape import build
-
-PARTS = ".work/parts"
-DONE = ".work/done"
-MINED = "mined"
 
 
 class Failure(NamedTuple):

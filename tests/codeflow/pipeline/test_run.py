@@ -27,7 +27,7 @@ from codeflow.execution.units import Failure, find_result, run_unit
 from codeflow.pipeline import workdir
 from codeflow.pipeline.run import Execution, run
 from codeflow.publish.summary import Summary
-from codeflow.storage import manifest
+from codeflow.storage import layout, manifest
 from codeflow.terminal.progress import make_progress
 from codeflow_miners import flow
 from codeflow_miners.acquire.repositories import read_list
@@ -254,7 +254,7 @@ def test_no_folder_of_this_machine_is_published(
     assert 'File "test_run.py", line' in rows["a b"]["detail"]
     assert rows["gone"]["rule"] == "damaged"
     for path in (tmp_path / "out").rglob("*"):
-        if path.is_file() and workdir.WORK not in path.parts:
+        if path.is_file() and layout.WORK not in path.parts:
             assert b"/" + os.fsencode(tmp_path.parent.name) not in path.read_bytes()
 
 
@@ -340,7 +340,7 @@ def test_what_failed_to_open_is_tried_again_until_histories_are_divided(
     real = workdir.files.write_json
 
     def stop_at_opened(path: Path, value: Any) -> None:
-        if path.name == Path(workdir.OPENED).name:
+        if path.name == Path(layout.OPENED).name:
             raise KeyboardInterrupt
         real(path, value)
 
