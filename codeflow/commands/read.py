@@ -108,7 +108,7 @@ def _console() -> Console:
 def _checkout(parsed: argparse.Namespace) -> int:
     from codeflow.dataset import reader as dataset
     from codeflow.dataset.checkout import checkout
-    from codeflow.terminal.progress import clean
+    from codeflow.text.escape import clean
 
     opened = dataset.open(parsed.dir)
     written = checkout(opened, opened.triple(parsed.id), parsed.side, parsed.to)

@@ -27,7 +27,7 @@ from typing import NamedTuple
 
 from codeflow.dataset.reader import Dataset
 from codeflow.errors import DataError, UsageError
-from codeflow.execution.units import disk_error
+from codeflow.execution.failures import disk_error
 from codeflow.git.names import unsafe_to_write
 from codeflow.git.objects import TreeEntry
 from codeflow.records import EXECUTABLE_MODE, SYMLINK_MODE

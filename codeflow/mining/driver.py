@@ -14,9 +14,9 @@ from typing import Any, Final
 
 from codeflow.contracts import Flow, Unit
 from codeflow.errors import CodeflowError
-from codeflow.execution.driver import Outcome
+from codeflow.execution.failures import Failure, Outcome
 from codeflow.execution.job import Job
-from codeflow.execution.units import Failure, forget_failure
+from codeflow.execution.units import forget_failure
 from codeflow.mining import index as mined
 from codeflow.mining.index import OUTCOME, MinedIndex, MinedRepository
 from codeflow.mining.outcomes import (
@@ -28,10 +28,10 @@ from codeflow.mining.outcomes import (
     without_folders,
     write_run_ledger,
 )
+from codeflow.mining.pace import Pace
 from codeflow.publish.summary import place_in_list
 from codeflow.storage import files
 from codeflow.storage.layout import MINED, OPENED, PARTS, outcome_path
-from codeflow.terminal.pace import Pace
 
 STEP_S: Final = 5e-3
 """What one process takes for a first-parent step, from reading it to publishing: 3 to 6 ms on eight
@@ -244,7 +244,7 @@ class Mining:
 
         self._job.progress.stage("content", sum(len(own) for own in todo.values()))
         pace = Pace({key + _round_suffix(number): len(own) for key, own in todo.items()})
-        self._job.pace = pace
+        self._job.pace = pace.ended
         results: dict[str, Outcome] = {}
         flows: list[tuple[str, Flow]] = []
         forks = {key for group in forked_families(opened) for key in group}

@@ -17,8 +17,7 @@ import pyarrow.compute as pc
 
 from codeflow.curation.chain import Record
 from codeflow.errors import DataError
-from codeflow.execution.driver import Outcome
-from codeflow.execution.units import Failure
+from codeflow.execution.failures import Failure, Outcome
 from codeflow.mining.index import MinedIndex
 from codeflow.pipeline import workdir
 from codeflow.publish import card

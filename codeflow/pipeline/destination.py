@@ -20,8 +20,8 @@ from codeflow.storage import layout
 from codeflow.storage.store import is_url, shown
 
 if TYPE_CHECKING:
+    from codeflow.execution.progress import Progress
     from codeflow.publish.summary import Summary
-    from codeflow.terminal.progress import Progress
 
 PathLike = str | os.PathLike[str]
 

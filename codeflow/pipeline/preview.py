@@ -24,7 +24,7 @@ from codeflow.pipeline.run import Execution, Plan, mining_settings
 from codeflow.publish.publisher import publish_stamp
 from codeflow.storage import files, layout
 from codeflow.storage.layout import DONE, OUTCOME
-from codeflow.terminal.progress import clean
+from codeflow.text.escape import clean
 
 _SHOWN = 10
 

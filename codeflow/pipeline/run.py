@@ -17,10 +17,12 @@ from codeflow.config import MineConfig, as_mapping
 from codeflow.curation import batches as parts
 from codeflow.curation.chain import NAMES, Stage, last_stamp, run_stages
 from codeflow.errors import DataError, UsageError
+from codeflow.execution.failures import disk_error
 from codeflow.execution.job import Job
+from codeflow.execution.pool import Pool
 from codeflow.execution.process import stopped_by_sigterm
-from codeflow.execution.ray_pool import Pool, make_pool
-from codeflow.execution.units import disk_error
+from codeflow.execution.progress import Progress
+from codeflow.execution.sized_pool import make_pool
 from codeflow.mining import index as mined
 from codeflow.mining.index import MinedIndex
 from codeflow.mining.outcomes import stored_summary
@@ -33,7 +35,6 @@ from codeflow.storage import files, layout, manifest
 from codeflow.storage.damage import FRESH
 from codeflow.storage.layout import CLONES, MINED, SUMMARY
 from codeflow.storage.lock import locked
-from codeflow.terminal.progress import Progress
 
 TRIPLE_S: Final = 3e-4
 """What one process takes to judge, dedup, mix and publish a triple, on the whole."""
@@ -54,6 +55,9 @@ class Plan:
     stages: Callable[[MinedIndex], Sequence[Stage]]
 
 
+_PRELOAD: Final = ("codeflow.curation.filter.judge", "codeflow_miners.flow")
+"""What workers of a Ray import before they count as up: what units need."""
+
 _MINE_ONLY = Plan(Asked((), {}), (), lambda index: ())
 
 
@@ -61,7 +65,7 @@ _MINE_ONLY = Plan(Asked((), {}), (), lambda index: ())
 class Execution:
     """How a run is carried out; nothing in here changes a published byte.
 
-    `workers` None: as many as end the work first (`codeflow.execution.ray_pool.SizedPool`).
+    `workers` None: as many as end the work first (`codeflow.execution.sized_pool.SizedPool`).
     """
 
     workers: int | None = 1
@@ -183,7 +187,7 @@ def _job(out: Path, execution: Execution, progress: Progress) -> Iterator[Callab
 
     def job() -> Job:
         if not jobs:
-            how = (execution.workers, execution.ray_address, progress.note)
+            how = (execution.workers, execution.ray_address, progress.note, _PRELOAD)
             pools.append(make_pool(out.absolute(), *how))
             jobs.append(Job(out, pools[0], progress))
         return jobs[0]

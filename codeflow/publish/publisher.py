@@ -22,8 +22,9 @@ from codeflow.contracts import Flow, Unit
 from codeflow.curation.batches import Part
 from codeflow.curation.chain import Record
 from codeflow.errors import CodeflowError, DataError
+from codeflow.execution.failures import Failure
 from codeflow.execution.job import Job
-from codeflow.execution.units import Failure, forget_failure
+from codeflow.execution.units import forget_failure
 from codeflow.mining import index as mined
 from codeflow.mining.index import MinedIndex, MinedRepository
 from codeflow.mining.outcomes import deterministic, summarise

@@ -12,7 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import NamedTuple, TextIO
 
-from codeflow.terminal.progress import clean, duration, encodable, is_terminal, quantity, say
+from codeflow.terminal.progress import encodable, is_terminal, say
+from codeflow.text.escape import clean
+from codeflow.text.numbers import duration, quantity
 
 WIDTH = 80
 FAILURES_SHOWN = 10

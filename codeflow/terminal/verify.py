@@ -11,7 +11,9 @@ from typing import TextIO
 
 from codeflow.dataset.verify import Progress
 from codeflow.dataset.verify_report import Report
-from codeflow.terminal.progress import clean, is_terminal, quantity, say
+from codeflow.terminal.progress import is_terminal, say
+from codeflow.text.escape import clean
+from codeflow.text.numbers import quantity
 
 _STAGES = {
     "files": "bytes of files hashed",

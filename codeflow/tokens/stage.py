@@ -23,10 +23,10 @@ from codeflow.documents.document import END_OF_TEXT, Document
 from codeflow.documents.options import Options, rest_weight
 from codeflow.documents.triples import RENDERINGS
 from codeflow.errors import DataError, UsageError
+from codeflow.execution.progress import Progress
 from codeflow.shards.writer import SPLITS, Description, write_shards
 from codeflow.storage import files
 from codeflow.storage.layout import TOKENIZER, TOKENS
-from codeflow.terminal.progress import Progress
 from codeflow.tokens.config import LEAST_LENGTH
 from codeflow.tokens.fit import Fitter
 from codeflow.tokens.order import OrderedTriples

@@ -23,7 +23,7 @@ def write(place: str | Path, out: Path | None = None) -> Path:
         DataError: it is not a dataset, or is damaged; the page cannot be written.
         UsageError: a URL without `out`.
     """
-    from codeflow.execution.units import disk_error
+    from codeflow.execution.failures import disk_error
     from codeflow.pipeline.destination import local
     from codeflow.storage.files import write_bytes
     from codeflow.storage.store import is_url, shown

@@ -9,7 +9,9 @@ import pytest
 
 from codeflow.config import MineConfig
 from codeflow.execution import ray_pool as pools
-from codeflow.execution.ray_pool import RAY_START_S, RayPool, SerialPool, SizedPool, make_pool
+from codeflow.execution.ray_pool import RayPool
+from codeflow.execution.serial_pool import SerialPool
+from codeflow.execution.sized_pool import RAY_START_S, SizedPool, make_pool
 from codeflow.pipeline.run import Execution, run
 from codeflow.terminal.progress import make_progress
 from codeflow_miners.acquire.repositories import parse_sources

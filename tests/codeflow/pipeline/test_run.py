@@ -22,8 +22,9 @@ import varied
 from codeflow.config import Limits, MineConfig, Window
 from codeflow.contracts import Unit
 from codeflow.errors import CodeflowError, UsageError
+from codeflow.execution.failures import Failure
 from codeflow.execution.ray_pool import RayPool
-from codeflow.execution.units import Failure, find_result, run_unit
+from codeflow.execution.units import find_result, run_unit
 from codeflow.pipeline import workdir
 from codeflow.pipeline.run import Execution, run
 from codeflow.publish.summary import Summary
@@ -416,7 +417,7 @@ def test_a_plug_in_that_does_not_load_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken = EntryPoint("x", "no_such_module:MINERS", "codeflow.miners")
-    monkeypatch.setattr("codeflow.plugins.entry_points", lambda group: [broken])
+    monkeypatch.setattr("codeflow.plugins.entry_points.entry_points", lambda group: [broken])
     repo, _ = history(tmp_path / "r")
     with pytest.raises(UsageError, match="plug-in no_such_module:MINERS cannot be loaded"):
         mine(listing_of(tmp_path, repo.path), tmp_path / "out")

@@ -23,11 +23,10 @@ from codeflow.terminal.progress import (
     LiveProgress,
     PlainProgress,
     Tally,
-    clean,
-    duration,
     make_progress,
-    quantity,
 )
+from codeflow.text.escape import clean
+from codeflow.text.numbers import duration, quantity
 
 HOSTILE = "https://example.org/\x1b]0;owned\x07\x1b[2J\r\n\u202eevil\x9b31m\udcff"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import codeflow
-from codeflow.terminal.pace import Pace
+from codeflow.mining.pace import Pace
 from codeflow.terminal.progress import JsonProgress
 from small_history import codeflow as command
 from small_history import small_history
