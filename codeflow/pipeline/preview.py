@@ -24,7 +24,7 @@ from codeflow.pipeline.run import Execution, Plan, mining_settings
 from codeflow.publish.publisher import publish_stamp
 from codeflow.storage import files, layout
 from codeflow.storage.layout import DONE, OUTCOME
-from codeflow.text.escape import clean
+from codeflow.text.escape import one_line
 
 _SHOWN = 10
 
@@ -37,7 +37,7 @@ class Preview:
     problems: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        shown = [f"  {clean(problem)}" for problem in self.problems[:_SHOWN]]
+        shown = [f"  {one_line(problem)}" for problem in self.problems[:_SHOWN]]
         if len(self.problems) > _SHOWN:
             shown.append(f"  and {len(self.problems) - _SHOWN:,} more")
         if shown:

@@ -4,7 +4,7 @@ The driver knows one interface, `Progress`; `make_progress` chooses. A driver re
 and this module does the arithmetic, so that rates and the time left are the same everywhere: rates
 over the last seconds, time left from the last units of the current stage (`time_left_s`), "?" while
 unknown. A counter is shown where the stage moves it.
-Whatever comes from a repository (its name, a reason) passes `clean` before it is shown: a name
+Whatever comes from a repository (its name, a reason) passes `one_line` before it is shown: a name
 with escape codes must not drive the terminal.
 
 Cost: `add` is a few additions; a live display renders 4 times a second in a thread of rich's (under
@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass
 from typing import IO, TYPE_CHECKING, Any, TextIO
 
 from codeflow.execution.progress import Progress
-from codeflow.text.escape import clean
+from codeflow.text.escape import one_line
 from codeflow.text.numbers import duration, quantity
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ class PlainProgress:
             self._line(f"left {duration(self._tally.left_s)}")
 
     def note(self, text: str) -> None:
-        say(self._stream, clean(text))
+        say(self._stream, one_line(text))
 
     def close(self) -> None:
         if self._open and self._tally.name is not None:
@@ -260,7 +260,7 @@ class LiveProgress:
         from rich.text import Text
 
         console = self._live.console
-        console.print(Text(encodable(console.file, clean(text))), soft_wrap=True)
+        console.print(Text(encodable(console.file, one_line(text))), soft_wrap=True)
 
     def close(self) -> None:
         self._live.stop()
@@ -285,7 +285,7 @@ class LiveProgress:
         table.add_column(width=24, no_wrap=True)
         table.add_column(no_wrap=True)
         table.add_row(
-            Text(clean(tally.name or "starting"), style="bold"),
+            Text(one_line(tally.name or "starting"), style="bold"),
             bar,
             f"{_of(tally.units, tally.total)}  left {duration(tally.left_s)}",
         )

@@ -1,4 +1,4 @@
-"""Numbers as people read them."""
+"""Numbers as people read them: few digits, with a unit."""
 
 from __future__ import annotations
 
