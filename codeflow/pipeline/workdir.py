@@ -7,11 +7,10 @@ answer to one question.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +19,7 @@ from codeflow.errors import UsageError
 from codeflow.records import SCHEMA_VERSION
 from codeflow.storage import files
 from codeflow.storage.damage import reading
+from codeflow.storage.lock import locked_file
 from codeflow.storage.shape import build
 
 WORK = ".work"
@@ -39,22 +39,18 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
     Raises:
         UsageError: another run is in it, or it cannot be written to.
     """
-    try:
-        (folder / WORK).mkdir(parents=True, exist_ok=True)
-        opened = (folder / WORK / "lock").open("w")
-    except OSError as error:
-        raise UsageError(
-            f"{error.filename}: {error.strerror}; give a folder that can be written to"
-        ) from None
-    with opened as lock:
+    with ExitStack() as held:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except OSError:
+            held.enter_context(locked_file(folder / WORK / "lock", wait=wait))
+        except BlockingIOError:
             raise UsageError(
                 f"{folder}: another run is at work in this folder; wait for it or stop it"
             ) from None
-        lock.write(f"{os.getpid()}\n")
-        lock.flush()
+        except OSError as error:
+            where = error.filename or folder
+            raise UsageError(
+                f"{where}: {error.strerror}; give a folder that can be written to"
+            ) from None
         yield
 
 
