@@ -10,9 +10,12 @@ import errno
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
+
+from codeflow.errors import UsageError
+from codeflow.storage import layout
 
 _NO_LOCKS: Final = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)  # of a file system that has none
 
@@ -39,4 +42,29 @@ def locked_file(path: Path, *, wait: bool = False) -> Iterator[None]:
                 raise
         file.write(f"{os.getpid()}\n")
         file.flush()
+        yield
+
+
+@contextmanager
+def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
+    """Holds a dataset folder for this run.
+
+    Args:
+        wait: until another run leaves it, if there is one.
+
+    Raises:
+        UsageError: another run is in it, or it cannot be written to.
+    """
+    with ExitStack() as held:
+        try:
+            held.enter_context(locked_file(folder / layout.LOCK, wait=wait))
+        except BlockingIOError:
+            raise UsageError(
+                f"{folder}: another run is at work in this folder; wait for it or stop it"
+            ) from None
+        except OSError as error:
+            where = error.filename or folder
+            raise UsageError(
+                f"{where}: {error.strerror}; give a folder that can be written to"
+            ) from None
         yield

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from codeflow.errors import UsageError
-from codeflow.pipeline import workdir
-from codeflow.storage.lock import locked_file
+from codeflow.storage import layout
+from codeflow.storage.lock import locked, locked_file
 
 HOLDER = """
 import sys
@@ -52,8 +52,8 @@ def test_a_file_system_without_locks_is_no_other_run(
         raise OSError(number, "no locks here")
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    with workdir.locked(tmp_path):
-        assert (tmp_path / workdir.WORK).is_dir()
+    with locked(tmp_path):
+        assert (tmp_path / layout.WORK).is_dir()
 
 
 def test_another_error_is_said_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,5 +61,5 @@ def test_another_error_is_said_as_it_is(tmp_path: Path, monkeypatch: pytest.Monk
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    with pytest.raises(UsageError, match="Input/output error"), workdir.locked(tmp_path):
+    with pytest.raises(UsageError, match="Input/output error"), locked(tmp_path):
         pass
