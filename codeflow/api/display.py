@@ -6,7 +6,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from codeflow.terminal.progress import Progress, make_progress
+from codeflow.execution.progress import Progress, Quiet
+from codeflow.terminal.progress import make_progress
 
 
 @contextmanager
@@ -26,19 +27,3 @@ def _display(progress: Progress | bool | None) -> Progress:
     if isinstance(progress, bool):
         return make_progress(False, sys.stderr) if progress else Quiet()
     return progress
-
-
-class Quiet:
-    """A `codeflow.terminal.progress.Progress` that shows nothing."""
-
-    def stage(self, name: str, total: int | None, done: int = 0) -> None:
-        """Nothing."""
-
-    def add(self, **counts: int) -> None:
-        """Nothing."""
-
-    def note(self, text: str) -> None:
-        """Nothing: what failed is in the summary."""
-
-    def close(self) -> None:
-        """Nothing."""

@@ -20,13 +20,13 @@ from codeflow.api.choices import (
 )
 from codeflow.api.display import displayed
 from codeflow.errors import UsageError
+from codeflow.execution.progress import Progress
 from codeflow.pipeline.destination import place_of, send
 from codeflow.pipeline.plan import asked_settings, plan
 from codeflow.pipeline.run import run
 from codeflow.pipeline.settings import Settings
 from codeflow.plugins.entry_points import Spec
 from codeflow.publish.summary import Summary
-from codeflow.terminal.progress import Progress
 
 
 def mine(
@@ -79,7 +79,7 @@ def mine(
         work: where `out` is a URL: the folder to work in, by default one in the cache.
         fresh: whether to forget what `out` holds and was asked for, and resolve heads again.
         progress: whether to show on standard error how far it is; by default on a terminal and in
-            a notebook. Or a `codeflow.terminal.progress.Progress` of one's own, which is told all
+            a notebook. Or a `codeflow.execution.progress.Progress` of one's own, which is told all
             of it.
 
     Raises:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from codeflow.api.choices import PathLike
 from codeflow.api.display import displayed
 from codeflow.errors import UsageError
-from codeflow.terminal.progress import Progress
+from codeflow.execution.progress import Progress
 
 if TYPE_CHECKING:
     from codeflow.tokens.config import TokensConfig
