@@ -120,6 +120,7 @@ def _checkout(parsed: argparse.Namespace) -> int:
 
 def _verify(parsed: argparse.Namespace) -> int:
     from codeflow.dataset.verify import verify
+    from codeflow.pipeline.destination import local
     from codeflow.storage.damage import mends
     from codeflow.terminal.verify import show_report, verify_progress
 
@@ -129,5 +130,5 @@ def _verify(parsed: argparse.Namespace) -> int:
         report = verify(parsed.dir, progress=progress, workers=parsed.workers)
     show_report(report, sys.stdout)
     if not report.ok:
-        print(f"to mend it: {mends(parsed.dir)}")
+        print(f"to mend it: {mends(local(parsed.dir))}")
     return EXIT_OK if report.ok else EXIT_INCOMPLETE

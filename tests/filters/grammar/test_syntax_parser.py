@@ -89,7 +89,7 @@ def test_a_grammar_that_is_not_installed_is_a_users_error(monkeypatch: pytest.Mo
 
 def test_the_child_ends_with_us() -> None:
     program = (
-        "from codeflow_filters import parser\n"
+        "from codeflow_filters.grammar import parser\n"
         "parser.errors('Python', [b''], parser.Limits(1, 1 << 30, 9.0))\n"
         "print(parser._CHILD._process.pid, flush=True)\n"
         "import os; os._exit(0)\n"  # no clean-up of ours
