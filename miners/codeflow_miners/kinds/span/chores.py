@@ -8,7 +8,8 @@ Such a step gets no tie at all: a span needs a tie for each of its steps, so non
   with it; or a few lines of nothing but lists of dependencies;
 - *revert*: says that it takes something back, or takes back the lines of a step before it; that
   step counts as well, as it is no work that stayed;
-- *lists*: nothing but changelogs, news, authors, sponsors, translators;
+- *lists*: nothing but changelogs, news, authors, sponsors, translators, a TODO;
+- *formatter*: `blacken`, `run prettier` and their kin, and nothing more;
 - *nothing said*: no message, a merge without words, or `Update README.md` as a host proposes it;
 - *bot*: the work of a program.
 """
@@ -44,10 +45,16 @@ _RELEASE: Final = re.compile(
     re.IGNORECASE,
 )
 _TOKEN: Final = re.compile(r"[^\W\d_]+")
+_FORMATTER: Final = re.compile(
+    r"\W*(?:style: *)?(?:re-?)?(?:run |apply )?(?:the )?"
+    r"(?:black|blacken(?:ed|ing)?|prettier|gofmt|rustfmt|clang-format|isort|standard|format(?:ted|ting)?|formatter|lint(?:ing)?)"
+    r"(?: (?:the )?(?:code|code ?base|files?|sources?|again|fix(?:es)?))*\W*",
+    re.IGNORECASE,
+)
 _LISTS: Final = re.compile(
     r"(?:^|/)(?:changes|change[-_]?logs?|history|news|release[-_ ]?notes|releases?|whats[-_]?new"
     r"|authors|contributors|maintainers|thanks|credits|acknowledge?ments|sponsors?|backers"
-    r"|team|translators)(?:[-_.]?[\dx.]+)?(?:\.(?:md|mdx|rst|txt|adoc|markdown|ya?ml|json|xml))?\Z"
+    r"|team|translators|todo)(?:[-_.]?[\dx.]+)?(?:\.(?:md|mdx|rst|txt|adoc|markdown|ya?ml|json|xml))?\Z"
     r"|(?:^|/)(?:changelog|changelogs|changes|news|newsfragments|release[-_]?notes|\.changeset)/"
     r"|(?:^|/)\.mailmap\Z|sponsors?\.\w+\Z",
     re.IGNORECASE,
@@ -86,7 +93,14 @@ def _says(messages: Sequence[str], has_source: bool) -> bool:
     text = own_text(messages)
     if not text:
         return True
-    line = title(text)
+    # subjects run on into other lines where nobody left a blank one
+    return any(_tells(line, text, has_source) for line in {title(text), text.partition("\n")[0]})
+
+
+def _tells(line: str, text: str, has_source: bool) -> bool:
+    """The same of one way to read the subject."""
+    if _FORMATTER.fullmatch(line):
+        return True
     if is_proposed(line) and len(_TOKEN.findall(text.partition("\n")[2])) < 3:
         return True
     if _REVERT.match(line) or _REVERTS_ID.search(text):

@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from codeflow.contracts import History
+from codeflow_miners.contents.file_kind import SOURCE, TEST
 from codeflow_miners.history.dates import time_marks
-from codeflow_miners.kinds.span.features import CODE, TEST
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -72,7 +72,7 @@ def read_steps(history: History) -> Steps:
         row_file=row_file,
         row_bytes=table["patch_bytes"].to_numpy().astype(np.int64),
         row_path=[after or before for before, after in zip(old, new, strict=True)],
-        row_work=pc.is_in(table["file_kind"], pa.array([CODE, TEST])).to_numpy(),
+        row_work=pc.is_in(table["file_kind"], pa.array([SOURCE, TEST])).to_numpy(),
         stem_terms=_stems(row_step, old, new),
         identifier_terms=(row_step[identifier_rows], identifiers.astype(np.int64)),
         message_terms=_words([c.messages for c in history.commits[1:]]),
