@@ -108,13 +108,14 @@ def _console() -> Console:
 def _checkout(parsed: argparse.Namespace) -> int:
     from codeflow.dataset import reader as dataset
     from codeflow.dataset.checkout import checkout
-    from codeflow.terminal.progress import clean
+    from codeflow.text.escape import one_line
 
     opened = dataset.open(parsed.dir)
     written = checkout(opened, opened.triple(parsed.id), parsed.side, parsed.to)
     print(f"{written.files:,} files in {parsed.to}")
     for path in written.unlinked:
-        print(f"  {clean(path)} leads out of the folder: written as a file that holds its target")
+        shown = one_line(path)
+        print(f"  {shown} leads out of the folder: written as a file that holds its target")
     return EXIT_OK
 
 

@@ -152,6 +152,7 @@ class AnyOrder:
     """A pool that runs what was submitted in a random order."""
 
     room = 8
+    workers = 1
 
     def __init__(self, folder: Path, chance: random.Random) -> None:
         self._folder = folder

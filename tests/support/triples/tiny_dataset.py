@@ -185,7 +185,7 @@ def project(git: Git, commit: str, max_file_bytes: int = 1 << 20) -> str:
 
 def file_changes(git: Git, old: str, new: str) -> list[dict[str, Any]]:
     """The `files` column of a triple, as `git diff-tree` sees it."""
-    changes = []
+    changes: list[dict[str, Any]] = []
     raw = git.run("diff-tree", "-r", "-z", "-M", "--raw", old, new).split(b"\0")[:-1]
     while raw:
         old_mode, new_mode, old_blob, new_blob, status = raw.pop(0).decode()[1:].split(" ")
