@@ -18,7 +18,7 @@ from codeflow.curation import decisions
 from codeflow.curation.batches import Part
 from codeflow.curation.context import StageContext
 from codeflow.execution.driver import drive
-from codeflow.execution.ray_pool import Done
+from codeflow.execution.pool import Done
 from codeflow.execution.units import run_unit
 from codeflow.records import CONTAINED, TRIPLES, table_of
 

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from codeflow import records
-from codeflow.storage import manifest
+from codeflow.storage import layout, manifest
 
 Files = Mapping[str, tuple[str, bytes]]
 """A snapshot: (mode, content) by path."""
@@ -333,7 +333,7 @@ def write_dataset(
         "repositories": [{"repo": repo, "head": head} for repo, head in sorted(heads.items())],
         "files": listed,
     }
-    (folder / manifest.NAME).write_bytes(manifest.seal(json.loads(json.dumps(values))))
+    (folder / layout.MANIFEST).write_bytes(manifest.seal(json.loads(json.dumps(values))))
     return folder
 
 
