@@ -5,8 +5,8 @@ SWE-rebench takes 1–15 files; CommitPackFT files under 50,000 characters. `siz
 files, 1,000 lines (at 500, whole features with their tests go) and 32,768 estimated tokens, a patch
 that fits the first long context; `strict` takes SWE-smith's figures. A triple of several commits
 may have `several_factor` times as many files and lines, but its patch has to fit as any other; so
-may a merge that brings in several (of 140 such merges that were dropped by the limits of one commit,
-in seven audited histories, half lie within those of several).
+may a merge that brings in several (of 140 such merges that the limits of one commit dropped in
+seven audited histories, half lie within those of several).
 `file-size` has to read the changed files, and takes no part in `default`: many a good project has
 long files.
 
