@@ -37,7 +37,7 @@ from codeflow.curation.context import StageContext
 from codeflow.curation.dedup import stage as dedup
 from codeflow.curation.dedup.config import DedupConfig
 from codeflow.execution.driver import drive
-from codeflow.execution.ray_pool import make_pool
+from codeflow.execution.sized_pool import make_pool
 from codeflow.records import FILE_CHANGE, TRIPLES
 from codeflow.storage import files
 from codeflow_filters.dedup.curve import detection
@@ -372,7 +372,7 @@ def made_triples(rng: random.Random, repo: str, patches: list[str]) -> pa.Table:
     change = dict.fromkeys(FILE_CHANGE.names, None) | {
         "status": "M", "old_path": "m.py", "new_path": "m.py", "old_mode": "100644",
         "new_mode": "100644", "additions": 1, "deletions": 1, "language": "Python",
-        "generated": False, "vendored": False,
+        "generated": False, "vendored": False, "file_kind": "source",
     }  # fmt: skip
     blobs = [f"{rng.getrandbits(160):040x}" for _ in range(2 * rows)]
     changes = [

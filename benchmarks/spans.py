@@ -5,7 +5,9 @@
    best fixed length and the spans' own lengths at random places.
 2. The same with each component of the score switched off, at the same number of spans.
 3. Yields on the first-parent chain as it is, in the window 0.4 to 0.8.
-4. Planted histories (once): F1 of the ends, beside windows of every fixed length.
+4. Lures: pairs of bumps, releases, reverts, edits of lists, and bots' work, strewn between the
+   hidden branches; how many spans swallow one.
+5. Planted histories (once): F1 of the ends, beside windows of every fixed length.
 
 Baselines are exact expectations over all placements, not draws. Intervals are 95% of 2,000 block
 bootstraps (blocks of 64 steps), with the baseline chosen anew in each.
@@ -18,8 +20,9 @@ import dataclasses
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,6 +32,7 @@ from spans_history import Layout, chain_history, laid_out
 
 from codeflow.contracts import History
 from codeflow_miners.kinds.span.miner import SpanMiner
+from spans_lures import strew, swallowed
 from spans_planted import boundary_f1, planted
 
 LONGEST = 32
@@ -84,9 +88,10 @@ def judge(spans: Spans, layout: Layout) -> Outcome:
     rng = np.random.default_rng(SEED)
     drawn = rng.multinomial(blocks, np.full(blocks, 1 / blocks), RESAMPLES).astype(float)
     low, high = np.quantile(rates(drawn)[3], [0.025, 0.975])
-    point = [float(values[0]) for values in rates(np.ones((1, blocks)))]
     total = int(hits.sum())
-    return Outcome(len(spans), len(branches), total, *point, float(low), float(high))
+    precision, fixed, placed, ratio = (float(values[0]) for values in rates(np.ones((1, blocks))))
+    interval = float(low), float(high)
+    return Outcome(len(spans), len(branches), total, precision, fixed, placed, ratio, *interval)
 
 
 def at_yield(miner: SpanMiner, history: History, number: int) -> Spans:
@@ -110,8 +115,25 @@ def hidden_branches(name: str, layout: Layout, miner: SpanMiner) -> None:
     print("|---|---|---|---|---|---|---|---|")
     show("all", judge(spans, layout))
     for part in miner.weights:
-        without = dataclasses.replace(miner, **{part: 0.0})
-        show(f"without {part}", judge(at_yield(without, layout.history, len(spans)), layout))
+        rest = without(miner, part)
+        show(f"without {part}", judge(at_yield(rest, layout.history, len(spans)), layout))
+
+
+def without(miner: SpanMiner, part: str) -> SpanMiner:
+    """The miner with one component of its score switched off."""
+    off: dict[str, Any] = {part: 0.0}
+    return dataclasses.replace(miner, **off)
+
+
+def lured(name: str, layout: Layout, miner: SpanMiner) -> None:
+    """Spans that swallow lures, and what the lures cost."""
+    strewn = strew(layout.history, layout.branches, SEED)
+    spans = mine(miner, strewn.history)
+    bad = swallowed(spans, strewn)
+    moved = [(strewn.place[i], strewn.place[j - 1] + 1) for i, j in layout.branches]
+    hits = len(set(spans) & set(moved))
+    print(f"- {name}: {len(strewn.lures)} lures, {len(spans)} spans, {len(bad)} swallow one,")
+    print(f"  {hits} are whole branches", flush=True)
 
 
 def show(label: str, o: Outcome) -> None:
@@ -141,10 +163,10 @@ def planted_f1(miner: SpanMiner, seeds: Sequence[int]) -> None:
     print("\n### Planted histories: F1 of the ends\n")
     print(f"- spans: {mean(lambda h: mine(miner, h)):.3f}")
     for part in miner.weights:
-        without = dataclasses.replace(miner, **{part: 0.0})
-        print(f"- without {part}: {mean(lambda h, m=without: mine(m, h)):.3f}")
+        rest = without(miner, part)
+        print(f"- without {part}: {mean(partial(mine, rest)):.3f}")
     for length in range(2, 9):
-        found = mean(lambda h, n=length: tile(h, n))
+        found = mean(partial(tile, length=length))
         print(f"- windows of {length}: {found:.3f}")
 
 
@@ -160,7 +182,9 @@ def main() -> None:
     arguments = parser.parse_args()
     miner = SpanMiner()
     for repo in arguments.repos:
-        hidden_branches(name_of(repo), laid_out(repo), miner)
+        layout = laid_out(repo)
+        hidden_branches(name_of(repo), layout, miner)
+        lured(name_of(repo), layout, miner)
     if arguments.chain:
         print("\n| repository | steps in the window | spans | mean length | steps covered |")
         print("|---|---|---|---|---|")

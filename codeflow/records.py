@@ -26,6 +26,8 @@ FILE_MODE: Final = "100644"
 EXECUTABLE_MODE: Final = "100755"
 SYMLINK_MODE: Final = "120000"
 TREE_MODE: Final = "40000"
+SPLITS: Final = ("train", "validation")
+"""In the order in which they are published and read."""
 
 
 class FileChange(NamedTuple):
@@ -48,6 +50,7 @@ class FileChange(NamedTuple):
     language: str | None
     generated: bool
     vendored: bool
+    file_kind: str
 
     @property
     def path(self) -> str:
@@ -71,6 +74,8 @@ FILE_CHANGE = pa.struct(
         pa.field("language", pa.string()),
         pa.field("generated", pa.bool_(), nullable=False),
         pa.field("vendored", pa.bool_(), nullable=False),
+        # source, test, docs, configuration, data or generated: what the file is for
+        pa.field("file_kind", pa.string(), nullable=False),
     ]
 )
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from codeflow.commands import sentence
 from codeflow.errors import EXIT_INCOMPLETE, EXIT_OK, UsageError
+from codeflow.records import SPLITS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -42,7 +43,7 @@ def add(commands: Any) -> None:
     found.add_argument("--repo", metavar="NAME", help="of a repository; its last name is enough")
     found.add_argument("--kind", metavar="KIND", help="of a kind, as in commit")
     found.add_argument("--language", metavar="NAME", help="mostly in a language")
-    found.add_argument("--split", choices=("train", "validation"), help="of a split")
+    found.add_argument("--split", choices=SPLITS, help="of a split")
     found.add_argument(
         "--limit", type=int, default=20, metavar="N", help="at most N; 0 for all (default: 20)"
     )
@@ -108,18 +109,20 @@ def _console() -> Console:
 def _checkout(parsed: argparse.Namespace) -> int:
     from codeflow.dataset import reader as dataset
     from codeflow.dataset.checkout import checkout
-    from codeflow.terminal.progress import clean
+    from codeflow.text.escape import one_line
 
     opened = dataset.open(parsed.dir)
     written = checkout(opened, opened.triple(parsed.id), parsed.side, parsed.to)
     print(f"{written.files:,} files in {parsed.to}")
     for path in written.unlinked:
-        print(f"  {clean(path)} leads out of the folder: written as a file that holds its target")
+        shown = one_line(path)
+        print(f"  {shown} leads out of the folder: written as a file that holds its target")
     return EXIT_OK
 
 
 def _verify(parsed: argparse.Namespace) -> int:
     from codeflow.dataset.verify import verify
+    from codeflow.pipeline.destination import local
     from codeflow.storage.damage import mends
     from codeflow.terminal.verify import show_report, verify_progress
 
@@ -129,5 +132,5 @@ def _verify(parsed: argparse.Namespace) -> int:
         report = verify(parsed.dir, progress=progress, workers=parsed.workers)
     show_report(report, sys.stdout)
     if not report.ok:
-        print(f"to mend it: {mends(Path(parsed.dir))}")
+        print(f"to mend it: {mends(local(parsed.dir))}")
     return EXIT_OK if report.ok else EXIT_INCOMPLETE

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codeflow.errors import EXIT_OK, UsageError
+from codeflow.storage.layout import TOKENIZER, TOKENS
 
 if TYPE_CHECKING:
     from codeflow.tokens.config import TokensConfig
@@ -49,17 +48,20 @@ def _tokenize(parsed: argparse.Namespace) -> int:
     name = parsed.name or f"{parsed.render}-{parsed.length}"
     if parsed.dry_run:
         return _preview(parsed, name)
-    done = _shown(
+    from codeflow.api.tokens import tokenize
+
+    done = tokenize(
         parsed.dir,
-        name,
         parsed.render,
         parsed.length,
+        name=parsed.name,
         tokenizer=parsed.tokenizer,
-        vocab_size=parsed.vocab,
+        vocab=parsed.vocab,
         loss=parsed.loss,
         long=parsed.long,
         validation=parsed.validation,
         seed=parsed.seed,
+        progress=True,
     )
     _show(done, parsed.length)
     return EXIT_OK
@@ -67,21 +69,23 @@ def _tokenize(parsed: argparse.Namespace) -> int:
 
 def _preview(parsed: argparse.Namespace, name: str) -> int:
     """Says what would be done: what is read, with which tokenizer, and what is there already."""
-    _stage()
+    from codeflow.api.tokens import tokens_stage
+
+    tokens_stage()
     from codeflow.dataset import reader as dataset
     from codeflow.storage import files
-    from codeflow.tokens.stage import RECORD, TOKENIZER, require_known
+    from codeflow.tokens.stage import RECORD, require_known
 
     loss = require_known(name, parsed.render, parsed.length, parsed.loss, parsed.long)
     opened = dataset.open(parsed.dir)
     count = opened.summary().triples.total()
     print(f"would render {count:,} triples as {parsed.render} in rows of {parsed.length:,} tokens")
-    path = parsed.tokenizer or opened.folder / "tokens" / TOKENIZER
+    path = parsed.tokenizer or opened.folder / TOKENS / TOKENIZER
     if parsed.tokenizer is not None and not path.exists():
         raise UsageError(f"{path}: no such tokenizer")
     made = "is there" if path.exists() else f"would be trained, of {parsed.vocab:,} tokens"
     print(f"tokenizer: {path} {made}")
-    folder = opened.folder / "tokens" / name
+    folder = opened.folder / TOKENS / name
     record = files.read_json(folder / RECORD)
     if record is None:
         print(f"rows: {folder}, a new folder; loss {loss}")
@@ -97,37 +101,10 @@ def _preview(parsed: argparse.Namespace, name: str) -> int:
 
 def write_all(folder: Path, config: TokensConfig) -> None:
     """Writes the token folders that `[tokens]` asks for."""
-    for rendering in config.renderings:
-        name = f"{rendering}-{config.length}"
-        done = _shown(
-            folder,
-            name,
-            rendering,
-            config.length,
-            vocab_size=config.vocab_size,
-            seed=config.seed,
-        )
+    from codeflow.api.tokens import tokenize_all
+
+    for done in tokenize_all(folder, config, progress=True):
         _show(done, config.length)
-
-
-def _shown(*what: Any, **how: Any) -> Tokenized:
-    """Tokenizes with a display."""
-    from codeflow.terminal.progress import make_progress
-
-    tokenize = _stage()
-    progress = make_progress(False, sys.stderr)
-    try:
-        return tokenize(*what, **how, progress=progress)
-    finally:
-        progress.close()
-
-
-def _stage() -> Callable[..., Tokenized]:
-    try:
-        from codeflow.tokens.stage import tokenize
-    except ModuleNotFoundError as error:
-        raise UsageError(f"{error}; pip install 'codeflow-kit[train]'") from None
-    return tokenize
 
 
 def _show(done: Tokenized, length: int) -> None:

@@ -15,11 +15,12 @@ from codeflow.curation.filter.stage import FilterConfig
 from codeflow.errors import DataError, UsageError
 from codeflow.mining.index import MinedIndex
 from codeflow.pipeline import workdir
-from codeflow.pipeline.asked import ASKED, TABLES, Asked, changes, differences, kept_rules
+from codeflow.pipeline.asked import TABLES, Asked, changes, differences, kept_rules
 from codeflow.pipeline.run import Plan
 from codeflow.pipeline.settings import Settings, with_tables
 from codeflow.plugins.entry_points import LoadedFilter, Spec, load_filters
 from codeflow.storage.damage import damaged
+from codeflow.storage.layout import ASKED, RUN
 
 UNTIL: Final = ("mine", "filter", "dedup", "mix", "tokens")
 UNTIL_BY_DEFAULT: Final = "mix"
@@ -38,7 +39,7 @@ def asked_settings(folder: Path) -> Settings:
     settings = Settings()
     for name, tables in (
         (ASKED, {} if asked is None else asked.tables),
-        (workdir.RUN, {} if mined is None else {"mine": mined.config}),
+        (RUN, {} if mined is None else {"mine": mined.config}),
     ):
         try:
             settings = with_tables(settings, tables, "it")
@@ -72,8 +73,7 @@ def plan(
     given = {name for name in TABLES if getattr(settings, name) is not getattr(base, name)}
     if filters is not None:
         given.add("filter")
-        names = tuple(s if isinstance(s, str) else getattr(s, "__name__", repr(s)) for s in filters)
-        settings = replace(settings, filter=replace(settings.filter, filters=names))
+        settings = replace(settings, filter=_named(settings.filter, filters))
     earlier, mined = _earlier(folder, forget=before is None)
     chain = _chain(until, earlier if before is not None else None, given)
     made: dict[str, Stage] = {}
@@ -161,7 +161,15 @@ def _changes(
     return found or list(again)
 
 
-def plan_again(folder: Path, changed: str, config: Any) -> Plan:
+def _named(config: FilterConfig, filters: Sequence[Spec]) -> FilterConfig:
+    """The settings with these filters; a folder knows functions by their names."""
+    names = (s if isinstance(s, str) else getattr(s, "__name__", repr(s)) for s in filters)
+    return replace(config, filters=tuple(names))
+
+
+def plan_again(
+    folder: Path, changed: str, config: Any, filters: Sequence[Spec] | None = None
+) -> Plan:
     """Runs one stage with other settings: the ones before it stay, the ones after it follow.
 
     Only stages that the last run asked for are among them.
@@ -169,13 +177,16 @@ def plan_again(folder: Path, changed: str, config: Any) -> Plan:
     Args:
         changed: name of the stage.
         config: its settings.
+        filters: of the stage `filter`, in place of those of its settings, as of `plan`.
     """
     earlier = asked_of(folder)
+    if filters is not None:
+        config = _named(config, filters)
     settings = replace(asked_settings(folder), **{changed: config})
     wanted = {changed, "split", *(earlier.stages if earlier is not None else ())}
     chain = [name for name in NAMES if name in wanted]
     first = (
-        filter_stage(config, load_filters(config.filters, config.rules))
+        filter_stage(config, load_filters(filters or config.filters, config.rules))
         if changed == "filter"
         else None
     )

@@ -20,7 +20,7 @@ from xml.etree import ElementTree
 
 from markupsafe import Markup
 
-from codeflow.terminal.inspect import one_line
+from codeflow.text.escape import one_line
 
 WIDE: Final = 740
 NARROW: Final = 350
@@ -58,7 +58,7 @@ class Chart:
 
 
 def label(text: str | None, most: int = 40) -> str:
-    """A name of theirs as one line to draw: no control characters, not too long."""
+    """A stranger's name as one line to draw: no control characters, not too long."""
     shown = one_line(text or "unknown")
     return shown if len(shown) <= most else f"{shown[: most - 1]}…"
 

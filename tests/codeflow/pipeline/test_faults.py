@@ -25,7 +25,7 @@ import pytest
 import faults
 import varied
 from codeflow.dataset.verify import verify
-from codeflow.pipeline import workdir
+from codeflow.storage.lock import locked
 from gitdag import Repo
 from hostile import history
 from small_history import SUPPORT
@@ -81,7 +81,10 @@ def test_the_kills_cover_a_run(reference: Reference) -> None:
     assert len(reference.touches) > 300
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize(
+    "stage",
+    [pytest.param(name, marks=() if name == "content" else pytest.mark.slow) for name in STAGES],
+)
 def test_a_killed_driver_goes_on(stage: str, reference: Reference, tmp_path: Path) -> None:
     rng = random.Random(f"driver {stage}")
     moments = [n for n, touch in enumerate(reference.touches, 1) if STAGES[stage](touch)]
@@ -107,6 +110,7 @@ def test_a_driver_killed_again_and_again_goes_on(
     resumes(reference, tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_a_kill_at_every_touch_of_the_end_goes_on(reference: Reference, tmp_path: Path) -> None:
     """From the last shard to the summary, on copies of one folder that stopped before it."""
     last = len(reference.touches)
@@ -118,6 +122,7 @@ def test_a_kill_at_every_touch_of_the_end_goes_on(reference: Reference, tmp_path
         resumes(reference, tmp_path / f"out{n}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=FAULTS) for n in range(1, 4))])
 def test_workers_that_are_killed_leave_no_trace(
     seed: int, reference: Reference, tmp_path: Path
@@ -310,7 +315,7 @@ def test_a_run_on_ray_that_is_asked_to_stop(
 
 def test_a_second_run_in_a_live_folder_is_refused(reference: Reference, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
-    with workdir.locked(tmp_path / "out"):
+    with locked(tmp_path / "out"):
         for more in ((), ("--fresh",)):
             done = faults.mine(reference.listing, tmp_path / "out", *WINDOW, *more)
             assert done.returncode == 2
@@ -319,6 +324,7 @@ def test_a_second_run_in_a_live_folder_is_refused(reference: Reference, tmp_path
     resumes(reference, tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_an_unknown_cluster_is_one_line(reference: Reference, tmp_path: Path) -> None:
     for address in ("127.0.0.1:1", "no.such.host.invalid:6379", "nonsense"):
         more = ("--ray-address", address)
@@ -349,6 +355,7 @@ def remount(folder: Path, size: str) -> None:
     subprocess.run(["mount", "-o", options, str(folder)], check=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=FAULTS)])
 def test_a_full_disk_stops_the_run_with_one_line(
     workers: int, reference: Reference, small_disk: Path
@@ -387,6 +394,7 @@ def test_a_full_disk_of_the_cache_stops_the_run(small_disk: Path, tmp_path: Path
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [600, 4_000, 9_000])
 def test_files_that_may_not_grow(limit: int, reference: Reference, tmp_path: Path) -> None:
     """The fallback where nothing can be mounted: writes fail above a size of files."""
@@ -407,6 +415,7 @@ def test_files_that_may_not_grow(limit: int, reference: Reference, tmp_path: Pat
 # -- one damaged object
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["blob", "tree", "commit"])
 def test_a_corrupt_object_costs_its_repository_alone(kind: str, tmp_path: Path) -> None:
     """It is quarantined with a reason that names the object; the others are as without it."""
@@ -433,6 +442,7 @@ def test_a_corrupt_object_costs_its_repository_alone(kind: str, tmp_path: Path) 
     assert verify(tmp_path / "out").ok
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop_at", [0, 1])
 def test_a_damaged_fork_gives_its_steps_back(stop_at: int, tmp_path: Path) -> None:
     """Steps that a fork took and could not give are mined from the next one that has them."""

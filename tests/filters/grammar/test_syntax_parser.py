@@ -13,8 +13,10 @@ import pytest
 import tree_sitter
 
 from codeflow.errors import UsageError
+from codeflow.text import grammars
+from codeflow.text.grammars import Wheel, load
 from codeflow_filters.grammar import parser
-from codeflow_filters.grammar.grammars import GRAMMARS, Grammar, load
+from codeflow_filters.grammar.grammars import GRAMMARS
 from codeflow_filters.grammar.parser import Limits, errors
 from codeflow_filters.grammar.parser_child import UNPARSED_ROOT
 from codeflow_filters.syntax import Syntax
@@ -46,13 +48,20 @@ def test_errors_are_counted_in_order() -> None:
     assert errors("Python", [], LIMITS) == []
 
 
-@pytest.mark.parametrize("case", HOSTILE)
+ENDS_AT_ONCE = ("crashes", "nested")  # the others run into a limit, which takes seconds
+
+
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(c, marks=() if c in ENDS_AT_ONCE else pytest.mark.slow) for c in HOSTILE],
+)
 def test_hostile_text_ends_neither_us_nor_the_next_request(case: str) -> None:
     language, text = HOSTILE[case]
     assert errors(language, [text], TIGHT)[0] != 0  # an answer or none, but no crash
     assert errors("Python", [b"x = 1\n", b"x = = 1\n"], LIMITS) == [0, 1]
 
 
+@pytest.mark.slow
 def test_hostile_files_are_kept_and_counted() -> None:
     blobs = Blobs()
     _, text = HOSTILE["memory"]
@@ -62,6 +71,7 @@ def test_hostile_files_are_kept_and_counted() -> None:
     assert (verdict.kept, verdict.scores) == (True, {"syntax_unparsed": 1.0})
 
 
+@pytest.mark.slow
 def test_the_limit_on_operations_comes_before_the_clock() -> None:
     limits = LIMITS._replace(seconds=600.0)
     text = b"f(" * 200_000
@@ -80,7 +90,7 @@ def test_a_child_that_is_killed_is_replaced() -> None:
 
 def test_a_grammar_that_is_not_installed_is_a_users_error(monkeypatch: pytest.MonkeyPatch) -> None:
     assert importlib.util.find_spec("tree_sitter_nowhere") is None
-    monkeypatch.setitem(GRAMMARS, "Go", Grammar("tree_sitter_nowhere"))
+    monkeypatch.setattr(grammars, "WHEELS", {"Go": Wheel("tree_sitter_nowhere")})
     with pytest.raises(ModuleNotFoundError):
         load("Go")
     with pytest.raises(UsageError, match="no grammar"):

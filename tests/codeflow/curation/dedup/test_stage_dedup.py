@@ -28,7 +28,9 @@ from codeflow.curation.dedup.config import DedupConfig
 from codeflow.curation.dedup.tables import ShingleReader
 from codeflow.errors import UsageError
 from codeflow.execution.driver import drive
-from codeflow.execution.ray_pool import Pool, RayPool, SerialPool
+from codeflow.execution.pool import Pool
+from codeflow.execution.ray_pool import RayPool
+from codeflow.execution.serial_pool import SerialPool
 from codeflow_filters.dedup.curve import detection
 from codeflow_filters.dedup.shingles import make_shingles
 from dedup_samples import (
@@ -287,6 +289,7 @@ def test_wrong_variants_are_caught(
     assert found != right
 
 
+@pytest.mark.slow
 def test_parameters_change_what_is_found(crowded: Stage) -> None:
     rows = list(crowded.rows.values())
     for config in (
@@ -303,6 +306,7 @@ def test_parameters_change_what_is_found(crowded: Stage) -> None:
 # -- against the curve
 
 
+@pytest.mark.slow
 def test_recall_is_that_of_the_curve_and_precision_that_of_the_threshold(
     make: Callable[[Sequence[Row]], Stage],
 ) -> None:
@@ -474,6 +478,7 @@ def ray() -> Iterator[None]:
         ray.shutdown()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ray")
 def test_two_workers_give_the_same_bytes(crowded: Stage) -> None:
     crowded.fresh()
