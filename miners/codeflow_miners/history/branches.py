@@ -7,7 +7,7 @@ its own, unless it brings in what the chain had by then (a *sync*): such a step 
 people's work, so it ends one stretch of the line and begins the next. Every stretch of two and
 more steps is a branch, and exact: each of its commits is the first parent of the next.
 
-What is no one's iteration is told by what it is, and left out with a rule: see `RULES`. All of it
+What is no one's iteration is told by what it is, and left out by a rule of `NO_BRANCH`. All of it
 is decided by the history up to its head, before any tree is read.
 """
 
@@ -21,7 +21,7 @@ from codeflow_miners.history.commit import RawCommit
 from codeflow_miners.history.messages import clean, decode, subject
 from codeflow_miners.history.reached import newest_reached
 
-RULES: Final[Mapping[str, str]] = {
+NO_BRANCH: Final[Mapping[str, str]] = {
     "too-many-commits": "the merge brings in more commits than a branch may have",
     "octopus": "the merge brings in more than one branch",
     "unrelated": "the branch has a root of its own and no fork point",
@@ -68,7 +68,7 @@ class Branch(NamedTuple):
         base: chain index of the newest commit of the chain that the fork point reaches, or -1.
         commits: the fork point and the branch's commits in order; of one that is left out only
             both ends, as far as there are any.
-        rule: of `RULES`, for one that is left out.
+        rule: of `NO_BRANCH`, for one that is left out.
     """
 
     merge: int

@@ -18,7 +18,7 @@ from codeflow.records import CONTAINED, LEDGER, TREES, LedgerRow
 from codeflow_miners import tables
 from codeflow_miners.changes.beside import Beside, BesideFiles
 from codeflow_miners.changes.treediff import Side
-from codeflow_miners.history.branches import RULES
+from codeflow_miners.history.branches import NO_BRANCH
 from codeflow_miners.kinds.branch import BRANCH_KIND
 from codeflow_miners.objects.reader import ObjectReader
 from codeflow_miners.rows import RowBuffer
@@ -153,7 +153,7 @@ def _branches_left_out(arguments: SnapshotsArguments, beside: Beside) -> Iterato
             reason = f"{files} files in one change; {limit}"
             yield LedgerRow(BRANCH_KIND, "max-tree-files", reason, *ends)
         elif branch.rule is not None:
-            yield LedgerRow(BRANCH_KIND, branch.rule, RULES[branch.rule], *ends, branch.detail)
+            yield LedgerRow(BRANCH_KIND, branch.rule, NO_BRANCH[branch.rule], *ends, branch.detail)
 
 
 def _excursions(arguments: SnapshotsArguments, beside: Beside, kept: Set[int]) -> list[Excursion]:
