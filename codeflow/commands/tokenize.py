@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codeflow.errors import EXIT_OK, UsageError
+from codeflow.storage.layout import TOKENIZER, TOKENS
 
 if TYPE_CHECKING:
     from codeflow.tokens.config import TokensConfig
@@ -70,18 +71,18 @@ def _preview(parsed: argparse.Namespace, name: str) -> int:
     _stage()
     from codeflow.dataset import reader as dataset
     from codeflow.storage import files
-    from codeflow.tokens.stage import RECORD, TOKENIZER, require_known
+    from codeflow.tokens.stage import RECORD, require_known
 
     loss = require_known(name, parsed.render, parsed.length, parsed.loss, parsed.long)
     opened = dataset.open(parsed.dir)
     count = opened.summary().triples.total()
     print(f"would render {count:,} triples as {parsed.render} in rows of {parsed.length:,} tokens")
-    path = parsed.tokenizer or opened.folder / "tokens" / TOKENIZER
+    path = parsed.tokenizer or opened.folder / TOKENS / TOKENIZER
     if parsed.tokenizer is not None and not path.exists():
         raise UsageError(f"{path}: no such tokenizer")
     made = "is there" if path.exists() else f"would be trained, of {parsed.vocab:,} tokens"
     print(f"tokenizer: {path} {made}")
-    folder = opened.folder / "tokens" / name
+    folder = opened.folder / TOKENS / name
     record = files.read_json(folder / RECORD)
     if record is None:
         print(f"rows: {folder}, a new folder; loss {loss}")

@@ -22,6 +22,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from codeflow.errors import DataError, UsageError
+from codeflow.storage.layout import TOKENS
 
 METADATA: Final = b"codeflow.tokens"
 VERSION: Final = 1
@@ -180,7 +181,7 @@ def open_sources(
     absent = missing(data, names)
     if absent:
         raise UsageError(f"{data}: no token folders {', '.join(absent)} in {data / 'tokens'}")
-    sources = tuple(Source(data / "tokens" / name, split, sequence_tokens) for name in names)
+    sources = tuple(Source(data / TOKENS / name, split, sequence_tokens) for name in names)
     wanted = tokenizer or sources[0].tokenizer
     for source in sources:
         if source.tokenizer != wanted:
@@ -204,7 +205,7 @@ def check_vocabulary(sources: tuple[Source, ...], vocab_size: int) -> None:
 
 def missing(data: Path, names: tuple[str, ...]) -> list[str]:
     """Those of the named token folders that are not there."""
-    return [name for name in names if not (data / "tokens" / name).is_dir()]
+    return [name for name in names if not (data / TOKENS / name).is_dir()]
 
 
 def data_hash(sources: tuple[Source, ...]) -> str:

@@ -22,7 +22,6 @@ from codeflow.storage import files
 
 FORMAT_VERSION: Final = 1
 PADDING: Final = "padding"
-SPLITS: Final = ("train", "validation")
 _METADATA: Final = b"codeflow.tokens"
 _BATCH_TOKENS = 1 << 20
 _SHARD_TOKENS = 1 << 26  # 256 MiB of ids

@@ -23,9 +23,11 @@ from codeflow.documents.document import END_OF_TEXT, Document
 from codeflow.documents.options import Options, rest_weight
 from codeflow.documents.triples import RENDERINGS
 from codeflow.errors import DataError, UsageError
-from codeflow.shards.writer import SPLITS, Description, write_shards
+from codeflow.execution.progress import Progress
+from codeflow.records import SPLITS
+from codeflow.shards.writer import Description, write_shards
 from codeflow.storage import files
-from codeflow.terminal.progress import Progress
+from codeflow.storage.layout import TOKENIZER, TOKENS
 from codeflow.tokens.config import LEAST_LENGTH
 from codeflow.tokens.fit import Fitter
 from codeflow.tokens.order import OrderedTriples
@@ -35,7 +37,6 @@ from codeflow.tokens.tokenizer import Encoder, train
 from codeflow.triple import Triple
 
 RECORD = "tokens.json"
-TOKENIZER = "tokenizer.json"
 TRAINED = "tokenizer.trained.json"
 """What was asked for when it was trained: little text gives a smaller vocabulary than that."""
 VOCABULARY = 32768
@@ -107,7 +108,7 @@ def tokenize(
         "tokenizer": encoder.hash,
         "dataset": str(dataset.manifest["sha256"])[:16],
     }
-    folder = dataset.folder / "tokens" / name
+    folder = dataset.folder / TOKENS / name
     part = folder.with_name(f".{name}{files.TEMPORARY}")
     shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
     done = files.read_json(folder / RECORD)
@@ -152,7 +153,7 @@ def _encoder(dataset: Dataset, path: Path | None, vocab_size: int | None, fast: 
             "tokenizer, to have one trained"
         )
     if path is None:
-        path = dataset.folder / "tokens" / TOKENIZER
+        path = dataset.folder / TOKENS / TOKENIZER
         if not path.exists():
             _train(dataset, path, vocab_size or VOCABULARY)
         elif vocab_size is not None and vocab_size != (trained := _trained_size(path)):

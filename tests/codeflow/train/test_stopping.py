@@ -185,6 +185,7 @@ def run_here(words: list[str], rank: int, world: int, port: int) -> None:
     os._exit(cli.main(words))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("asked", [(0,), (1,), (0, 1)])
 def test_all_ranks_stop_at_the_same_step_whichever_was_asked(
     asked: tuple[int, ...], folder: Path, tmp_path: Path
@@ -218,6 +219,7 @@ def test_all_ranks_stop_at_the_same_step_whichever_was_asked(
     assert steps == list(range(1, STEPS + 1))
 
 
+@pytest.mark.slow
 def test_under_torchrun_a_signal_to_the_group_saves(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
