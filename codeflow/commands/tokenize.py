@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,17 +48,20 @@ def _tokenize(parsed: argparse.Namespace) -> int:
     name = parsed.name or f"{parsed.render}-{parsed.length}"
     if parsed.dry_run:
         return _preview(parsed, name)
-    done = _shown(
+    from codeflow.api.tokens import tokenize
+
+    done = tokenize(
         parsed.dir,
-        name,
         parsed.render,
         parsed.length,
+        name=parsed.name,
         tokenizer=parsed.tokenizer,
-        vocab_size=parsed.vocab,
+        vocab=parsed.vocab,
         loss=parsed.loss,
         long=parsed.long,
         validation=parsed.validation,
         seed=parsed.seed,
+        progress=True,
     )
     _show(done, parsed.length)
     return EXIT_OK
@@ -68,7 +69,9 @@ def _tokenize(parsed: argparse.Namespace) -> int:
 
 def _preview(parsed: argparse.Namespace, name: str) -> int:
     """Says what would be done: what is read, with which tokenizer, and what is there already."""
-    _stage()
+    from codeflow.api.tokens import tokens_stage
+
+    tokens_stage()
     from codeflow.dataset import reader as dataset
     from codeflow.storage import files
     from codeflow.tokens.stage import RECORD, require_known
@@ -98,37 +101,10 @@ def _preview(parsed: argparse.Namespace, name: str) -> int:
 
 def write_all(folder: Path, config: TokensConfig) -> None:
     """Writes the token folders that `[tokens]` asks for."""
-    for rendering in config.renderings:
-        name = f"{rendering}-{config.length}"
-        done = _shown(
-            folder,
-            name,
-            rendering,
-            config.length,
-            vocab_size=config.vocab_size,
-            seed=config.seed,
-        )
+    from codeflow.api.tokens import tokenize_all
+
+    for done in tokenize_all(folder, config, progress=True):
         _show(done, config.length)
-
-
-def _shown(*what: Any, **how: Any) -> Tokenized:
-    """Tokenizes with a display."""
-    from codeflow.terminal.progress import make_progress
-
-    tokenize = _stage()
-    progress = make_progress(False, sys.stderr)
-    try:
-        return tokenize(*what, **how, progress=progress)
-    finally:
-        progress.close()
-
-
-def _stage() -> Callable[..., Tokenized]:
-    try:
-        from codeflow.tokens.stage import tokenize
-    except ModuleNotFoundError as error:
-        raise UsageError(f"{error}; pip install 'codeflow-kit[train]'") from None
-    return tokenize
 
 
 def _show(done: Tokenized, length: int) -> None:

@@ -97,6 +97,7 @@ PATCHES = pa.schema(
         pa.field("language", pa.string()),
         pa.field("generated", pa.bool_(), nullable=False),
         pa.field("vendored", pa.bool_(), nullable=False),
+        pa.field("file_kind", pa.string(), nullable=False),
         pa.field("crosses", pa.bool_(), nullable=False),
         pa.field("patch_bytes", pa.int32(), nullable=False),
         pa.field("patch", pa.large_binary(), nullable=False),

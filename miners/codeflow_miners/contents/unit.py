@@ -25,12 +25,13 @@ from codeflow_miners.changes.paths import refused
 from codeflow_miners.changes.renames import MIN_SIMILARITY, FileRow, line_bytes, similarity
 from codeflow_miners.changes.treediff import GITLINK, Side
 from codeflow_miners.contents.diff import Hunks, diff_lines
+from codeflow_miners.contents.file_kind import file_kind
 from codeflow_miners.contents.filepatch import file_patch, is_type_change
 from codeflow_miners.contents.languages import Languages
 from codeflow_miners.contents.linguist import is_generated, is_vendored
 from codeflow_miners.contents.shared_endings import HEAD_BYTES
 from codeflow_miners.deadline import Deadline
-from codeflow_miners.kinds.span.features import file_kind, line_features
+from codeflow_miners.kinds.span.features import line_features
 from codeflow_miners.objects.reader import ObjectReader
 from codeflow_miners.rows import RowBuffer
 from codeflow_miners.tables import LEFT_OUT, PATCHES
@@ -258,6 +259,7 @@ class DescribedFile:
     language: str | None
     generated: bool
     vendored: bool
+    file_kind: str
 
     def patch_row(self, source: str, change: int, crosses: bool) -> tuple[Any, ...]:
         """A row of PATCHES."""
@@ -281,6 +283,7 @@ class DescribedFile:
             self.language,
             self.generated,
             self.vendored,
+            self.file_kind,
             crosses,
             len(self.patch),
             self.patch,
@@ -289,14 +292,12 @@ class DescribedFile:
     def feature_row(self, step: int) -> tuple[Any, ...]:
         """A row of STEP_FEATURES."""
         lines = line_features(self.hunks.body)
-        path = self.row.new_path if self.row.new_path is not None else self.row.old_path
-        assert path is not None
         return (
             step,
             self.status,
             self.row.old_path.decode() if self.row.old_path is not None else None,
             self.row.new_path.decode() if self.row.new_path is not None else None,
-            file_kind(path.decode(), self.language),
+            self.file_kind,
             self.hunks.additions,
             self.hunks.deletions,
             len(self.patch),
@@ -354,14 +355,17 @@ class FileDescriber:
         assert content is not None
         path = raw.decode()
         symlink = (row.new or row.old or Side(b"", b"")).mode == b"120000"
+        language = None if symlink else self._languages.language(path, content[:HEAD_BYTES])
+        generated = not symlink and is_generated(path, content)
         return DescribedFile(
             status=_status(row, score),
             row=row,
             hunks=hunks,
             patch=patch,
-            language=None if symlink else self._languages.language(path, content[:HEAD_BYTES]),
-            generated=not symlink and is_generated(path, content),
+            language=language,
+            generated=generated,
             vendored=is_vendored(path),
+            file_kind=file_kind(path, language, generated),
         )
 
 
