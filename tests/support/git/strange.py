@@ -9,7 +9,7 @@ import random
 from pathlib import Path
 
 from edits import Files
-from gitdag import Entry, Repo
+from gitdag import Content, Entry, Path_, Repo
 
 NAMES = [b"a", b"A", b"a b", b"d/a", b"d /b", b"d/e/f.py", b'q"', b"t\tb", b"n\nl", b"b\\s"]
 NAMES += ["é".encode()]
@@ -63,7 +63,7 @@ def branched(folder: Path, seed: int, rounds: int = 45) -> Repo:
         for path in sorted(files):
             if any(path.startswith(other + b"/") for other in files):
                 del files[path]
-        entries = {path: Entry(mode, content) for path, (mode, content) in files.items()}
+        entries: dict[Path_, Content | None] = {p: Entry(*side) for p, side in files.items()}
         made = repo.commit(
             entries, snapshot=True, parents=parents, branch=None, message=message or f"no {count}"
         )
