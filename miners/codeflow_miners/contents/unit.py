@@ -53,6 +53,7 @@ class ContentArguments:
         headers: the language of `.h` files here.
         write_blobs: whether this pass writes the blobs it reads.
         features: whether to write STEP_FEATURES (change numbers are steps).
+        beside: the first change number that is no step of the chain; such have no features.
     """
 
     repo: str
@@ -64,6 +65,7 @@ class ContentArguments:
     headers: str
     write_blobs: bool
     features: bool
+    beside: int
     config: MineConfig
 
 
@@ -99,13 +101,14 @@ def read_content(arguments: ContentArguments, sink: Sink) -> dict[str, Any]:
             if change < 0 or (old is None and new is None):
                 continue
             wanted = arguments.pairs is None or change in arguments.pairs
-            if not wanted and features is None:
+            featured = features is not None and change < arguments.beside
+            if not wanted and not featured:
                 continue
             crosses = row.old_path == row.new_path and (old is None) != (new is None)
             for file in describe.files(row, old, new):
                 if wanted:
                     patches.add(file.patch_row(arguments.source, change, crosses))
-                if features is not None:
+                if features is not None and featured:
                     features.add(file.feature_row(change))
         for buffer in (left_out, patches, features, blobs):
             if buffer is not None:
