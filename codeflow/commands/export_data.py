@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from codeflow.errors import EXIT_OK
-from codeflow.records import SPLITS
+from codeflow.storage.layout import SPLITS
 
 _DESCRIPTION = """\
 Write the triples of a dataset folder in the columns of another dataset.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from codeflow.commands import sentence
 from codeflow.errors import EXIT_INCOMPLETE, EXIT_OK, UsageError
-from codeflow.records import SPLITS
+from codeflow.storage.layout import SPLITS
 
 if TYPE_CHECKING:
     from rich.console import Console

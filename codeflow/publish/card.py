@@ -12,8 +12,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from codeflow.records import SPLITS
-from codeflow.storage.layout import TABLES, TRIPLES
+from codeflow.storage.layout import SPLITS, TABLES, TRIPLES
 from codeflow.text.escape import markdown_cell, one_line
 
 _TAGS = """tags:

@@ -40,10 +40,10 @@ from codeflow.publish.shards import (
     triples_units,
 )
 from codeflow.publish.summary import Summary
-from codeflow.records import SCHEMA_VERSION, SPLITS, TRIPLES
+from codeflow.records import SCHEMA_VERSION, TRIPLES
 from codeflow.storage import files, layout, manifest, tables
 from codeflow.storage.damage import FRESH
-from codeflow.storage.layout import DONE, PARTS
+from codeflow.storage.layout import DONE, PARTS, SPLITS
 from codeflow.version import __version__
 
 _FAULTS_SHOWN = 10

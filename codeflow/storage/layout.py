@@ -24,6 +24,8 @@ TREES: Final = "trees"
 LEDGER: Final = "ledger"
 TABLES: Final = (TRIPLES, BLOBS, TREES, LEDGER)
 """The published tables, a folder of shards each."""
+SPLITS: Final = ("train", "validation")
+"""What shards of triples and of tokens are named for, in the order in which they are read."""
 
 MINED: Final = "mined"
 MINED_INDEX: Final = f"{MINED}/index.json"

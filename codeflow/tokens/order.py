@@ -27,7 +27,8 @@ import pyarrow.parquet as pq
 
 from codeflow.dataset.reader import Dataset
 from codeflow.errors import UsageError
-from codeflow.records import SPLITS, TRIPLES
+from codeflow.records import TRIPLES
+from codeflow.storage.layout import SPLITS
 from codeflow.triple import Triple
 
 _BUCKET_BYTES = 256 << 20

@@ -24,10 +24,9 @@ from codeflow.documents.options import Options, rest_weight
 from codeflow.documents.triples import RENDERINGS
 from codeflow.errors import DataError, UsageError
 from codeflow.execution.progress import Progress
-from codeflow.records import SPLITS
 from codeflow.shards.writer import Description, write_shards
 from codeflow.storage import files
-from codeflow.storage.layout import TOKENIZER, TOKENS
+from codeflow.storage.layout import SPLITS, TOKENIZER, TOKENS
 from codeflow.tokens.config import LEAST_LENGTH
 from codeflow.tokens.fit import Fitter
 from codeflow.tokens.order import OrderedTriples

@@ -109,7 +109,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
     "misspelt choice": ((*MINE, "new", "--until", "filtr"), 2, "did you mean filter?"),
     "misspelt choice of another": (("publish", "data", "--split-by", "tiem"), 2, "mean time?"),
     "word too many": (("verify", "data", "more"), 2, "unrecognized arguments: more"),
-    "option of another command": (("verify", "data", "--workers", "2"), 2, "no option --workers"),
+    "option of another command": (("checkout", "data", "--workers", "2"), 2, "no option --workers"),
     "negative value": ((*MINE, "new", "--workers", "-1"), 2, "--workers -1: give 1 or more"),
 }
 

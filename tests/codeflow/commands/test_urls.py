@@ -18,7 +18,7 @@ from codeflow.dataset.commitpack import export_commitpack
 from codeflow.dataset.verify import verify
 from codeflow.errors import UsageError
 from codeflow.pipeline import destination
-from codeflow.records import SPLITS
+from codeflow.storage.layout import SPLITS
 from small_history import ROOT, small_history
 
 URL = "s3://user:s3cr3t@lab/ds1?key=s3cr3t"

@@ -11,8 +11,8 @@ from codeflow import records
 from codeflow.dataset import contents
 from codeflow.dataset import reader as reading
 from codeflow.errors import DataError, UsageError
-from codeflow.records import SPLITS
 from codeflow.storage import manifest
+from codeflow.storage.layout import SPLITS
 from codeflow.triple import Triple
 from tiny_dataset import SNAPSHOTS, Git, build, history
 

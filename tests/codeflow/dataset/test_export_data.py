@@ -16,7 +16,7 @@ from codeflow.commands import export_data as command
 from codeflow.dataset import commitpack as export_data
 from codeflow.dataset import reader as dataset
 from codeflow.errors import DataError, UsageError
-from codeflow.records import SPLITS
+from codeflow.storage.layout import SPLITS
 from tiny_dataset import SNAPSHOTS, Files, Git, build, contents, history, triple_row, write_dataset
 
 # the example of CommitPackFT's dataset card, as far as names go

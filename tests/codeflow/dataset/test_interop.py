@@ -24,7 +24,7 @@ from codeflow.dataset import reader as dataset
 from codeflow.dataset.reader import Dataset
 from codeflow.publish import card
 from codeflow.publish.shards import describe
-from codeflow.records import SPLITS
+from codeflow.storage.layout import SPLITS
 from small_history import codeflow, environment, small_history
 from tiny_dataset import SNAPSHOTS, Git, build, history
 

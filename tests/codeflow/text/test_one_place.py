@@ -12,7 +12,7 @@ PLACES = {
     r"tree_sitter_(?:bash|c_sharp|rust)": "codeflow/text/grammars.py",
     r"\\u206a-\\u206f": "codeflow/text/paths.py",
     r"git~1": "codeflow/text/paths.py",
-    r"= \(\"train\", \"validation\"\)\n": "codeflow/records.py",
+    r"= \(\"train\", \"validation\"\)\n": "codeflow/storage/layout.py",
     r"ENOLCK": "codeflow/storage/lock.py",
     r"isprintable": "codeflow/text/escape.py",
     r"\[0-3\]\[0-7\]": "codeflow/text/quoting.py",
