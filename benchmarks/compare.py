@@ -109,7 +109,7 @@ def one(name: str, seed: int, parsed: argparse.Namespace) -> dict[str, Any]:
     import torch
 
     from codeflow.train.state import checkpoint
-    from codeflow.train.state.parallel import World, make_model
+    from codeflow.train.state.parallel import World, make_model, unwrapped
     from codeflow.train.trainer import train
     from codeflow.train.validation import validate
 
@@ -124,7 +124,7 @@ def one(name: str, seed: int, parsed: argparse.Namespace) -> dict[str, Any]:
     cpu = time.process_time() - cpu
     if stored.exists():
         return dict(json.loads(stored.read_text()))
-    model = make_model(made.model.config, made.compute, World(), seed)
+    model = unwrapped(make_model(made.model.config, made.compute, World(), seed))
     with checkpoint.opened(result.checkpoint, checkpoint.read_meta(result.checkpoint)) as reader:
         checkpoint.load_model(reader, model)
     judging = dataclasses.replace(made, batch=recipe.Batch(LENGTH, 8, 8))

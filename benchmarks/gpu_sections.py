@@ -21,7 +21,7 @@ from codeflow.loopcoder.config import Compute
 from codeflow.shards.writer import Description, Row, write_shards
 from codeflow.train import metrics
 from codeflow.train import recipe as recipes
-from codeflow.train.guard import verify_resume
+from codeflow.train.resume import verify_resume
 from codeflow.train.state import checkpoint
 from codeflow.train.trainer import train
 

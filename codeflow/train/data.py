@@ -60,7 +60,7 @@ class Position:
 
 
 @dataclass(frozen=True)
-class Micro:
+class MicroBatch:
     """One forward pass of one rank: (B, t) tokens, targets, weights, and how rows are packed.
 
     t is T, or this rank's part of it; `rows` are whole.
@@ -72,13 +72,13 @@ class Micro:
     weights: Tensor
     rows: tuple[Row, ...]
 
-    def of(self, part: Part | None) -> Micro:
+    def of(self, part: Part | None) -> MicroBatch:
         """This rank's part of whole rows. Targets were taken before: a chunk's last token has to
         predict the next chunk's first."""
         if part is None:
             return self
         ids, targets, weights = map(part.take, (self.input_ids, self.targets, self.weights))
-        return Micro(ids, replace(self.documents, part=part), targets, weights, self.rows)
+        return MicroBatch(ids, replace(self.documents, part=part), targets, weights, self.rows)
 
     def to(self, device: str) -> tuple[Tensor, Documents, Tensor, Tensor]:
         """What the model takes, on its device."""
@@ -90,7 +90,7 @@ class Micro:
 class Step:
     """What one rank computes in one optimiser step, and the position after it."""
 
-    micros: tuple[Micro, ...]
+    micros: tuple[MicroBatch, ...]
     after: Position
 
     def counts(self, window: int) -> tuple[float, float, float, float]:
@@ -175,13 +175,13 @@ def order_of(source: Source, recipe: recipes.Recipe) -> Callable[[int], int]:
     return next_row
 
 
-def collate(rows: Sequence[Row]) -> Micro:
+def collate(rows: Sequence[Row]) -> MicroBatch:
     """Stacks rows of one length."""
     ids = torch.from_numpy(np.stack([row.input_ids for row in rows]))
     weights = torch.from_numpy(np.stack([row.weights for row in rows]))
     documents = Documents.of([row.doc_lengths for row in rows])
     targets, weights = next_tokens(ids, weights, documents)
-    return Micro(ids, documents, targets, weights, tuple(rows))
+    return MicroBatch(ids, documents, targets, weights, tuple(rows))
 
 
 def checked(source: Source, index: int, vocab_size: int) -> Row:
@@ -246,7 +246,7 @@ def ahead(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def validation_micros(source: Source, recipe: recipes.Recipe, world: World) -> Iterator[Micro]:
+def validation_micros(source: Source, recipe: recipes.Recipe, world: World) -> Iterator[MicroBatch]:
     """This rank's part of the first validation rows of a source, in stored order.
 
     All have the shape that training has, so that nothing is compiled for another one, and every

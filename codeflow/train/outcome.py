@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
 
@@ -32,7 +32,7 @@ class Result:
 @dataclass(frozen=True)
 class Outcome:
     """What one step gave. `state` is `good`, `bad` (not finite) or `empty` (no target tokens);
-    `work` what it had to compute, over all ranks."""
+    `work` what it had to compute, over all ranks; `diagnosis` what its loop did, where asked."""
 
     loss: float
     grad_norm: float
@@ -40,6 +40,7 @@ class Outcome:
     weight: float
     state: str
     work: Work
+    diagnosis: Mapping[str, Any] = field(default_factory=dict)
 
 
 @contextlib.contextmanager
@@ -88,7 +89,7 @@ _NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)  # of a file system t
 
 
 @contextlib.contextmanager
-def alone(out: Path, world: World) -> Iterator[None]:
+def exclusive(out: Path, world: World) -> Iterator[None]:
     """Holds a run's folder. Raises UsageError, on every rank, when another trainer is in it."""
     with contextlib.ExitStack() as stack:
         taken = False

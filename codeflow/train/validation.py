@@ -16,7 +16,7 @@ from torch import nn
 
 from codeflow.shards.reader import Source
 from codeflow.train import recipe as recipes
-from codeflow.train.data import Micro, validation_micros
+from codeflow.train.data import MicroBatch, validation_micros
 from codeflow.train.state.parallel import World
 
 Sums = dict[tuple[str, str], list[float]]  # (what, label) -> [weighted loss, weight]
@@ -60,7 +60,7 @@ def validate(
     return out
 
 
-def _add(sums: Sums, source: str, micro: Micro, losses: Any, weights: Any) -> None:
+def _add(sums: Sums, source: str, micro: MicroBatch, losses: Any, weights: Any) -> None:
     weights = weights.astype(np.float64)
     weighted = np.where(weights > 0, losses, 0.0) * weights
     for i, row in enumerate(micro.rows):
