@@ -30,8 +30,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from codeflow.shards.reader import Row, Source
-from codeflow.shards.writer import TokenShards
+from codeflow.shards.reader import TokenShards
 from codeflow.tokens.stage import tokenize
 from codeflow.train import metrics, recipe
 
@@ -60,21 +59,21 @@ ARMS = {
 FIRST = "loop"
 
 
-class Every(Source):
+class Every(TokenShards):
     """Evenly spaced rows of a split, so that every repository is among them."""
 
     chosen: Sequence[int] | None = None
 
     def __init__(self, folder: Path, rows: int) -> None:
-        super().__init__(folder, "validation", LENGTH)
+        super().__init__(folder, "validation")
         held = len(self)
         self.chosen = [i * held // rows for i in range(rows)] if rows < held else None
 
     def __len__(self) -> int:
         return super().__len__() if self.chosen is None else len(self.chosen)
 
-    def row(self, index: int) -> Row:
-        return super().row(index if self.chosen is None else self.chosen[index])
+    def __getitem__(self, index: Any) -> Any:
+        return super().__getitem__(index if self.chosen is None else self.chosen[index])
 
 
 def recipe_of(arm: Arm, seed: int, vocab_size: int, parsed: argparse.Namespace) -> recipe.Recipe:

@@ -23,7 +23,8 @@ from codeflow.documents.document import END_OF_TEXT, Document
 from codeflow.documents.options import Options, rest_weight
 from codeflow.documents.triples import RENDERINGS
 from codeflow.errors import DataError, UsageError
-from codeflow.shards.writer import SPLITS, Description, write_shards
+from codeflow.shards.format import SPLITS, Description
+from codeflow.shards.writer import write_shards
 from codeflow.storage import files
 from codeflow.terminal.progress import Progress
 from codeflow.tokens.config import LEAST_LENGTH

@@ -25,7 +25,7 @@ import torch
 
 from codeflow.config import as_mapping
 from codeflow.errors import CodeflowError, UsageError
-from codeflow.shards.reader import data_hash
+from codeflow.shards.mixture import Position
 from codeflow.storage.files import write_json
 from codeflow.train import data, metrics
 from codeflow.train import recipe as recipes
@@ -101,9 +101,10 @@ class Training:
         self.recipe, self.out, self.world = recipe, out, world
         self._progress = progress if world.first else lambda line: None
         self.sources, self.held_out = data.sources_of(recipe, data_dir)
-        self.tokenizer = self.sources[0].tokenizer
+        self.mixture = data.mixture_of(self.sources, recipe)
+        self.tokenizer = self.sources[0].description.tokenizer
         self.step = 0
-        self.position = data.Position((0,) * len(self.sources))
+        self.position = Position((0,) * len(self.sources))
         self.bad_steps, self.bad_in_a_row, self.empty_steps = 0, 0, 0
         self.outcome = Outcome(math.nan, math.nan, 0.0, 0.0, "good", metrics.Work())
         self.log: metrics.Log | None = None
@@ -129,7 +130,7 @@ class Training:
             fold_losses = self._start_from_parent()
         if world.first:
             write_json(out / "recipe.json", as_mapping(recipe))
-            keep_tokenizer(self.sources[0].folder, out)
+            keep_tokenizer(self.sources[0].path, out)
             self.log = metrics.Log(out, self.step, recipe.run.tensorboard)
             if fold_losses:
                 self.log.write("fold", 0, fold_losses)
@@ -156,7 +157,7 @@ class Training:
             checkpoint.load_optimizer(reader, self.optimizer)
             checkpoint.load_rng(reader, self.world)
         self.step = meta["step"]
-        self.position = data.Position(tuple(meta["position"]))
+        self.position = Position(tuple(meta["position"]))
         self.parent = meta["parent"]
         self.bad_steps, self.bad_in_a_row, self.empty_steps = meta["bad_steps"]
         self.outcome = replace(self.outcome, loss=float(meta["loss"]))
@@ -203,7 +204,7 @@ class Training:
 
     def run(self, last: int, observe: Observer | None, stop: Stop) -> Result:
         """Trains up to step `last` and saves there, or stops before, and saves where it is."""
-        ahead = data.steps(self.sources, self.recipe, self.world, self.position)
+        ahead = data.steps(self.mixture, self.recipe, self.world, self.position)
         started, first, saved = time.monotonic(), self.step, self.step
         stop.saving, stopped = True, False
         with contextlib.closing(ahead) as steps:
@@ -275,7 +276,7 @@ class Training:
 
     # -- after a step ---------------------------------------------------------------------------
 
-    def _count(self, after: data.Position) -> None:
+    def _count(self, after: Position) -> None:
         """Takes the step into account. Raises CodeflowError after too many bad ones."""
         self.step += 1
         self.position = after
@@ -328,7 +329,7 @@ class Training:
             "about": recipe.about,
             "recipe": as_mapping(recipe),
             "recipe_hash": recipe.hash,
-            "data_hash": data_hash(self.sources),
+            "data_hash": data.data_hash(self.sources),
             "data": {source.name: source.describe() for source in self.sources},
             "tokenizer": self.tokenizer,
             "model": as_mapping(recipe.model.config),

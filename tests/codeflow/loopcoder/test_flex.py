@@ -19,8 +19,8 @@ from torch.nn.attention import flex_attention as flex_module
 from codeflow.loopcoder import attention
 from codeflow.loopcoder.attention import BlockAttention, Documents, FlexAttention
 from codeflow.loopcoder.config import Compute
-from codeflow.shards.reader import open_sources
 from codeflow.train import data
+from codeflow.train.data import open_sources
 from codeflow.train.state.parallel import World
 from codeflow.train.trainer import Training
 from graphs import CountingBackend

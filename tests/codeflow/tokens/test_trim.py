@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 import codeflow
 from codeflow.documents.document import FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX, IM_END, Document, Piece
-from codeflow.shards.writer import Row, TokenShards
+from codeflow.shards.format import Row
+from codeflow.shards.reader import TokenShards
 from codeflow.tokens.fit import Fitter
 from codeflow.tokens.pack import pack
 from codeflow.tokens.stage import tokenize

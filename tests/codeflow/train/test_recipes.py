@@ -15,6 +15,7 @@ from codeflow.errors import CodeflowError, UsageError
 from codeflow.loopcoder.attention import Documents
 from codeflow.loopcoder.config import ModelConfig
 from codeflow.loopcoder.model import build
+from codeflow.shards.mixture import Position
 from codeflow.train import data, metrics
 from codeflow.train import recipe as recipes
 from codeflow.train.dry_run import dry_run
@@ -289,7 +290,13 @@ def test_rates_count_what_the_step_had(tmp_path: Path, monkeypatch: pytest.Monke
     run(recipe, folder, tmp_path / "out")
     line = json.loads((tmp_path / "out/metrics.jsonl").read_text().splitlines()[0])
     (step,) = itertools.islice(
-        data.steps(data.sources_of(recipe, folder)[0], recipe, World(), data.Position((0, 0))), 1
+        data.steps(
+            data.mixture_of(data.sources_of(recipe, folder)[0], recipe),
+            recipe,
+            World(),
+            Position((0, 0)),
+        ),
+        1,
     )
     rows = [row for micro in step.micros for row in micro.rows]
     lengths = [n for row in rows for n in row.doc_lengths]

@@ -16,8 +16,9 @@ import torch.nn.functional as F  # noqa: N812
 
 from codeflow import cli
 from codeflow.errors import CodeflowError, DataError, UsageError
-from codeflow.shards.reader import Source, open_sources
+from codeflow.shards.reader import TokenShards
 from codeflow.train import data, validation
+from codeflow.train.data import open_sources
 from codeflow.train.guard import Guard, SilentError
 from codeflow.train.state import checkpoint, parallel
 from codeflow.train.state.optim import Optimizer
@@ -81,7 +82,7 @@ def test_accumulation_is_a_token_mean(
     recipe = small(batch={"rows_per_step": 8, "micro_batch_rows": 1}, **changes)
     training = Training(recipe, folder, tmp_path / "model", World(), lambda line: None)
     model = training.model
-    step = next(data.steps(training.sources, recipe, World(), training.position))
+    step = next(data.steps(training.mixture, recipe, World(), training.position))
     total, means, weight = torch.zeros(()), torch.zeros(()), 0.0
     for micro in step.micros:
         logits = model(micro.input_ids, micro.documents).flatten(0, 1)
@@ -496,4 +497,4 @@ decay_steps = 2
 
 
 def test_source_is_lazy(folder: Path) -> None:
-    assert len(Source(folder / "tokens/a", "train", TOKENS)) == 24
+    assert len(TokenShards(folder / "tokens/a")) == 24
