@@ -26,10 +26,12 @@ from codeflow.pipeline.plan import UNTIL, UNTIL_BY_DEFAULT
 from codeflow.pipeline.settings import Settings, read_settings
 from codeflow_miners import MINERS
 from pages import (
+    COMMANDS,
     CURATION,
     DATASET,
     INTERNALS,
     OURS,
+    PAGES,
     README,
     RULE,
     documented,
@@ -60,28 +62,30 @@ def subcommands(
         yield from deeper or [(f"{prefix}{name}", inner)]
 
 
-def test_readme_names_every_command_and_option() -> None:
+def test_the_page_of_commands_names_every_command_and_option() -> None:
     assert commands().keys() >= {"mine", "inspect", "checkout", "verify"}
     for name, parser in commands().items():
-        assert re.search(rf"`codeflow {name}[ `]", README), name
+        assert re.search(rf"`codeflow {name}[ `]", COMMANDS), name
         for action in parser._actions:
             for option in action.option_strings:
                 if option not in ("-h", "--help"):
-                    assert re.search(rf"{option}(?![\w-])", README), (name, option)
+                    assert re.search(rf"{option}(?![\w-])", COMMANDS), (name, option)
 
 
-def test_readme_names_no_option_that_is_not_there() -> None:
+def test_the_page_of_commands_names_no_option_that_is_not_there() -> None:
     known = {o for p in commands().values() for a in p._actions for o in a.option_strings}
-    for option, *_ in table_rows(README, "## Commands"):
+    rows = table_rows(COMMANDS, "## Options of `codeflow mine`")
+    assert rows
+    for option, *_ in rows:
         if option.startswith("`--"):
             assert option.strip("`").split()[0] in known, option
 
 
-def test_defaults_in_readme_are_those_of_the_code() -> None:
+def test_defaults_on_the_page_of_commands_are_those_of_the_code() -> None:
     config = MineConfig()
     cells = {
         row[0].strip("`").split()[0]: row[1].strip("`")
-        for row in table_rows(README, "## Commands")
+        for row in table_rows(COMMANDS, "## Options of `codeflow mine`")
         if len(row) == 3
     }
     assert cells["--kinds"] == ",".join(config.kinds)
@@ -93,31 +97,32 @@ def test_defaults_in_readme_are_those_of_the_code() -> None:
     assert cells["--until"] == UNTIL_BY_DEFAULT
 
 
-def test_readme_names_every_stage_to_end_with() -> None:
-    [row] = [r for r in table_rows(README, "## Commands") if r[0].startswith("`--until")]
+def test_the_page_of_commands_names_every_stage_to_end_with() -> None:
+    rows = table_rows(COMMANDS, "## Options of `codeflow mine`")
+    [row] = [r for r in rows if r[0].startswith("`--until")]
     assert set(re.findall(r"`([a-z]+)`", row[2])) == set(UNTIL)
 
 
-def test_readme_names_every_filter_with_its_profiles() -> None:
-    rows = table_rows(README, "## Filters")
+def test_the_page_of_commands_names_every_filter_with_its_profiles() -> None:
+    rows = table_rows(COMMANDS, "## Filters")
     assert {row[0].strip("`"): row[1] for row in rows} == {name: profiles_of(name) for name in OURS}
     assert all(row[2] for row in rows)
 
 
-def test_readme_names_every_kind() -> None:
-    assert {row[0].strip("`") for row in table_rows(README, "## Kinds of triples")} == set(MINERS)
+def test_the_page_of_commands_names_every_kind() -> None:
+    assert {row[0].strip("`") for row in table_rows(COMMANDS, "## Kinds of triples")} == set(MINERS)
 
 
-def test_readme_states_every_exit_status() -> None:
+def test_the_page_of_commands_states_every_exit_status() -> None:
     from codeflow import errors
 
     for name, status in vars(errors).items():
         if name.startswith("EXIT_"):
-            assert f"\n| {status} | " in README, name
+            assert f"\n| {status} | " in COMMANDS, name
 
 
 def test_links_lead_somewhere() -> None:
-    for page in (ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")):
+    for page in PAGES:
         text = page.read_text(encoding="utf-8")
         for target in re.findall(r"\]\((?!https?:)([^)#\s]+)", text):
             assert (page.parent / target).exists(), (page.name, target)
@@ -280,7 +285,7 @@ def test_snippets_of_the_pages_are_python() -> None:
 
 
 def test_every_command_that_a_page_shows_exists() -> None:
-    for text in (README, DATASET, CURATION, INTERNALS):
+    for text in (page.read_text(encoding="utf-8") for page in PAGES):
         blocks = "".join(re.findall(r"^```(?:console)?\n(.*?)^```", text, flags=re.M | re.S))
         shown = re.findall(r"^(?:\$ )?codeflow ([a-z][a-z-]*)(.*)$", blocks, flags=re.M)
         shown += re.findall(r"`codeflow ([a-z][a-z-]*)([^`]*)`", text)
@@ -302,7 +307,8 @@ def test_the_example_of_a_configuration_is_read(tmp_path: Path) -> None:
 
 
 def test_pages_name_only_modules_that_are_there() -> None:
-    there = {path.name for path in (*SOURCES, *(ROOT / "filters").rglob("*.py"))}
+    folders = [ROOT / name for name in ("filters", "tests")]
+    there = {path.name for path in (*SOURCES, *(p for f in folders for p in f.rglob("*.py")))}
     named = set(re.findall(r"\b([a-z_]+\.py)\b", INTERNALS))
     assert len(named) > 30
     assert named <= there
