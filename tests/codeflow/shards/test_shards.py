@@ -12,12 +12,12 @@ import pyarrow as pa
 import pytest
 
 from codeflow.cli import main
+from codeflow.dataset.order import OrderedTriples
 from codeflow.errors import DataError, UsageError
 from codeflow.shards import writer as module
 from codeflow.shards.format import Row
 from codeflow.shards.reader import TokenShards
 from codeflow.shards.writer import write_shards
-from codeflow.tokens.order import OrderedTriples
 from codeflow.tokens.stage import tokenize
 from token_samples import make, opened
 from written_rows import DESCRIPTION, T, row, write
@@ -234,7 +234,7 @@ def test_many_buckets_give_the_same_order(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = [t.id for t in OrderedTriples(opened(folder), 0, tmp_path / "a").triples("train")]
-    monkeypatch.setattr("codeflow.tokens.order._BUCKET_BYTES", 500)
+    monkeypatch.setattr("codeflow.dataset.order._BUCKET_BYTES", 500)
     ordered = OrderedTriples(opened(folder), 0, tmp_path / "b")
     assert len(list((tmp_path / "b").iterdir())) > 3
     assert [t.id for t in ordered.triples("train")] == one
