@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from codeflow.shards.reader import TokenShards
+from codeflow.tokens.config import TokenizeConfig
 from codeflow.tokens.stage import tokenize
 from codeflow.train import metrics, recipe
 
@@ -210,15 +211,15 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="all figures, instead of the table")
     parsed = parser.parse_args()
     for name, (rendering, loss) in FOLDERS.items():
-        tokenize(
-            parsed.dir,
-            name,
-            rendering,
-            LENGTH,
+        wanted = TokenizeConfig(
+            renderings=(rendering,),
+            length=LENGTH,
+            name=name,
             vocab_size=parsed.vocab,
             loss=loss,
             validation=0.1,
         )
+        tokenize(parsed.dir, wanted)
     jobs = [
         (name, seed)
         for seed in range(parsed.first_seed, parsed.first_seed + parsed.seeds)

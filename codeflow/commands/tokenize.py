@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any
 from codeflow.errors import EXIT_OK, UsageError
 
 if TYPE_CHECKING:
-    from codeflow.tokens.config import TokensConfig
+    from codeflow.tokens.config import TokenizeConfig
     from codeflow.tokens.stage import Tokenized
+
+_SETTINGS = ("length", "name", "tokenizer", "vocab_size", "loss", "long", "validation", "seed")
+"""Options that are called as the field of `TokenizeConfig` that they set."""
 
 
 def add(commands: Any) -> None:
@@ -22,69 +25,70 @@ def add(commands: Any) -> None:
     tokenize.add_argument(
         "dir", metavar="DIR", help="dataset folder, or a URL of fsspec: then the folder is its copy"
     )
-    tokenize.add_argument(
+    how = tokenize.add_argument_group("tokens", argument_default=argparse.SUPPRESS)
+    how.add_argument(
         "--render",
         required=True,
         metavar="RENDERING",
         help="diff, blocks, files, fim-file, fim-repo or snapshot",
     )
-    tokenize.add_argument("--length", required=True, type=int, metavar="T", help="tokens of a row")
-    tokenize.add_argument("--name", metavar="NAME", help="of the folder (RENDERING-T)")
-    tokenize.add_argument("--tokenizer", type=Path, metavar="FILE", help="a tokenizer.json")
-    tokenize.add_argument(
-        "--vocab", type=int, metavar="N", help="size of a tokenizer to train (32768)"
+    how.add_argument("--length", required=True, type=int, metavar="T", help="tokens of a row")
+    how.add_argument("--name", metavar="NAME", help="of the folder (RENDERING-T)")
+    how.add_argument("--tokenizer", metavar="FILE", help="a tokenizer.json")
+    how.add_argument(
+        "--vocab",
+        dest="vocab_size",
+        type=int,
+        metavar="N",
+        help="size of a tokenizer to train (32768)",
     )
-    tokenize.add_argument("--loss", metavar="WHERE", help="patch, all, or the rest's weight")
-    tokenize.add_argument("--long", choices=("cut", "drop"), default="drop", help="long documents")
-    tokenize.add_argument(
-        "--validation", type=float, default=0.05, metavar="SHARE", help="latest part to hold out"
-    )
-    tokenize.add_argument("--seed", type=int, default=0)
+    how.add_argument("--loss", metavar="WHERE", help="patch, all, or the rest's weight")
+    how.add_argument("--long", choices=("cut", "drop"), help="long documents")
+    how.add_argument("--validation", type=float, metavar="SHARE", help="latest part to hold out")
+    how.add_argument("--seed", type=int)
     tokenize.add_argument(
         "--dry-run", action="store_true", help="say what would be done, and write nothing"
     )
 
 
 def _tokenize(parsed: argparse.Namespace) -> int:
-    name = parsed.name or f"{parsed.render}-{parsed.length}"
+    config = _config(parsed)
     if parsed.dry_run:
-        return _preview(parsed, name)
-    done = _shown(
-        parsed.dir,
-        name,
-        parsed.render,
-        parsed.length,
-        tokenizer=parsed.tokenizer,
-        vocab_size=parsed.vocab,
-        loss=parsed.loss,
-        long=parsed.long,
-        validation=parsed.validation,
-        seed=parsed.seed,
-    )
-    _show(done, parsed.length)
+        return _preview(parsed.dir, config)
+    write_all(parsed.dir, config)
     return EXIT_OK
 
 
-def _preview(parsed: argparse.Namespace, name: str) -> int:
-    """Says what would be done: what is read, with which tokenizer, and what is there already."""
+def _config(parsed: argparse.Namespace) -> TokenizeConfig:
+    """What is asked for; an option that is not given is at its default there."""
     _stage()
+    from codeflow.tokens.config import TokenizeConfig
+
+    given = {key: value for key, value in vars(parsed).items() if key in _SETTINGS}
+    return TokenizeConfig(renderings=(parsed.render,), **given)
+
+
+def _preview(dir: str, config: TokenizeConfig) -> int:
+    """Says what would be done: what is read, with which tokenizer, and what is there already."""
     from codeflow.dataset import reader as dataset
     from codeflow.storage import files
-    from codeflow.tokens.stage import RECORD, TOKENIZER, require_known
+    from codeflow.tokens.config import VOCABULARY
+    from codeflow.tokens.stage import RECORD, TOKENIZER
 
-    loss = require_known(name, parsed.render, parsed.length, parsed.loss, parsed.long)
-    opened = dataset.open(parsed.dir)
+    [rendering] = config.renderings
+    opened = dataset.open(dir)
     count = opened.summary().triples.total()
-    print(f"would render {count:,} triples as {parsed.render} in rows of {parsed.length:,} tokens")
-    path = parsed.tokenizer or opened.folder / "tokens" / TOKENIZER
-    if parsed.tokenizer is not None and not path.exists():
+    print(f"would render {count:,} triples as {rendering} in rows of {config.length:,} tokens")
+    path = Path(config.tokenizer) if config.tokenizer else opened.folder / "tokens" / TOKENIZER
+    if config.tokenizer and not path.exists():
         raise UsageError(f"{path}: no such tokenizer")
-    made = "is there" if path.exists() else f"would be trained, of {parsed.vocab:,} tokens"
+    size = config.vocab_size or VOCABULARY
+    made = "is there" if path.exists() else f"would be trained, of {size:,} tokens"
     print(f"tokenizer: {path} {made}")
-    folder = opened.folder / "tokens" / name
+    folder = opened.folder / "tokens" / config.folder(rendering)
     record = files.read_json(folder / RECORD)
     if record is None:
-        print(f"rows: {folder}, a new folder; loss {loss}")
+        print(f"rows: {folder}, a new folder; loss {config.loss_of(rendering)}")
     else:
         was = record["settings"]
         print(
@@ -95,34 +99,21 @@ def _preview(parsed: argparse.Namespace, name: str) -> int:
     return EXIT_OK
 
 
-def write_all(folder: Path, config: TokensConfig) -> None:
-    """Writes the token folders that `[tokens]` asks for."""
-    for rendering in config.renderings:
-        name = f"{rendering}-{config.length}"
-        done = _shown(
-            folder,
-            name,
-            rendering,
-            config.length,
-            vocab_size=config.vocab_size,
-            seed=config.seed,
-        )
-        _show(done, config.length)
-
-
-def _shown(*what: Any, **how: Any) -> Tokenized:
-    """Tokenizes with a display."""
+def write_all(folder: Path | str, config: TokenizeConfig) -> None:
+    """Writes the token folders that are asked for, with a display, and says what is in them."""
     from codeflow.terminal.progress import make_progress
 
     tokenize = _stage()
     progress = make_progress(False, sys.stderr)
     try:
-        return tokenize(*what, **how, progress=progress)
+        made = tokenize(folder, config, progress=progress)
     finally:
         progress.close()
+    for done in made:
+        _show(done, config.length)
 
 
-def _stage() -> Callable[..., Tokenized]:
+def _stage() -> Callable[..., tuple[Tokenized, ...]]:
     try:
         from codeflow.tokens.stage import tokenize
     except ModuleNotFoundError as error:

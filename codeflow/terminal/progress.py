@@ -1,9 +1,9 @@
 """What a run looks like while it goes on: live on a terminal, lines in a pipe, JSON for machines.
 
-The driver knows one interface, `Progress`; `make_progress` chooses. A driver reports what was done
-and this module does the arithmetic, so that rates and the time left are the same everywhere: rates
-over the last seconds, time left from the last units of the current stage (`time_left_s`), "?" while
-unknown. A counter is shown where the stage moves it.
+The driver knows one interface, `Progress` (of `execution/`); `make_progress` chooses. A driver
+reports what was done and this module does the arithmetic, so that rates and the time left are the
+same everywhere: rates over the last seconds, time left from the last units of the current stage
+(`time_left_s`), "?" while unknown. A counter is shown where the stage moves it.
 Whatever comes from a repository (its name, a reason) passes `clean` before it is shown: a name
 with escape codes must not drive the terminal.
 
@@ -19,7 +19,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import IO, TYPE_CHECKING, Any, Protocol, TextIO
+from typing import IO, TYPE_CHECKING, Any, TextIO
+
+from codeflow.execution.progress import Progress as Progress
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -33,45 +35,6 @@ GRAIN_S = 0.1
 ENDS_KEPT = 4  # however long ago: units may take minutes
 
 Clock = Callable[[], float]
-
-
-class Progress(Protocol):
-    """What a driver reports. Not thread-safe: one thread, the driver's, calls it."""
-
-    def stage(self, name: str, total: int | None, done: int = 0) -> None:
-        """A stage begins, and the one before it ends.
-
-        Args:
-            name: what is being done, one word (`clone`, `history`, `content`).
-            total: units of work in it, None while unknown.
-            done: units found done by an earlier run; they say nothing about speed.
-        """
-        ...
-
-    def add(
-        self,
-        *,
-        units: int = 0,
-        repositories: int = 0,
-        repositories_done: int = 0,
-        repositories_failed: int = 0,
-        commits: int = 0,
-        triples: int = 0,
-        bytes: int = 0,
-    ) -> None:
-        """Adds to the counters of the run; `units` counts towards the stage's total.
-
-        `repositories` are those that the run knows of, `bytes` the contents read.
-        """
-        ...
-
-    def note(self, text: str) -> None:
-        """A line that stays, such as a failed repository with its reason."""
-        ...
-
-    def close(self) -> None:
-        """Ends the last stage and restores the terminal; for a `finally`. May be called twice."""
-        ...
 
 
 def make_progress(json: bool, stream: TextIO) -> Progress:

@@ -18,8 +18,7 @@ from codeflow.shards import writer as module
 from codeflow.shards.format import Row
 from codeflow.shards.reader import TokenShards
 from codeflow.shards.writer import write_shards
-from codeflow.tokens.stage import tokenize
-from token_samples import make, opened
+from token_samples import make, opened, tokenized
 from written_rows import DESCRIPTION, T, row, write
 
 
@@ -143,14 +142,14 @@ def digests(path: Path) -> dict[str, str]:
     "rendering", ["diff", "blocks", "files", "fim-file", "fim-repo", "snapshot"]
 )
 def test_the_stage_writes_the_same_bytes_again(folder: Path, rendering: str) -> None:
-    first = tokenize(folder, "one", rendering, 2048, vocab_size=600)
-    second = tokenize(folder, "two", rendering, 2048, vocab_size=600, fast=False)
+    first = tokenized(folder, "one", rendering, 2048, vocab_size=600)
+    second = tokenized(folder, "two", rendering, 2048, vocab_size=600, fast=False)
     assert digests(first.folder) == digests(second.folder)
     assert set(digests(first.folder)) == {
         "tokens.json", "tokenizer.json", "train-00000.arrow", "validation-00000.arrow",
     }  # fmt: skip
     stamp = (first.folder / "tokens.json").stat().st_mtime_ns
-    assert tokenize(folder, "one", rendering, 2048) == first
+    assert tokenized(folder, "one", rendering, 2048) == first
     assert (first.folder / "tokens.json").stat().st_mtime_ns == stamp
     missing = 0
     for split in ("train", "validation"):
@@ -161,7 +160,7 @@ def test_the_stage_writes_the_same_bytes_again(folder: Path, rendering: str) -> 
         missing += len(wanted - shown)
         assert len(shards) == first.rows[split]
     assert missing == first.documents.get("too-long", 0) or rendering.startswith("fim")
-    other = tokenize(folder, "one", rendering, 2048, seed=1, loss="0.5")
+    other = tokenized(folder, "one", rendering, 2048, seed=1, loss="0.5")
     assert digests(other.folder) != digests(second.folder)
 
 
@@ -172,14 +171,14 @@ def test_wrong_arguments_are_usage_errors(folder: Path) -> None:
     ):  # fmt: skip
         arguments = {"name": "bad", "rendering": "diff", "length": 512, **change}
         with pytest.raises(UsageError, match=message):
-            tokenize(folder, **arguments)  # type: ignore[arg-type]
+            tokenized(folder, **arguments)  # type: ignore[arg-type]
     assert not (folder / "tokens" / "bad").exists()
 
 
 def test_a_full_disk_is_one_line_and_the_old_folder_stays(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    done = tokenize(folder, "kept", "diff", 512)
+    done = tokenized(folder, "kept", "diff", 512)
     before = digests(done.folder)
 
     def full(*arguments: object) -> None:
@@ -187,7 +186,7 @@ def test_a_full_disk_is_one_line_and_the_old_folder_stays(
 
     monkeypatch.setattr("codeflow.tokens.stage.write_shards", full)
     with pytest.raises(DataError, match=r"kept.*No space left") as caught:
-        tokenize(folder, "kept", "diff", 256)
+        tokenized(folder, "kept", "diff", 256)
     assert "\n" not in str(caught.value)
     assert digests(done.folder) == before
     assert not list((folder / "tokens").glob(".*"))
