@@ -5,9 +5,13 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO := $(VENV)/.installed-demo
 DEV := $(VENV)/.installed-dev
+DOCS := $(VENV)/.installed-docs
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-faults lint clean
+.PHONY: help demo test test-faults lint docs clean
+
+help:  # what there is to make
+	@awk -F ':.*  # ' '/^[a-z-]+:.*  # / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(BIN)/pip:
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed" if sys.version_info < (3, 11) else 0)'
@@ -22,21 +26,28 @@ $(DEMO): pyproject.toml constraints.txt | $(BIN)/pip
 $(DEV): pyproject.toml constraints.txt | $(BIN)/pip
 	@echo "Installing into $(VENV) what tests need; the first time takes a minute or two"
 	@$(PIP) -e '.[dev]'
-	@touch $(DEMO) $@
+	@touch $(DEMO) $(DOCS) $@
 
-demo: $(DEMO)
+$(DOCS): pyproject.toml constraints.txt | $(BIN)/pip
+	@$(PIP) -e '.[docs]'
+	@touch $@
+
+demo: $(DEMO)  # a history, mined and curated; a tiny model trained on it; a report
 	@$(BIN)/python examples/demo.py
 
-test: $(DEV) lint
+test: $(DEV) lint  # lint, types, tests
 	$(BIN)/pytest
 
-test-faults: $(DEV)
+test-faults: $(DEV)  # long runs with many killed processes
 	$(BIN)/pytest -m faults
 
-lint: $(DEV)
+lint: $(DEV)  # lint, format, types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-clean:
-	rm -rf $(VENV) demo
+docs: $(DOCS)  # the pages as a site, in site/
+	$(BIN)/python -m mkdocs build --strict
+
+clean:  # removes the environment and what the demo and the docs made
+	rm -rf $(VENV) demo site

@@ -19,7 +19,8 @@ COMMANDS = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
 DATASET = (ROOT / "docs" / "dataset.md").read_text(encoding="utf-8")
 CURATION = (ROOT / "docs" / "curation.md").read_text(encoding="utf-8")
 INTERNALS = (ROOT / "docs" / "internals.md").read_text(encoding="utf-8")
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+NOTES = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")]
+PAGES = [*NOTES, *sorted((ROOT / "docs").glob("*.md"))]
 OURS = {name: made for name, made in FILTERS.items() if not isinstance(made, Profile)}
 RULE = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 
