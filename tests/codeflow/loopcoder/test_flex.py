@@ -136,7 +136,7 @@ def test_validation_has_the_shape_of_training_and_counts_each_row_once(
             for ids, weights in zip(micro.input_ids, micro.weights, strict=True)
             if weights.any()
         ]
-    assert sorted(counted) == sorted(tuple(source.row(i).input_ids.tolist()) for i in range(rows))
+    assert sorted(counted) == sorted(tuple(source[i].input_ids.tolist()) for i in range(rows))
 
 
 def test_padded_validation_gives_the_loss_of_one_row_at_a_time(tmp_path: Path) -> None:

@@ -303,7 +303,7 @@ def test_rates_count_what_the_step_had(tmp_path: Path, monkeypatch: pytest.Monke
     targets = 0
     for row in rows:
         first = set(np.cumsum([0, *row.doc_lengths]).tolist())
-        targets += sum(w > 0 and i not in first for i, w in enumerate(row.weights))
+        targets += sum(w > 0 and i not in first for i, w in enumerate(row.token_weights))
     assert line["target_tokens_per_s"] * line["seconds"] == pytest.approx(targets)
     config = recipe.model.config
     causal = sum(n * (n + 1) / 2 for n in lengths)  # all are shorter than the window

@@ -429,11 +429,11 @@ def test_validation_is_a_token_mean_by_label(folder: Path, tmp_path: Path) -> No
     sums: dict[tuple[str, str], list[float]] = {}
     for source in held:
         for i in range(len(source)):
-            row = source.row(i)
+            row = source[i]
             start = 0
             for number, length in enumerate(row.doc_lengths):
-                ids = torch.from_numpy(row.input_ids[start : start + length])[None]
-                weights = torch.from_numpy(row.weights[start + 1 : start + length]).double()
+                ids = torch.from_numpy(row.input_ids[start : start + length].astype(int))[None]
+                weights = torch.from_numpy(row.token_weights[start + 1 : start + length]).double()
                 start += length
                 if not weights.any():
                     continue
