@@ -2,13 +2,16 @@
 # Each installs what it uses and no more: the demo has no need of a type checker or a test runner.
 PYTHON ?= python3
 VENV ?= .venv
+JOBS ?= 2
 BIN := $(VENV)/bin
 DEMO := $(VENV)/.installed-demo
 DEV := $(VENV)/.installed-dev
 DOCS := $(VENV)/.installed-docs
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
+# A file of tests stays in one process: its tests share what they built.
+PYTEST := $(BIN)/pytest -n $(JOBS) --dist loadfile
 
-.PHONY: help demo test test-faults lint docs clean
+.PHONY: help demo test test-slow test-all test-faults lint docs clean
 
 help:  # what there is to make
 	@awk -F ':.*  # ' '/^[a-z-]+:.*  # / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,8 +38,13 @@ $(DOCS): pyproject.toml constraints.txt | $(BIN)/pip
 demo: $(DEMO)  # a history, mined and curated; a tiny model trained on it; a report
 	@$(BIN)/python examples/demo.py
 
-test: $(DEV) lint  # lint, types, tests
-	$(BIN)/pytest
+test: lint  # lint, types, and the tests that are quick
+	$(PYTEST)
+
+test-slow: $(DEV)  # the tests that `make test` leaves out
+	$(PYTEST) -m 'slow and not faults'
+
+test-all: test test-slow  # both
 
 test-faults: $(DEV)  # long runs with many killed processes
 	$(BIN)/pytest -m faults

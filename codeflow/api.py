@@ -76,8 +76,8 @@ def mine(
         raise UsageError("until 'tokens': call codeflow.tokens.stage.tokenize afterwards")
     if until is not None and not isinstance(until, str):
         raise UsageError(f"until {until!r}: give the name of a stage")
-    [place] = _paths("out", [out])
-    folder, url = place_of(place)
+    _paths("out", [out])
+    folder, url = place_of(out)
     before = asked_settings(folder)
     settings = _settings(config, before)
     given = None if filters is None else _listed("filters", filters)

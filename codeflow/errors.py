@@ -7,6 +7,8 @@ bugs and keep their traceback.
 
 from __future__ import annotations
 
+from codeflow.text.escape import one_line
+
 EXIT_OK = 0
 EXIT_INCOMPLETE = 1  # the run finished; something in it failed and is in the ledger
 EXIT_USAGE = 2
@@ -14,9 +16,15 @@ EXIT_INTERRUPTED = 130
 
 
 class CodeflowError(Exception):
-    """Something the user can mend. `str(error)` is one line: what, where, what to do."""
+    """Something the user can mend. `str(error)` is one line: what, where, what to do.
+
+    Names in it may be a stranger's, so that what cannot be seen in them is shown as an escape.
+    """
 
     exit_status = EXIT_INCOMPLETE
+
+    def __str__(self) -> str:
+        return one_line(super().__str__())
 
 
 class UsageError(CodeflowError):

@@ -18,7 +18,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,12 +36,13 @@ Run = Callable[[Sequence[str]], int]
 
 
 class Shown(NamedTuple):
-    """A triple that the demo shows; `lines` are its patch's."""
+    """A triple that the demo shows; `lines` are its patch's, `chars` those and its messages'."""
 
     id: str
     kind: str
     steps: int
     lines: int
+    chars: int
 
 
 class StepError(Exception):
@@ -63,7 +64,7 @@ def main(root: Path = ROOT, run: Run | None = None) -> int:
     try:
         mine(root, run)
         shown, count = choose(sorted((root / DATA / "triples").glob("*.parquet")))
-        held_out, _ = choose(sorted((root / DATA / "triples").glob("validation-*.parquet")))
+        held_out = shortest(sorted((root / DATA / "triples").glob("validation-*.parquet")))
         if shown is None or held_out is None:
             remedy = "remove the folder demo and run again"
             print(f"demo: nothing to show in {root / DATA}; {remedy}", file=sys.stderr)
@@ -123,7 +124,8 @@ def look(shown: Shown, run: Run) -> None:
 def train(root: Path, run: Run) -> None:
     """Triples to tokens to a model, and its loss in one line."""
     say("\n5. Turn the triples into rows of tokens, and train a tiny LoopCoder on them")
-    command(run, "tokenize", DATA, "--render", "diff", "--length", "512", "--vocab", "4096")
+    rows = ["--length", "512", "--vocab", "4096", "--long", "cut"]  # else few changes are used
+    command(run, "tokenize", DATA, "--render", "diff", *rows)
     command(run, "train", "--data", DATA, "--recipe", "examples/recipes/demo.toml")
     say(curve((root / RUN / "metrics.jsonl").read_text().splitlines()))
 
@@ -169,13 +171,7 @@ def choose(shards: Sequence[Path]) -> tuple[Shown | None, int]:
     Best is a span of several commits that fits on a screen, then any span that does, then what
     comes nearest to a good size.
     """
-    rows: list[Shown] = []
-    for shard in shards:
-        table = pq.read_table(shard, columns=["id", "kind", "commits", "patch"])
-        rows += [
-            Shown(row["id"], row["kind"], len(row["commits"]), row["patch"].count("\n"))
-            for row in table.to_pylist()
-        ]
+    rows = list(_rows(shards))
 
     def dullness(shown: Shown) -> tuple[bool, bool, float, str]:
         span = shown.kind == "span" and shown.lines <= SCREEN_LINES
@@ -183,6 +179,20 @@ def choose(shards: Sequence[Path]) -> tuple[Shown | None, int]:
         return not span, not (span and shown.steps > 1), off, shown.id
 
     return min(rows, key=dullness, default=None), len(rows)
+
+
+def shortest(shards: Sequence[Path]) -> Shown | None:
+    """The triple that leaves a model with short rows the most room to answer."""
+    return min(_rows(shards), key=lambda shown: (shown.chars, shown.id), default=None)
+
+
+def _rows(shards: Sequence[Path]) -> Iterator[Shown]:
+    for shard in shards:
+        table = pq.read_table(shard, columns=["id", "kind", "commits", "messages", "patch"])
+        for row in table.to_pylist():
+            patch, said = row["patch"], sum(map(len, itertools.chain(*row["messages"])))
+            steps, lines = len(row["commits"]), patch.count("\n")
+            yield Shown(row["id"], row["kind"], steps, lines, len(patch) + said)
 
 
 def curve(lines: Sequence[str], width: int = 40) -> str:

@@ -108,18 +108,20 @@ def _console() -> Console:
 def _checkout(parsed: argparse.Namespace) -> int:
     from codeflow.dataset import reader as dataset
     from codeflow.dataset.checkout import checkout
-    from codeflow.terminal.progress import clean
+    from codeflow.text.escape import one_line
 
     opened = dataset.open(parsed.dir)
     written = checkout(opened, opened.triple(parsed.id), parsed.side, parsed.to)
     print(f"{written.files:,} files in {parsed.to}")
     for path in written.unlinked:
-        print(f"  {clean(path)} leads out of the folder: written as a file that holds its target")
+        shown = one_line(path)
+        print(f"  {shown} leads out of the folder: written as a file that holds its target")
     return EXIT_OK
 
 
 def _verify(parsed: argparse.Namespace) -> int:
     from codeflow.dataset.verify import verify
+    from codeflow.pipeline.destination import local
     from codeflow.storage.damage import mends
     from codeflow.terminal.verify import show_report, verify_progress
 
@@ -129,5 +131,5 @@ def _verify(parsed: argparse.Namespace) -> int:
         report = verify(parsed.dir, progress=progress, workers=parsed.workers)
     show_report(report, sys.stdout)
     if not report.ok:
-        print(f"to mend it: {mends(parsed.dir)}")
+        print(f"to mend it: {mends(local(parsed.dir))}")
     return EXIT_OK if report.ok else EXIT_INCOMPLETE

@@ -22,9 +22,9 @@ def add(commands: Any) -> None:
 
 
 def _report(parsed: argparse.Namespace) -> int:
-    from codeflow.terminal.inspect import human_bytes
     from codeflow.terminal.report import write
+    from codeflow.text.numbers import quantity
 
     path = write(parsed.dir, parsed.out)
-    print(f"{path} ({human_bytes(path.stat().st_size)})")
+    print(f"{path} ({quantity(path.stat().st_size, 'B')})")
     return EXIT_OK

@@ -28,9 +28,9 @@ from typing import NamedTuple
 from codeflow.dataset.reader import Dataset
 from codeflow.errors import DataError, UsageError
 from codeflow.execution.units import disk_error
-from codeflow.git.names import unsafe_to_write
 from codeflow.git.objects import TreeEntry
 from codeflow.records import EXECUTABLE_MODE, SYMLINK_MODE
+from codeflow.text.paths import refused_by_git
 from codeflow.triple import Snapshot, Triple
 
 SIDES = ("old", "new")
@@ -62,8 +62,7 @@ def checkout(dataset: Dataset, triple: Triple, side: str, to: str | os.PathLike[
     snapshot: Snapshot = triple.old_repo if side == "old" else triple.new_repo
     entries = dict(snapshot.entries())
     for path, entry in entries.items():
-        names = path.split("/")
-        if any(unsafe_to_write(name, entry.mode) for name in names):
+        if refused_by_git(path, entry.mode, hfs=True):
             raise DataError(f"{path!r} may not be written to a disk; nothing was checked out")
     try:
         with _new_folder(target) as folder:

@@ -14,9 +14,9 @@ from codeflow.dataset.contents import Shards
 from codeflow.dataset.reader import Dataset, as_bytes
 from codeflow.dataset.verify_report import Report, tables
 from codeflow.execution.many import Advance, Workers
-from codeflow.git.names import refused_by_git
 from codeflow.git.objects import EMPTY_TREE, TreeEntry, blob_id, tree_id, tree_order
 from codeflow.records import EXECUTABLE_MODE, FILE_MODE, SYMLINK_MODE, TREE_MODE
+from codeflow.text.paths import refused_by_git
 
 _ROWS_A_JOB = 4096
 _MODES = (FILE_MODE, EXECUTABLE_MODE, SYMLINK_MODE, TREE_MODE)
@@ -186,7 +186,7 @@ def tree_fault(id: str, entries: list[TreeEntry]) -> str | None:
     for entry in entries:
         if entry.mode not in _MODES:
             return f"{entry.name!r} has mode {entry.mode!r}"
-        if refused_by_git(entry.name, entry.mode):
+        if "/" in entry.name or refused_by_git(entry.name, entry.mode):
             return f"git's index refuses the name {entry.name!r}"
         if len(entry.id) != 40 or entry.id.strip("0123456789abcdef"):
             return f"{entry.name!r} has id {entry.id!r}"

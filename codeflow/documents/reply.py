@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 from codeflow.errors import DataError
 from codeflow.git.apply import File, changed_files, touched_paths
-from codeflow.git.names import refused_by_git
 from codeflow.git.objects import blob_id, edited_tree_id
 from codeflow.git.patch import FilePatch, parse_patch, unquote_path
 from codeflow.records import EXECUTABLE_MODE, FILE_MODE, SYMLINK_MODE
+from codeflow.text.paths import refused_by_git
 from codeflow.triple import Snapshot, Triple
 
 _SEARCH = re.compile(r"(<{7,}) SEARCH\n")
@@ -54,7 +54,7 @@ def apply_reply(rendering: str, parts: Sequence[str], triple: Triple) -> Applied
     if not files:
         raise DataError("reply: changes nothing")
     for path, file in files.items():
-        if file is not None and any(refused_by_git(name, file[0]) for name in path.split("/")):
+        if file is not None and refused_by_git(path, file[0]):
             raise DataError(f"{path}: git refuses this name")
     edits = {path: file and (file[0], blob_id(file[1])) for path, file in files.items()}
     tree = edited_tree_id(triple.old_tree, edits, triple.old_repo.directory)

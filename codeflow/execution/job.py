@@ -14,7 +14,8 @@ from codeflow.execution.driver import Outcome, drive
 from codeflow.execution.ray_pool import RAY_START_S, Pool, SizedPool
 from codeflow.execution.units import DONE, Failure, forget_failure
 from codeflow.terminal.pace import Pace
-from codeflow.terminal.progress import Progress, duration
+from codeflow.terminal.progress import Progress
+from codeflow.text.numbers import duration
 
 SHOWN = "publish-"
 """How the keys of units begin that count for the progress of their stage one by one."""

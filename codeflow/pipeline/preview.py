@@ -23,7 +23,7 @@ from codeflow.pipeline import workdir
 from codeflow.pipeline.run import Execution, Plan, mining_settings
 from codeflow.publish.publisher import publish_stamp
 from codeflow.storage import files, manifest
-from codeflow.terminal.progress import clean
+from codeflow.text.escape import one_line
 
 _SHOWN = 10
 
@@ -36,7 +36,7 @@ class Preview:
     problems: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        shown = [f"  {clean(problem)}" for problem in self.problems[:_SHOWN]]
+        shown = [f"  {one_line(problem)}" for problem in self.problems[:_SHOWN]]
         if len(self.problems) > _SHOWN:
             shown.append(f"  and {len(self.problems) - _SHOWN:,} more")
         if shown:

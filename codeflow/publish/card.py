@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from codeflow.dataset.reader import SPLITS
+from codeflow.text.escape import markdown_cell, one_line
 
 _TAGS = """tags:
 - code
@@ -77,14 +78,16 @@ class Stage(NamedTuple):
 
 def _rows(counts: Mapping[str, int]) -> str:
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return "\n".join(f"| {name} | {count:,} |" for name, count in ordered)
+    return "\n".join(f"| {markdown_cell(name)} | {count:,} |" for name, count in ordered)
 
 
 def _decided(stages: Sequence[Stage]) -> str:
     """What was dropped and why, the mix, and what none of it looks at."""
     if not stages:
         return "\nNothing was filtered, and duplicates are in the data.\n"
-    funnel = "\n".join(f"| {s.name} | {s.figures['in']:,} | {s.figures['out']:,} |" for s in stages)
+    funnel = "\n".join(
+        f"| {markdown_cell(s.name)} | {s.figures['in']:,} | {s.figures['out']:,} |" for s in stages
+    )
     rules = {f"{s.name}: {rule}": n for s in stages for rule, n in s.figures["rules"].items()}
     text = f"""
 ## What was kept
@@ -99,7 +102,9 @@ def _decided(stages: Sequence[Stage]) -> str:
 """
     ran = [name for s in stages if s.name == "filter" for name, _ in s.settings["filters"]]
     text += (
-        f"\nFilters that ran: {', '.join(ran) or 'none'}.\n" if "filter" in _names(stages) else ""
+        f"\nFilters that ran: {', '.join(map(markdown_cell, ran)) or 'none'}.\n"
+        if "filter" in _names(stages)
+        else ""
     )
     languages = {
         language: line
@@ -109,7 +114,7 @@ def _decided(stages: Sequence[Stage]) -> str:
     }
     if languages:
         lines = "\n".join(
-            f"| {name} | {line['tokens']:,.0f} | {line['tokens_after']:,.0f} |"
+            f"| {markdown_cell(name)} | {line['tokens']:,.0f} | {line['tokens_after']:,.0f} |"
             for name, line in sorted(languages.items(), key=lambda i: (-i[1]["tokens"], i[0]))
         )
         text += f"""
@@ -157,8 +162,13 @@ def render(
         stages: what decided after mining, in order.
     """
     window = settings["window"]
-    counts = ", ".join(f"{count:,} of kind `{kind}`" for kind, count in sorted(kinds.items()))
-    sources = "\n".join(f"| {r['repo']} | {r['url']} | `{r['head']}` |" for r in repositories)
+    counts = ", ".join(
+        f"{count:,} of kind `{one_line(kind)}`" for kind, count in sorted(kinds.items())
+    )
+    sources = "\n".join(
+        f"| {markdown_cell(r['repo'])} | {markdown_cell(r['url'])} | `{r['head']}` |"
+        for r in repositories
+    )
     return f"""{_front_matter(has)}
 # Triples (old repository, patch, new repository)
 

@@ -1,7 +1,7 @@
 """The closing words of a run: what was kept, what was left out and why, what to type next.
 
 One text for a terminal (where rich adds colour) and a pipe, 80 columns wide; one JSON object under
-`--json`. Names and reasons come from repositories and pass `clean`.
+`--json`. Names and reasons come from repositories and pass `one_line`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import NamedTuple, TextIO
 
-from codeflow.terminal.progress import clean, duration, encodable, is_terminal, quantity, say
+from codeflow.terminal.progress import encodable, is_terminal, say
+from codeflow.text.escape import one_line
+from codeflow.text.numbers import duration, quantity
 
 WIDTH = 80
 FAILURES_SHOWN = 10
@@ -122,8 +124,8 @@ def _lines(summary: Summary) -> Iterator[tuple[str, str]]:
         f"{triples:,} triples from {summary.mined:,} of {_count(summary.repositories, 'repositor')}"
         f" in {duration(summary.elapsed_s)}",
     )
-    kinds = ", ".join(f"{n:,} {clean(k)}" for k, n in sorted(summary.triples_by_kind.items()))
-    splits = ", ".join(f"{n:,} {clean(split)}" for split, n in summary.triples_by_split.items())
+    kinds = ", ".join(f"{n:,} {one_line(k)}" for k, n in sorted(summary.triples_by_kind.items()))
+    splits = ", ".join(f"{n:,} {one_line(split)}" for split, n in summary.triples_by_split.items())
     for name, text in (
         ("kept", kinds or "nothing"),
         ("read", f"{summary.commits_read:,} commits"),
@@ -132,7 +134,7 @@ def _lines(summary: Summary) -> Iterator[tuple[str, str]]:
             f"{summary.blobs:,} contents of {quantity(summary.content_bytes, 'B')},"
             f" {quantity(summary.disk_bytes, 'B')} on disk",
         ),
-        ("where", clean(summary.out)),
+        ("where", one_line(summary.out)),
     ):
         yield "", f"  {name:<8}{text}"
         if name == "kept" and splits:
@@ -152,7 +154,7 @@ def _lines(summary: Summary) -> Iterator[tuple[str, str]]:
             yield "yellow", line
     yield "", ""
     yield "bold", "Next"
-    yield "cyan", f"  {clean(summary.next_command)}"  # never wrapped: it is there to be copied
+    yield "cyan", f"  {one_line(summary.next_command)}"  # never wrapped: it is there to be copied
 
 
 def _stages(summary: Summary) -> Iterator[tuple[str, str]]:
@@ -163,7 +165,7 @@ def _stages(summary: Summary) -> Iterator[tuple[str, str]]:
     yield "", f"{summary.stages[0].given:>9,}  mined"
     for stage in summary.stages:
         share = f" ({stage.kept / stage.given:.0%})" if stage.given else ""
-        yield "", f"{stage.kept:>9,}  kept by {clean(stage.stage)}{share}"
+        yield "", f"{stage.kept:>9,}  kept by {one_line(stage.stage)}{share}"
 
 
 def _left_out(summary: Summary) -> Iterator[tuple[str, str]]:
@@ -191,19 +193,19 @@ def _failed(summary: Summary) -> Iterator[tuple[str, str]]:
 
 def _more(hidden: int, what: str, out: str) -> Iterator[tuple[str, str]]:
     if hidden > 0:
-        yield "", f"  and {hidden:,} more {what}, in {clean(out).rstrip('/')}/ledger"
+        yield "", f"  and {hidden:,} more {what}, in {one_line(out).rstrip('/')}/ledger"
 
 
 def _hanging(start: str, text: str, indent: int) -> Iterator[tuple[str, str]]:
     for line in textwrap.wrap(
-        clean(text), WIDTH, initial_indent=start, subsequent_indent=" " * indent
+        one_line(text), WIDTH, initial_indent=start, subsequent_indent=" " * indent
     ) or [start.rstrip()]:
         yield "", line
 
 
 def _cut(text: str, width: int) -> str:
     """The text, its middle left out where it is longer than `width` columns."""
-    text = clean(text)
+    text = one_line(text)
     if len(text) <= width:
         return text
     head = (width - 3) // 2

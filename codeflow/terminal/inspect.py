@@ -1,9 +1,8 @@
 """`codeflow inspect`: a dataset as a table, a triple as a person would read it.
 
 What is shown comes from hostile repositories: names, messages and contents may hold terminal
-escapes. `visible` turns every control, direction and line-breaking character into a visible
-escape before anything is printed, and no text of theirs is ever read as rich's markup. Colours,
-width and NO_COLOR are the console's affair.
+escapes. All of it passes `codeflow.text.escape` before it is printed, and none is ever read as
+rich's markup. Colours, width and NO_COLOR are the console's affair.
 """
 
 from __future__ import annotations
@@ -22,29 +21,12 @@ from rich.text import Text
 from codeflow.dataset.reader import Dataset
 from codeflow.dataset.statistics import Quantiles, Summary
 from codeflow.records import FileChange
+from codeflow.text.escape import one_line, visible
+from codeflow.text.numbers import quantity
 from codeflow.triple import Triple
 
 _TOP = 8
 _BAR = 30
-# C0, DEL, C1; zero-width and direction marks, line separators; lone surrogates
-_UNSEEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
-)
-_NEVER_IN_A_LINE = re.compile(r"[\t\n]")
-
-
-def visible(text: str) -> str:
-    """The text with everything a terminal might act on as escapes; newlines and tabs stay."""
-    return _UNSEEN.sub(_escape, text)
-
-
-def one_line(text: str) -> str:
-    """As `visible`, in one line."""
-    return _NEVER_IN_A_LINE.sub(_escape, visible(text))
-
-
-def _escape(match: re.Match[str]) -> str:
-    return match.group().encode("unicode_escape").decode()
 
 
 def show_dataset(dataset: Dataset, console: Console) -> None:
@@ -85,15 +67,6 @@ def show_triple(
         console.print(Text(f"To look around in it: {command}", style="dim"), soft_wrap=True)
 
 
-def human_bytes(count: float) -> str:
-    """A size in the unit that suits it."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
-
-
 def _grid(rows: Iterable[tuple[str, str]]) -> Table:
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", no_wrap=True)
@@ -111,8 +84,8 @@ def _overview(dataset: Dataset, summary: Summary) -> RenderableType:
     rows = [
         ("triples", f"{summary.triples.total():,} ({splits or 'none'})"),
         ("repositories", f"{len({repo for repo, _ in summary.repos}):,}"),
-        ("contents", f"{summary.blobs:,}, {human_bytes(summary.content_bytes)} as text"),
-        ("on disk", human_bytes(summary.stored_bytes)),
+        ("contents", f"{summary.blobs:,}, {quantity(summary.content_bytes, 'B')} as text"),
+        ("on disk", quantity(summary.stored_bytes, "B")),
     ]
     if summary.window is not None:
         low, high = summary.window

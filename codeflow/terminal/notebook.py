@@ -12,7 +12,9 @@ import io
 from html import escape
 from typing import TYPE_CHECKING
 
-from codeflow.terminal.inspect import human_bytes, one_line, show_triple
+from codeflow.terminal.inspect import show_triple
+from codeflow.text.escape import one_line
+from codeflow.text.numbers import quantity
 from codeflow.triple import Triple
 
 if TYPE_CHECKING:
@@ -47,7 +49,7 @@ def dataset_html(dataset: Dataset) -> str:
         "kinds": _counts(kinds),
         "repositories": f"{len(dataset.manifest.get('repositories') or ()):,}",
         "contents": f"{sum(group.rows for group in dataset.blob_shards.groups):,}",
-        "on disk": human_bytes(sum(file.bytes for file in dataset.listed)),
+        "on disk": quantity(sum(file.bytes for file in dataset.listed), "B"),
     }
     cells = "".join(
         f"<tr><th style='text-align: left'>{name}</th>"

@@ -4,7 +4,7 @@ The driver knows one interface, `Progress` (of `execution/`); `make_progress` ch
 reports what was done and this module does the arithmetic, so that rates and the time left are the
 same everywhere: rates over the last seconds, time left from the last units of the current stage
 (`time_left_s`), "?" while unknown. A counter is shown where the stage moves it.
-Whatever comes from a repository (its name, a reason) passes `clean` before it is shown: a name
+Whatever comes from a repository (its name, a reason) passes `one_line` before it is shown: a name
 with escape codes must not drive the terminal.
 
 Cost: `add` is a few additions; a live display renders 4 times a second in a thread of rich's (under
@@ -22,6 +22,8 @@ from dataclasses import asdict, dataclass
 from typing import IO, TYPE_CHECKING, Any, TextIO
 
 from codeflow.execution.progress import Progress as Progress
+from codeflow.text.escape import one_line
+from codeflow.text.numbers import duration, quantity
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -162,7 +164,7 @@ class PlainProgress:
             self._line(f"left {duration(self._tally.left_s)}")
 
     def note(self, text: str) -> None:
-        say(self._stream, clean(text))
+        say(self._stream, one_line(text))
 
     def close(self) -> None:
         if self._open and self._tally.name is not None:
@@ -258,7 +260,7 @@ class LiveProgress:
         from rich.text import Text
 
         console = self._live.console
-        console.print(Text(encodable(console.file, clean(text))), soft_wrap=True)
+        console.print(Text(encodable(console.file, one_line(text))), soft_wrap=True)
 
     def close(self) -> None:
         self._live.stop()
@@ -283,7 +285,7 @@ class LiveProgress:
         table.add_column(width=24, no_wrap=True)
         table.add_column(no_wrap=True)
         table.add_row(
-            Text(clean(tally.name or "starting"), style="bold"),
+            Text(one_line(tally.name or "starting"), style="bold"),
             bar,
             f"{_of(tally.units, tally.total)}  left {duration(tally.left_s)}",
         )
@@ -318,39 +320,6 @@ def say(stream: TextIO, line: str) -> None:
     """Writes one line, and flushes: whoever reads a pipe sees it at once."""
     stream.write(encodable(stream, line) + "\n")
     stream.flush()
-
-
-def clean(text: str) -> str:
-    """The text with everything that is not printable shown as an escape (`\\x1b`), on one line.
-
-    Covers control and format characters, bidirectional overrides and lone surrogates.
-    """
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-
-
-def quantity(value: float, unit: str = "") -> str:
-    """A number as a person reads it: 7, 950, 1.2k, 34M; with a unit 950 B, 3.4 MB (decimal)."""
-    for prefix in ("", "k", "M", "G", "T"):
-        if value < 9.95 and (prefix or value != int(value)):
-            digits = f"{value:.1f}"
-        else:
-            digits = f"{value:.0f}"
-        if float(digits) < 1000 or prefix == "T":
-            break
-        value /= 1000
-    return f"{digits} {prefix}{unit}" if unit else f"{digits}{prefix}"
-
-
-def duration(seconds: float | None) -> str:
-    """`42 s`, `3 min 05 s`, `2 h 10 min`; `?` for None."""
-    if seconds is None:
-        return "?"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02} min"
 
 
 def _of(done: int, total: int | None) -> str:

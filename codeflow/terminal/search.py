@@ -15,8 +15,8 @@ from codeflow.dataset.reader import Dataset
 from codeflow.dataset.search import Found, as_row, subject_of
 from codeflow.dataset.statistics import Summary
 from codeflow.records import TRIPLES
-from codeflow.terminal.inspect import one_line
 from codeflow.terminal.progress import say
+from codeflow.text.escape import one_line
 from codeflow.triple import Triple
 
 

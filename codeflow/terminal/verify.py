@@ -1,6 +1,6 @@
 """`codeflow verify` for people: how far it is on a terminal, then what was checked and found.
 
-Problems name files and ids that come from the data, so they pass `clean` as names do elsewhere.
+Problems name files and ids that come from the data, so they pass `one_line` as names do elsewhere.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from typing import TextIO
 
 from codeflow.dataset.verify import Progress
 from codeflow.dataset.verify_report import Report
-from codeflow.terminal.progress import clean, is_terminal, quantity, say
+from codeflow.terminal.progress import is_terminal, say
+from codeflow.text.escape import one_line
+from codeflow.text.numbers import quantity
 
 _STAGES = {
     "files": "bytes of files hashed",
@@ -43,12 +45,12 @@ def verify_progress(stream: TextIO) -> Iterator[Progress | None]:
 def show_report(report: Report, stream: TextIO) -> None:
     """Writes what was checked, and each problem and remark on a line of its own."""
     for problem in report.problems:
-        say(stream, f"  {clean(str(problem))}")
+        say(stream, f"  {one_line(str(problem))}")
     hidden = report.problem_count - len(report.problems)
     if hidden > 0:
         say(stream, f"  and {hidden:,} more")
     for remark in report.remarks:
-        say(stream, f"  remark: {clean(str(remark))}")
+        say(stream, f"  remark: {one_line(str(remark))}")
     if report.remark_count > len(report.remarks):
         say(stream, f"  and {report.remark_count - len(report.remarks):,} more remarks")
     checked = f"{report.files:,} files of {quantity(report.bytes, 'B')}"

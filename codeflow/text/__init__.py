@@ -1,1 +1,1 @@
-"""Text of strangers: what in it names people. Pure functions that miners may import, too."""
+"""Text of strangers: what git refuses, what names people. Plug-ins may import it, too."""

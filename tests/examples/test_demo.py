@@ -51,7 +51,13 @@ def write_triples(
     paths = [folder / f"{split}-0000{number}.parquet" for number in range(2)]
     for number, path in enumerate(paths):
         part = [
-            {"id": i, "kind": k, "commits": ["c"] * n, "patch": "x\n" * lines}
+            {
+                "id": i,
+                "kind": k,
+                "commits": ["c"] * n,
+                "messages": [["y" * len(i)]] * n,
+                "patch": "x\n" * lines,
+            }
             for i, k, n, lines in rows[number::2]
         ]
         if part:
@@ -109,6 +115,17 @@ def test_the_triple_shown_is_a_span_of_several_commits_that_fits_on_a_screen(
     assert demo.choose(write_triples(tmp_path, rows[:3]))[0].id == "span-single"
     assert demo.choose(write_triples(tmp_path, rows[:2]))[0].id == "commit-right"
     assert demo.choose([]) == (None, 0)
+
+
+def test_the_triple_asked_about_is_the_one_that_leaves_most_room(demo: Any, tmp_path: Path) -> None:
+    """With its messages: a row of the demo's model is short, and a long message may fill it."""
+    rows = [
+        ("long message", "commit", 9, 10),
+        ("long patch", "commit", 1, 80),
+        ("b", "span", 2, 20),
+    ]
+    assert demo.shortest(write_triples(tmp_path, rows)).id == "b"
+    assert demo.shortest([]) is None
 
 
 @pytest.mark.usefixtures("logits")
@@ -196,7 +213,8 @@ def test_the_real_commands_on_releases_give_a_model_and_a_page(
 
     history = Repo.create(tmp_path / "demo" / "cache" / "releases.git")
     for k in range(40):  # as wheel_history writes them: a version is all that a message says
-        lines = "".join(f"def f{i}(x):\n    return x + {i * k}\n\n" for i in range(30))
+        # a release adds one function, so that a row of 512 tokens holds the change
+        lines = "".join(f"def f{i}(x):\n    return x + {i}\n\n" for i in range(k + 1))
         history.commit({"src/app.py": lines}, message=f"tqdm 1.{k}\n")
     release = demo.wheel_history.Release("1.0", "a.whl", "0", 0)
     monkeypatch.setattr(demo.wheel_history, "build", lambda *_: (history.path, [release]))
@@ -228,7 +246,7 @@ def test_the_real_commands_on_releases_give_a_model_and_a_page(
     assert not demo.same_logits(tmp_path / demo.RUN, tmp_path / demo.MODEL)
 
     # why the demo has a configuration: the defaults leave nothing of such a history
-    (tmp_path / "defaults.toml").write_text("")
+    (tmp_path / "defaults.toml").write_text("[filter]\n")
     capsys.readouterr()
     assert command(["filter", "demo/data", "--config", "defaults.toml", "--workers", "1"]) == 0
     assert "28  filter/message/version-bump" in capsys.readouterr().out

@@ -309,6 +309,7 @@ def test_a_password_in_the_address_of_a_mirror_is_used_and_stored_nowhere(
         assert path.is_dir() or b"s3cret" not in path.read_bytes()
 
 
+@pytest.mark.slow
 def test_the_index_is_pips_by_its_files_and_before_them_by_the_environment(
     tool: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -139,6 +139,7 @@ def test_what_only_looks_like_a_secret_is_none(text: str) -> None:
     assert find_secrets(text.encode()) == []
 
 
+@pytest.mark.slow
 def test_no_line_is_lost_against_the_detectors_on_every_line() -> None:
     draw = random.Random(3)
     code = [
@@ -240,6 +241,7 @@ def test_secrets_in_a_long_line_are_found_and_cost_is_linear_in_it() -> None:
     assert set(kinds) == set(token())
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize(
     "hostile",
@@ -363,6 +365,7 @@ def agree(**options: Any) -> None:
     agrees()
 
 
+@pytest.mark.slow
 def test_a_history_is_judged_as_its_contents_are() -> None:
     agree()
 

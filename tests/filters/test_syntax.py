@@ -252,7 +252,10 @@ def agree(language: str, **options: Any) -> None:
     agrees()
 
 
-@pytest.mark.parametrize("language", POOLS)
+@pytest.mark.parametrize(
+    "language",
+    [pytest.param(name, marks=() if name == "Go" else pytest.mark.slow) for name in POOLS],
+)
 def test_the_screen_agrees_with_full_parses(language: str) -> None:
     agree(language, max_examples=120)
 

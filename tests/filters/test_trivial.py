@@ -191,6 +191,7 @@ def agree(**options: Any) -> None:
     agrees()
 
 
+@pytest.mark.slow
 def test_nothing_that_python_sees_is_trivial() -> None:
     agree(max_examples=400)
 
@@ -201,6 +202,7 @@ def test_a_judge_without_a_parser_is_caught(monkeypatch: pytest.MonkeyPatch) -> 
         agree(max_examples=2000, database=None, phases=[Phase.generate])
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(touched())
 def test_a_patch_that_shows_code_is_of_a_change_that_is_not_trivial(sides: tuple[str, str]) -> None:

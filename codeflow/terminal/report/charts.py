@@ -20,7 +20,7 @@ from xml.etree import ElementTree
 
 from markupsafe import Markup
 
-from codeflow.terminal.inspect import one_line
+from codeflow.text.escape import one_line
 
 WIDE: Final = 740
 NARROW: Final = 350

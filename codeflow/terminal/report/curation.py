@@ -16,7 +16,8 @@ from codeflow.terminal.report.charts import COLOURS, Chart, Spec, bars, label
 from codeflow.terminal.report.figures import ROWS, share_chart, unique
 from codeflow.terminal.report.gather import Published
 from codeflow.terminal.report.stages import Ledger, Stage
-from codeflow.terminal.report.words import count, percent, short
+from codeflow.terminal.report.words import count, percent
+from codeflow.text.numbers import quantity
 
 _NEGLIGIBLE = 0.0005
 _STAGES = {
@@ -138,7 +139,7 @@ def _mixed(mix: dict[str, dict[str, Any]]) -> Chart:
         text = f"{percent(before[name])} before, {percent(after[name])} after the mix"
         if any(target.values()):
             text += f", target {percent(target[name])}"
-        tokens = short(values["tokens_after"][name])
+        tokens = quantity(values["tokens_after"][name])
         row = {"name": label(name, 24), "label": f"{label(name)}: {text}; {tokens} tokens after"}
         rows.append({**row, "before": before[name], "after": after[name], "target": target[name]})
 
@@ -184,7 +185,7 @@ def _mixed(mix: dict[str, dict[str, Any]]) -> Chart:
 
     away = sum(abs(after[k] - target[k]) for k in mix) / 2
     was = sum(abs(before[k] - target[k]) for k in mix) / 2
-    total = short(sum(values["tokens_after"].values()))
+    total = quantity(sum(values["tokens_after"].values()))
     takeaway = f"{total} tokens, as estimated."
     if any(target.values()) and max(was, away) < _NEGLIGIBLE:
         takeaway += " Their shares were the target, and are."

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from codeflow.dataset import reader as datasets
-from codeflow.terminal.inspect import one_line, visible
 from codeflow.terminal.report import curation, examples, figures, stages, training, views
 from codeflow.terminal.report.charts import Chart, draw, label
 from codeflow.terminal.report.gather import gather
+from codeflow.text.escape import one_line, visible
 
 
 def render(folder: Path) -> str:

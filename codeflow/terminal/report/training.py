@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from codeflow.terminal.report.charts import COLOURS, Chart, Spec, label, lines
-from codeflow.terminal.report.words import listing, short
+from codeflow.terminal.report.words import listing
+from codeflow.text.numbers import quantity
 
 POINTS = 160
 DETAILED = 3  # runs with charts of their own
@@ -115,7 +116,7 @@ def _marked(points: Iterable[tuple[float, float]], name: str) -> list[dict[str, 
     """Rows of a line whose points are told one by one."""
     rows = _thin(points, name)
     for row in rows:
-        text = f"{name}: {row['y']:.4g} after {short(row['x'])} tokens"
+        text = f"{name}: {row['y']:.4g} after {quantity(row['x'])} tokens"
         row.update(label=text, point=True)
     return rows
 
@@ -228,7 +229,7 @@ def _speed(run: Run, number: int) -> Chart | None:
     return Chart(
         f"run{number}-speed",
         "Speed",
-        f"The median step reads {short(run.tokens_per_s)} tokens a second.",
+        f"The median step reads {quantity(run.tokens_per_s)} tokens a second.",
         lambda width: lines(rows, "tokens read", "tokens a second", "~s", zero=True),
         small=True,
     )

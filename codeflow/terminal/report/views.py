@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 
 from codeflow.dataset.reader import Dataset
 from codeflow.records import LedgerRow
-from codeflow.terminal.inspect import human_bytes
 from codeflow.terminal.report.charts import label
 from codeflow.terminal.report.curation import mined_triples
 from codeflow.terminal.report.diffs import Line, read_diff
@@ -21,7 +20,8 @@ from codeflow.terminal.report.examples import Example, Found
 from codeflow.terminal.report.gather import Published
 from codeflow.terminal.report.stages import Ledger, Rule, Stage
 from codeflow.terminal.report.training import Run
-from codeflow.terminal.report.words import count, listing, percent, short, top
+from codeflow.terminal.report.words import count, listing, percent, top
+from codeflow.text.numbers import quantity
 
 REPOSITORIES = 30
 RULES = 40
@@ -112,11 +112,11 @@ def tiles(
             f"of {mined:,} mined" + (f", {failed:,} failed" if failed else ""),
         ),
         Tile(f"{len(known):,}", "languages", listing(first) + " first" if first else "none known"),
-        Tile(short(lines), "changed lines", f"{human_bytes(patches)} of patches"),
+        Tile(quantity(lines), "changed lines", f"{quantity(patches, 'B')} of patches"),
         Tile(
-            human_bytes(published.content_bytes),
+            quantity(published.content_bytes, "B"),
             "of file contents",
-            f"{human_bytes(published.stored_bytes)} on disk",
+            f"{quantity(published.stored_bytes, 'B')} on disk",
         ),
     ]
 
@@ -191,10 +191,10 @@ def run_table(runs: Sequence[Run]) -> Table:
             [
                 label(run.name),
                 f"{last.step:,}",
-                _known(last.tokens, short(last.tokens)),
+                _known(last.tokens, quantity(last.tokens)),
                 _known(run.final_loss, f"{run.final_loss:.3f}"),
                 "–" if best is None else f"{best:.3f}",
-                _known(run.tokens_per_s, short(run.tokens_per_s)),
+                _known(run.tokens_per_s, quantity(run.tokens_per_s)),
                 f"{run.bad_steps:,}",
             ]
         )

@@ -21,15 +21,6 @@ def percent(share: float) -> str:
     return f"{share:.1%}" if share < 0.0995 or 0.9995 > share > 0.9905 else f"{share:.0%}"
 
 
-def short(n: float) -> str:
-    """A large number in three digits: `12.3k`."""
-    for unit in ("", "k", "M", "G", "T"):
-        if abs(n) < 999.5:
-            return f"{n:.3g}{unit}"
-        n /= 1000
-    return f"{n:.3g}P"
-
-
 def top(counts: Counter[Name], most: int) -> tuple[list[tuple[Name, int]], int]:
     """The most frequent names, ties by name, and how much the others have together."""
     ordered = sorted(counts.items(), key=lambda item: (-item[1], str(item[0])))

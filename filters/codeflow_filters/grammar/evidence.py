@@ -60,6 +60,7 @@ _LITERALS: Final[Mapping[str, tuple[bytes, ...]]] = {
     "JavaScript": _SCRIPT,
     "PHP": (
         rb"(?:\A|\?>).*?(?:<\?(?:php\b|=)?|\Z)",
+        rb"\b__halt_compiler\b.*\Z",  # data follows
         rb"(?://|\#(?!\[))(?:(?!\?>)[^\n])*+",
         _BLOCK,
         rb"<<<[ \t]*[\"']?(?P<here>\w+)[\"']?\n.*?(?:^[ \t]*(?P=here)\b|\Z)",
@@ -116,7 +117,10 @@ _SCRIPTS: Final = (
 _NEIGHBOURS: Final[Mapping[str, tuple[bytes, ...]]] = {
     "C#": (*_IN_ALL, *_WITH_BRACES),
     "Go": (*_IN_ALL, _CLOSED_BY_WORD, rb"(?<![.\w])(?:var|const|func)\s*[=;)]"),
-    "Java": (*_IN_ALL, rb"(?<![.\w$@>:#])(?:if|while|switch)\s*\(\s*\)", rb"->\s*[;,)\]]"),
+    "Java": (
+        *_IN_ALL, rb"(?<![.\w$@>:#])(?:if|while|switch)\s*\(\s*\)", rb"->\s*[;,)\]]",
+        rb"\benum\s+\w+\s+extends\b|\binterface\s+\w+\s+implements\b",
+    ),
     "JavaScript": _SCRIPTS,
     "PHP": (
         *(found for found in _IN_ALL if b"(?<=\\w)\\(" not in found),  # `list(, $b)`

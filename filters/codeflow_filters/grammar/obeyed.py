@@ -50,8 +50,9 @@ _JAVASCRIPT: Final = (
     rb"|deprecated|internal|nocollapse|export|constructor|suppress|externs|jest-\w+|vitest-\w+"
     rb"|vite-\w+|remove-on-eject\w*|__[A-Z_]+__)\b",
     rb"\b(?:eslint|jshint|jslint|jscs|tslint|prettier|stylelint|biome|oxlint|deno|rome|xo|standard)"
-    rb"(?:[- :]|\s*$)|^/\*\s*(?:globals?|exported|global)\s",
-    rb"\bwebpack[A-Z]\w*\s*:|[@#]__|\b(?:istanbul|c8|v8|node:coverage|bundler)\s",
+    rb"(?:-[a-z]|:)|\b(?:eslint|jshint|jslint)\s+[\w@/-]+\s*:|^/\*\s*(?:globals?|exported)\s",
+    rb"\bwebpack[A-Z]\w*\s*:|[@#]__|\b(?:istanbul|c8|v8|node:coverage)\s+[a-z]+able\b"
+    rb"|\b(?:istanbul|c8|v8|node:coverage)\s+ignore\b|^//=\s*(?:require|link|stub|depend)",
     rb"[#@]\s*source(?:Mapping)?URL=|\$Flow\w+|\bflow(?:lint|-include)|^///\s*<|@license|@preserve",
     rb"\bimport\s*\(|^/\*!",  # types by `import()` in JSDoc; a banner that minifiers keep
     rb"\bi18n:|\btranslators?:|\bhtml\b\s*\*/|\b(?:css|sql|graphql|glsl|language=)\s*\w*\s*\*/",
@@ -89,7 +90,7 @@ _MARKS: Final[Mapping[str, tuple[bytes, ...]]] = {
         rb"\b(?:translators?|Plugin Name|Theme Name|Template Name|Text Domain|Version)\s*:",
     ),
     "Python": (
-        rb"^\#\s*(?:type|mypy|pyright|pyre|pytype|pyrefly|ty)\s*[:-]|^\#.{0,40}coding[:=]|^\#:",
+        rb"^\#\s*(?:type|mypy|pyright|pyre|pytype|pyrefly|ty)\s*[:-]|^\#.{0,40}coding[:=]",
         rb"\b(?:noqa|pylint|flake8|ruff|isort|yapf|bandit|pyflakes|autopep8|pydocstyle|lint)\s*:",
         rb"^\#\s*(?:fmt|pragma|cython|distutils|doctest|skipcq|sourcery|vulture|pyanalyze"
         rb"|nuitka)\b",
@@ -100,10 +101,10 @@ _MARKS: Final[Mapping[str, tuple[bytes, ...]]] = {
     "Ruby": (
         rb"^\#\s*(?:frozen[_-]string[_-]literal|encoding|coding|warn[_-]indent|warn_past_scope"
         rb"|shareable[_-]constant[_-]value|typed|rbs_inline)\s*:",
-        rb"^\#\s*(?:rubocop|standard|reek|brakeman|simplecov|sorbet|steep|yard|i18n-tasks"
-        rb"|erb_lint)\b",
+        rb"^\#\s*(?:(?:rubocop|standard|reek|brakeman|simplecov|sorbet|steep|yard|erb_?lint)\s*:"
+        rb"|i18n-tasks-use)",
         rb":(?:nodoc|doc|startdoc|stopdoc|call-seq|yields|notnew|title|main|enddoc|section"
-        rb"|nocov)\b:?",
+        rb"|nocov):",
         rb"^\#:|^\#\s*@(?:rbs|!|param|return|type|yield)|^\#\\\s|^\#\s*-\s*(?:frozen|coding)",
     ),
     "Rust": (
@@ -117,12 +118,12 @@ _MARKS: Final[Mapping[str, tuple[bytes, ...]]] = {
         rb"^\#\s*shellcheck\b|^\#(?:compdef|autoload)\b|^\#\s*shfmt\b|^\#\s*bats\b"
         rb"|^\#\s*@(?:test|cmd)",
         # batch systems: Slurm, PBS, LSF, Grid Engine, Cobalt, Fujitsu, LoadLeveler, HTCondor, OAR
-        rb"^\#(?:SBATCH|PBS|BSUB|COBALT|PJM|OAR|MSUB|FLUX|SLURM|JSUB|RCC|QSUB|NQSII?|HQ)\b|^\#\$",
+        rb"^\#(?:SBATCH|PBS|BSUB|COBALT|PJM|OAR|MSUB|DSUB|FLUX|SLURM|JSUB|RCC|QSUB|NQSII?|HQ)\b|^\#\$",
         rb"^\#\s*@\s*\w+\s*=|^\#\s*flux:|^\#\s*(?:chkconfig|description|processname|pidfile"
         rb"|config)\s*:",
-        rb"^\#\s*(?:\#\#\s*(?:BEGIN|END) INIT|Provides|Required-(?:Start|Stop)"
+        rb"^\#\s*(?:Provides|Required-(?:Start|Stop)"
         rb"|Should-(?:Start|Stop)"
-        rb"|Default-(?:Start|Stop)|Short-Description|Description|X-[A-Z])|^\#\#\#\s*(?:BEGIN|END)",
+        rb"|Default-(?:Start|Stop)|Short-Description|Description|X-[A-Z][\w-]*)\s*:|^\#\#\#\s*(?:BEGIN|END)",
         rb"^\#\s*(?:PROVIDE|REQUIRE|BEFORE|KEYWORD):|^\#%|^\#\s*dependencies\s*:|^\#\s*kcov",
     ),
 }  # fmt: skip
@@ -137,7 +138,8 @@ _CLOSE: Final = (b")", b"}", b"]")
 # The first comment of a row that is obeyed as a whole.
 _BLOCK: Final[Mapping[str, re.Pattern[bytes]]] = {
     "Go": re.compile(rb"^(?://|/\*)\s*(?:Unordered )?output:|^(?://|/\*)[^\n]*#cgo", re.I),
-    "Python": re.compile(rb"^#\s*///\s*\w+"),
+    "JavaScript": re.compile(rb"^//\s*==UserScript=="),
+    "Python": re.compile(rb"^#\s*///\s*\w+|^#\s*jupyter:\s*$"),
     "Ruby": re.compile(rb"^#\s*///\s*\w+"),
     "Rust": re.compile(rb"^//\s*---|^//!\s*```cargo"),
     "Shell": re.compile(rb"^#{2,3}\s*BEGIN INIT"),

@@ -6,14 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from codeflow import records
 from codeflow.dataset import contents
 from codeflow.dataset import reader as reading
 from codeflow.errors import DataError, UsageError
-from codeflow.git.names import refused_by_git, unsafe_to_write
 from codeflow.storage import manifest
 from codeflow.triple import Triple
 from tiny_dataset import SNAPSHOTS, Git, build, history
@@ -154,37 +151,3 @@ def test_summary_counts(made: Made) -> None:
         t.additions + t.deletions for t in triples if t.kind == "commit"
     )
     assert summary.blobs == 2 * len({file[1] for files in SNAPSHOTS for file in files.values()})
-
-
-ODD = [
-    ".git",
-    ".GIT",
-    "git~1",
-    ".git ",
-    ".git...",
-    ".git:x",
-    "a\\.git",
-    ".gitx",
-    "git~2",
-    "..",
-    ".",
-]
-ODD += [".gitmodules", ".gitmodules ", "GITMOD~1", "gitmod~5", "gi7eba~1", "gi7eb~10", "~1000000"]
-ODD += ["gi7eba~0", "gi7ebb~1", "gi7eba~12", "a\\.gitmodules", ".gitmodules:x", "x", ".gitignore"]
-NAMES = st.sampled_from(ODD) | st.text("gitGIT~1.\\ :m7eba", min_size=1, max_size=10)
-
-
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(NAMES, st.sampled_from(["100644", "120000"]))
-def test_refuses_the_names_git_refuses(made: Made, name: str, mode: str) -> None:
-    git = made[1]["one"][0]
-    (git.folder / "naming").unlink(missing_ok=True)
-    line = f"{mode} {git.blob(b'')}\t{name}\0".encode()
-    git.run("update-index", "-z", "--index-info", stdin=line, index="naming")
-    listed = git.run("ls-files", "-z", index="naming")
-    assert refused_by_git(name, mode) == (not listed)
-
-
-@pytest.mark.parametrize("name", [*ODD[:7], ".g\u200cit", "\ufeff.GIT", ".git\u200d"])
-def test_never_writes_what_may_be_a_git_folder(name: str) -> None:
-    assert unsafe_to_write(name, "100644")

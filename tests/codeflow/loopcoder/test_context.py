@@ -106,6 +106,7 @@ def test_two_ranks_share_a_row(mode: str, checkpointing: bool) -> None:
     assert max(wrong.values()) < TOLERANCE, wrong
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mode", "size", "tokens"), [("ddp", 2, 256), ("fsdp2", 2, 256), ("fsdp2", 4, 512)]
 )
@@ -292,6 +293,7 @@ def distance(found: Tensor, expected: Tensor) -> float:
     return float((found.double() - expected.double()).norm() / expected.double().norm())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("mode", "checkpointing"), [("ddp", False), ("fsdp2", True)])
 def test_a_split_adds_nothing_to_the_rounding_of_bfloat16(mode: str, checkpointing: bool) -> None:
     """Both are compared with float32: the split may be no farther from it than whole rows are.

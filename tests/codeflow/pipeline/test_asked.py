@@ -232,7 +232,7 @@ def test_a_stage_that_did_its_work_exits_0_whatever_was_mined(work: Path) -> Non
         ({"kinds": {"span": 1}}, "give a list"),
         ({"filters": "default"}, "filters 'default': give a list"),
         ({"filters": 5}, "filters 5: give a list"),
-        ({"filters": few}, "give a list"),
+        pytest.param({"filters": few}, "give a list", id="a function as filters"),
         ({"filters": [None]}, "filter None: give a name"),
         ({"window": "0.2-0.9"}, "window 0.2-0.9: write it as 0.4:0.8"),
         ({"window": 5}, "write it as 0.4:0.8"),

@@ -81,7 +81,10 @@ def test_the_kills_cover_a_run(reference: Reference) -> None:
     assert len(reference.touches) > 300
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize(
+    "stage",
+    [pytest.param(name, marks=() if name == "content" else pytest.mark.slow) for name in STAGES],
+)
 def test_a_killed_driver_goes_on(stage: str, reference: Reference, tmp_path: Path) -> None:
     rng = random.Random(f"driver {stage}")
     moments = [n for n, touch in enumerate(reference.touches, 1) if STAGES[stage](touch)]
@@ -107,6 +110,7 @@ def test_a_driver_killed_again_and_again_goes_on(
     resumes(reference, tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_a_kill_at_every_touch_of_the_end_goes_on(reference: Reference, tmp_path: Path) -> None:
     """From the last shard to the summary, on copies of one folder that stopped before it."""
     last = len(reference.touches)
@@ -118,6 +122,7 @@ def test_a_kill_at_every_touch_of_the_end_goes_on(reference: Reference, tmp_path
         resumes(reference, tmp_path / f"out{n}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=FAULTS) for n in range(1, 4))])
 def test_workers_that_are_killed_leave_no_trace(
     seed: int, reference: Reference, tmp_path: Path
@@ -319,6 +324,7 @@ def test_a_second_run_in_a_live_folder_is_refused(reference: Reference, tmp_path
     resumes(reference, tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_an_unknown_cluster_is_one_line(reference: Reference, tmp_path: Path) -> None:
     for address in ("127.0.0.1:1", "no.such.host.invalid:6379", "nonsense"):
         more = ("--ray-address", address)

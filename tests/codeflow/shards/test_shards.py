@@ -139,7 +139,14 @@ def digests(path: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    "rendering", ["diff", "blocks", "files", "fim-file", "fim-repo", "snapshot"]
+    "rendering",
+    [
+        "diff",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("blocks", "files", "fim-file", "fim-repo", "snapshot")
+        ),
+    ],
 )
 def test_the_stage_writes_the_same_bytes_again(folder: Path, rendering: str) -> None:
     first = tokenized(folder, "one", rendering, 2048, vocab_size=600)

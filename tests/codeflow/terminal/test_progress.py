@@ -23,10 +23,7 @@ from codeflow.terminal.progress import (
     LiveProgress,
     PlainProgress,
     Tally,
-    clean,
-    duration,
     make_progress,
-    quantity,
 )
 
 HOSTILE = "https://example.org/\x1b]0;owned\x07\x1b[2J\r\n\u202eevil\x9b31m\udcff"
@@ -212,34 +209,7 @@ def test_rates_of_a_display_that_samples_rarely_are_the_mean_since_its_last_samp
     assert tally.rates()[0] == pytest.approx(10)
 
 
-@given(st.floats(min_value=0, max_value=9.9e14))
-def test_a_quantity_has_few_digits_and_is_near_the_number(value: float) -> None:
-    match = re.fullmatch(r"(\d{1,3}|\d\.\d)([kMGT]?)", quantity(value))
-    assert match, quantity(value)
-    read = float(match[1]) * 1000 ** " kMGT".index(match[2] or " ")
-    assert read == pytest.approx(value, rel=0.06, abs=0.06)
-
-
-def test_quantities_and_durations_read_as_a_person_writes_them() -> None:
-    assert quantity(1_200) == "1.2k"
-    assert quantity(3_400_000, "B") == "3.4 MB"
-    assert quantity(999_999) == "1.0M"
-    assert quantity(9_970) == "10k"
-    assert [quantity(7), quantity(950), quantity(0, "B")] == ["7", "950", "0 B"]
-    words = ["?", "59 s", "1 min 00 s", "1 h 00 min", "2 h 10 min"]
-    assert [duration(s) for s in (None, 59.4, 59.6, 3599.7, 7800)] == words
-
-
 # --- hostile names ----------------------------------------------------------------------------
-
-
-@given(st.text(st.characters()))
-def test_clean_leaves_nothing_that_drives_a_terminal_and_keeps_ordinary_text(text: str) -> None:
-    cleaned = clean(text)
-    assert cleaned.isprintable()
-    assert clean(cleaned) == cleaned
-    if text.isprintable():
-        assert cleaned == text
 
 
 def assert_harmless(output: str) -> None:

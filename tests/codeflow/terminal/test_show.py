@@ -7,12 +7,11 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from rich.console import Console
 
 from codeflow.dataset import reader as reading
-from codeflow.terminal.inspect import human_bytes, one_line, show_dataset, show_triple, visible
+from codeflow.terminal.inspect import show_dataset, show_triple
+from codeflow.text.escape import one_line, visible
 from tiny_dataset import SNAPSHOTS, Git, build, history
 
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
@@ -94,22 +93,3 @@ def test_the_table_counts(dataset: reading.Dataset) -> None:
     ]
     tables = text.split("\n", 1)[1].rsplit("One triple", 1)[0]
     assert all(len(line) <= 80 for line in tables.split("\n"))
-
-
-@given(st.text())
-def test_visible_keeps_what_can_be_seen(text: str) -> None:
-    result = visible(text)
-    assert not re.search(
-        "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]", result
-    )
-    if text.isascii() and text.isprintable():
-        assert result == text
-    assert "\n" not in one_line(text)
-
-
-@pytest.mark.parametrize(
-    ("count", "text"),
-    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (2.5e9, "2.5 GB"), (3e15, "3000.0 TB")],
-)
-def test_sizes(count: float, text: str) -> None:
-    assert human_bytes(count) == text

@@ -67,6 +67,7 @@ def survives(before: Before, moment: int, tmp_path: Path) -> None:
         }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_killed_tokenizing_leaves_nothing_by_halves(
     seed: int, before: Before, tmp_path: Path

@@ -93,6 +93,7 @@ def test_rows_are_full_when_sizes_vary() -> None:
     assert sizes.sum() / (512 * len(rows)) > 0.99
 
 
+@pytest.mark.slow
 def test_packing_holds_one_window_in_memory() -> None:
     def stream() -> Iterator[Encoded]:
         for k in range(6000):

@@ -202,6 +202,7 @@ def test_the_fullest_stretch_is_the_one_found_by_trying_all(
         assert end in stops
 
 
+@pytest.mark.slow
 def test_rows_of_a_mined_history_are_full(tmp_path: Path) -> None:
     """Files from a few lines to several rows long."""
     chance = np.random.default_rng(5)

@@ -108,8 +108,8 @@ def one_process(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
     ("mode", "ranks", "kind", "checkpointing"),
     [
         ("ddp", 2, "adamw", False),
-        ("fsdp2", 2, "muon", True),
-        ("fsdp2", 4, "adamw", True),
+        pytest.param("fsdp2", 2, "muon", True, marks=pytest.mark.slow),
+        pytest.param("fsdp2", 4, "adamw", True, marks=pytest.mark.slow),
         pytest.param("ddp", 4, "muon", True, marks=pytest.mark.faults),
     ],
 )
@@ -134,6 +134,7 @@ def test_a_split_run_equals_one_process(
     assert found["gate"]["layer1"]["std"] > 0.01
 
 
+@pytest.mark.slow
 def test_targets_of_the_chunk_are_seen(
     folder: Path, tmp_path: Path, one_process: dict[str, Path]
 ) -> None:
@@ -169,6 +170,7 @@ def killed(
     assert losses(tmp_path / "straight") == losses(tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_kill_9_changes_no_bit(folder: Path, tmp_path: Path) -> None:
     killed(folder, tmp_path, "fsdp2", [5], 2, steps=8)
 
@@ -181,6 +183,7 @@ def test_kill_9_many_times_changes_no_bit(
     killed(folder, tmp_path, mode, [4, 5, 8, 10, 11, 13, 15, 18, 20, 21], ranks, STEPS)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_a_split_run_goes_on_in_one_process(
     folder: Path, tmp_path: Path, one_process: dict[str, Path]
 ) -> None:

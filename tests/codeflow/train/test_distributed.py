@@ -138,6 +138,7 @@ def peak_bytes(world: World, layers: int, by_pass: bool) -> int:
     return live.peak
 
 
+@pytest.mark.slow
 def test_gradients_of_pass_2_do_not_wait_for_pass_1() -> None:
     """Each layer more costs each of two ranks half of its gradients, and would cost all of them."""
     config = dataclasses.replace(SMALL, num_hidden_layers=1, intermediate_size=2048)
@@ -194,6 +195,7 @@ def test_a_second_trainer_in_the_folder_is_one_line(folder: Path, tmp_path: Path
     run(recipe, folder, out)  # and its end lets go
 
 
+@pytest.mark.slow
 def test_missing_rank_is_one_line(folder: Path, tmp_path: Path) -> None:
     recipe = parallel(small(), "ddp", timeout_s=2)
     errors = together(recipe, folder, tmp_path / "out", 2, absent=(1,))

@@ -205,6 +205,7 @@ def test_twin_chain_runs(tmp_path: Path) -> None:
     assert first["event"] == "fold"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["tiny-midtrain-32k", "tiny-midtrain-128k"])
 def test_long_twins_run_with_their_rows_split(name: str, tmp_path: Path) -> None:
     """On as many ranks as they plan for, from nothing, two steps; one process gives the same."""

@@ -40,6 +40,7 @@ def link(sets: list[frozenset[int]], buckets: list[list[int]], threshold: float)
     return clusters
 
 
+@pytest.mark.slow
 @given(SETS, st.sampled_from([0.3, 0.5, 0.7, 1.0]), st.data())
 @settings(max_examples=200, deadline=None)
 def test_clusters_are_those_of_all_pairs_of_each_bucket(

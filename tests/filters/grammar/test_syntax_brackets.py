@@ -88,6 +88,7 @@ def test_a_macro_with_a_lone_bracket() -> None:
     assert not has_open_macro(b"/*\n#define BEGIN {\n*/\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("piece", [b"/*", b'R"(', b'"\\', b"'", b"#if\\\n", b"\n#", b"#define "])
 def test_hostile_texts_take_no_time_to_speak_of(piece: bytes) -> None:
     """One that is quadratic in its length would not end before the test's time is up."""
@@ -132,10 +133,12 @@ def agree(screen: Callable[[bytes], bool], **options: Any) -> None:
     agrees()
 
 
+@pytest.mark.slow
 def test_hunks_in_balance_leave_the_file_as_balanced_as_it_was() -> None:
     agree(hunk_stays_balanced, max_examples=500)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "value"),
     [

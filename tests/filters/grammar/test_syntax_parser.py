@@ -46,13 +46,20 @@ def test_errors_are_counted_in_order() -> None:
     assert errors("Python", [], LIMITS) == []
 
 
-@pytest.mark.parametrize("case", HOSTILE)
+ENDS_AT_ONCE = ("crashes", "nested")  # the others run into a limit, which takes seconds
+
+
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(c, marks=() if c in ENDS_AT_ONCE else pytest.mark.slow) for c in HOSTILE],
+)
 def test_hostile_text_ends_neither_us_nor_the_next_request(case: str) -> None:
     language, text = HOSTILE[case]
     assert errors(language, [text], TIGHT)[0] != 0  # an answer or none, but no crash
     assert errors("Python", [b"x = 1\n", b"x = = 1\n"], LIMITS) == [0, 1]
 
 
+@pytest.mark.slow
 def test_hostile_files_are_kept_and_counted() -> None:
     blobs = Blobs()
     _, text = HOSTILE["memory"]
@@ -62,6 +69,7 @@ def test_hostile_files_are_kept_and_counted() -> None:
     assert (verdict.kept, verdict.scores) == (True, {"syntax_unparsed": 1.0})
 
 
+@pytest.mark.slow
 def test_the_limit_on_operations_comes_before_the_clock() -> None:
     limits = LIMITS._replace(seconds=600.0)
     text = b"f(" * 200_000
@@ -89,7 +97,7 @@ def test_a_grammar_that_is_not_installed_is_a_users_error(monkeypatch: pytest.Mo
 
 def test_the_child_ends_with_us() -> None:
     program = (
-        "from codeflow_filters import parser\n"
+        "from codeflow_filters.grammar import parser\n"
         "parser.errors('Python', [b''], parser.Limits(1, 1 << 30, 9.0))\n"
         "print(parser._CHILD._process.pid, flush=True)\n"
         "import os; os._exit(0)\n"  # no clean-up of ours

@@ -58,7 +58,10 @@ OTHERS = {
         "// @flow\nexport type A = {| +a: ?string |};\nfunction f(a: A): %checks { return !!a; }\n",
         "declare opaque type B: string;\nconst x = (y: any);\n",
     ],
-    "PHP": ["<?php\nnamespace ${service.namespace};\n\nclass A\n{\n}\n"],
+    "PHP": [
+        "<?php\nnamespace ${service.namespace};\n\nclass A\n{\n}\n",
+        "<?php\nf();\n__halt_compiler(); ((( data\n",
+    ],
     "Ruby": [
         "NODES = {\n  def: A,\n  defined?: B,\n  return: C,\n  self: D\n}.freeze\n",
         "case x\nwhen :$', :$POSTMATCH\n  1\nend\n",
@@ -89,6 +92,8 @@ BROKEN = [
     ("Go", 'package a\n\nvar s = "a\n'),
     ("Java", "class A {\n  void f() {\n    g(1);\n\n  void h() {}\n}\n"),
     ("Java", "class A {\n  int f() {\n    if () { return 1; }\n    return 2;\n  }\n}\n"),
+    ("Java", "enum A extends B {\n  C\n}\n"),
+    ("Java", "interface A implements B {}\n"),
     ("JavaScript", "function f() {\n  return [1, 2;\n}\n"),
     ("JavaScript", "const s = 'a;\n"),
     ("JavaScript", "<<<<<<< HEAD\nlet a = 1;\n=======\nlet a = 2;\n>>>>>>> b\n"),

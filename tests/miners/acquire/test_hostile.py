@@ -18,6 +18,8 @@ from codeflow.dataset.verify import verify
 from codeflow_miners.acquire.repositories import read_list
 from hostile import HOSTILE, HostileCase, history
 
+pytestmark = pytest.mark.slow  # one run of all; test_preflight.py tries each by itself
+
 SCRIPT = Path(__file__).parents[3] / "examples" / "check_with_git.py"
 MEMORY_BYTES = 1 << 30
 MEASURED = (

@@ -80,6 +80,7 @@ def test_rows_are_the_changes(repo: Repo, trees: tuple[Files, Files], candidates
         assert (old[old_path][0] == "120000") == (new[new_path][0] == "120000")
 
 
+@pytest.mark.slow
 @SLOW
 @given(two_trees(least=3))
 def test_exact_renames_are_all_found(repo: Repo, trees: tuple[Files, Files]) -> None:

@@ -39,6 +39,7 @@ def staged(repo: Repo, files: Files) -> str:
     return run_in(repo, index, "write-tree").stdout.decode().strip()
 
 
+@pytest.mark.slow
 @SLOW
 @given(two_trees())
 @example(({b"a": ("100644", TEXT), b"b": ("100644", b"x\n")}, {b"b": ("100644", TEXT)}))

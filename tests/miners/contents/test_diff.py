@@ -235,6 +235,7 @@ def similar_texts(draw: st.DrawFn) -> tuple[bytes, bytes]:
     return b"\n".join(lines) + draw(ends), b"\n".join(new) + draw(ends)
 
 
+@pytest.mark.slow
 @settings(SLOW, max_examples=400)
 @given(similar_texts())
 def test_every_cut_gives_a_correct_patch(small_cuts: None, texts: tuple[bytes, bytes]) -> None:

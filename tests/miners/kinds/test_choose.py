@@ -60,6 +60,7 @@ def as_changes(rows: list[FileRow]) -> list[PathChange]:
     return found
 
 
+@pytest.mark.slow
 @SLOW
 @given(st.lists(two_trees(least=2), min_size=1, max_size=3), st.booleans())
 def test_net_change_is_the_difference_of_the_ends(
@@ -76,7 +77,9 @@ def test_net_change_is_the_difference_of_the_ends(
         assert net == []
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(
+    "seed", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in range(1, 4))]
+)
 def test_a_long_walk_of_moves(repo: Repo, seed: int) -> None:
     """Renames on renames, swaps through a third name, returns: 60 steps, every pair of ends."""
     draw = random.Random(seed)

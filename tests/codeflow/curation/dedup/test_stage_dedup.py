@@ -287,6 +287,7 @@ def test_wrong_variants_are_caught(
     assert found != right
 
 
+@pytest.mark.slow
 def test_parameters_change_what_is_found(crowded: Stage) -> None:
     rows = list(crowded.rows.values())
     for config in (
@@ -303,6 +304,7 @@ def test_parameters_change_what_is_found(crowded: Stage) -> None:
 # -- against the curve
 
 
+@pytest.mark.slow
 def test_recall_is_that_of_the_curve_and_precision_that_of_the_threshold(
     make: Callable[[Sequence[Row]], Stage],
 ) -> None:
@@ -474,6 +476,7 @@ def ray() -> Iterator[None]:
         ray.shutdown()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ray")
 def test_two_workers_give_the_same_bytes(crowded: Stage) -> None:
     crowded.fresh()

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 import gitdag
 from codeflow.git.patch import parse_patch
-from codeflow.terminal.inspect import visible
 from codeflow.terminal.report.diffs import Line, read_diff
+from codeflow.text.escape import visible
 
 WHOLE = 10**9
 
