@@ -27,15 +27,15 @@ from mine import GIT_ENV, Ran, git, measured, mega, rounds_of, row, window
 CHEAP = """
 import sys, time
 from pathlib import Path
-from codeflow import mined
+from codeflow.mining import index as mined
 from codeflow.contracts import CONTENTS
 from codeflow.plugins.entry_points import load_filters
-from codeflow.curation import parts
+from codeflow.curation import batches
 from codeflow.curation.filter.judge import JudgeArguments, judge
 
 folder = Path(sys.argv[1])
 index = mined.read(folder)
-cut = parts.cut(folder, [(r.repo, r.tables) for r in index.good])
+cut = batches.cut(folder, [(r.repo, r.tables) for r in index.good])
 filters = tuple(f for f in load_filters(["default"], {}) if CONTENTS not in f.reads)
 before = time.process_time()
 for part in cut:

@@ -37,7 +37,7 @@ from codeflow.curation.context import StageContext
 from codeflow.curation.dedup import stage as dedup
 from codeflow.curation.dedup.config import DedupConfig
 from codeflow.execution.driver import drive
-from codeflow.execution.ray_pool import make_pool
+from codeflow.execution.sized_pool import make_pool
 from codeflow.records import FILE_CHANGE, TRIPLES
 from codeflow.storage import files
 from codeflow_filters.dedup.curve import detection

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -118,7 +119,7 @@ def correct(cpu: bool, out: Path) -> Iterator[Line]:
     for heads, groups, size, loops, tokens in cases[1:] if cpu else cases:
         config = shape(heads, groups, size, loops)
         about = f"{('dense', 'loop')[loops - 1]}-{heads}/{groups}x{size}-T{tokens}"
-        yield from tried(about, lambda c=config, t=tokens, a=about: compared(c, t, device, a))
+        yield from tried(about, partial(compared, config, tokens, device, about))
     config, tokens, long = shape(8, 2, 64, 2), *((300, 320) if cpu else (768, 4096))
     about = f"loop-8/2x64-T{long}"
     yield from tried("gradients", lambda: against_blocks(config, long, device, about))

@@ -11,6 +11,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from gpu_correct import Line, line
@@ -80,7 +81,7 @@ class Side:
 
     def __post_init__(self) -> None:
         self.model = make_model(self.config, self.compute, World(device=self.device), 0)
-        self.optimizer = Optimizer(self.model, recipes.Optimizer("adamw"))  # type: ignore[arg-type]
+        self.optimizer = Optimizer(self.model, recipes.Optimizer("adamw"))
         shape = (self.batch, self.tokens)
         chance = torch.Generator().manual_seed(0)
         ids = torch.randint(self.config.vocab_size, shape, generator=chance).to(self.device)
@@ -161,7 +162,7 @@ def speed(cpu: bool, out: Path) -> Iterator[Line]:
     for tokens in lengths:
         for compiled in (False,) if cpu else (True, False):
             for name, loop in sides(cpu).items():
-                by_kind = {}
+                by_kind: dict[str, Any] = {}
                 for kind, config in (("loop", loop), ("dense", loop.dense_twin("flops"))):
                     about = f"{name}-{kind}-T{tokens}{'-compiled' * compiled}"
                     compute = Compute("bfloat16", tokens > 4096, 4096, compiled)

@@ -106,7 +106,7 @@ def _mlx_side(folder: Path, work: Path) -> None:
     request = json.loads((work / "request.json").read_text())
     model, _ = load_model(folder)
     logits = {str(len(row)): np.array(model(mx.array([row]))[0]) for row in request["rows"]}
-    np.savez(work / "logits.npz", **logits)
+    np.savez(work / "logits.npz", allow_pickle=True, **logits)
     count = request["new_tokens"]
     tokens = [
         [int(token) for token, _ in generate_step(mx.array(prompt), model, max_tokens=count)]

@@ -214,8 +214,9 @@ def pack_bytes(repo: Path, ids: set[str], *options: str) -> int:
         given.write("".join(f"{oid}\n" for oid in sorted(ids)).encode())
         given.seek(0)
         with subprocess.Popen(command, stdin=given, stdout=subprocess.PIPE, env=GIT_ENV) as packing:
-            assert packing.stdout is not None
-            size = sum(len(chunk) for chunk in iter(lambda: packing.stdout.read(1 << 20), b""))
+            stream = packing.stdout
+            assert stream is not None
+            size = sum(map(len, iter(lambda: stream.read(1 << 20), b"")))
     if packing.returncode:
         sys.exit(f"{repo}: git pack-objects failed")
     return size

@@ -18,8 +18,9 @@ import dataclasses
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -84,9 +85,10 @@ def judge(spans: Spans, layout: Layout) -> Outcome:
     rng = np.random.default_rng(SEED)
     drawn = rng.multinomial(blocks, np.full(blocks, 1 / blocks), RESAMPLES).astype(float)
     low, high = np.quantile(rates(drawn)[3], [0.025, 0.975])
-    point = [float(values[0]) for values in rates(np.ones((1, blocks)))]
     total = int(hits.sum())
-    return Outcome(len(spans), len(branches), total, *point, float(low), float(high))
+    precision, fixed, placed, ratio = (float(values[0]) for values in rates(np.ones((1, blocks))))
+    interval = float(low), float(high)
+    return Outcome(len(spans), len(branches), total, precision, fixed, placed, ratio, *interval)
 
 
 def at_yield(miner: SpanMiner, history: History, number: int) -> Spans:
@@ -110,8 +112,14 @@ def hidden_branches(name: str, layout: Layout, miner: SpanMiner) -> None:
     print("|---|---|---|---|---|---|---|---|")
     show("all", judge(spans, layout))
     for part in miner.weights:
-        without = dataclasses.replace(miner, **{part: 0.0})
-        show(f"without {part}", judge(at_yield(without, layout.history, len(spans)), layout))
+        rest = without(miner, part)
+        show(f"without {part}", judge(at_yield(rest, layout.history, len(spans)), layout))
+
+
+def without(miner: SpanMiner, part: str) -> SpanMiner:
+    """The miner with one component of its score switched off."""
+    off: dict[str, Any] = {part: 0.0}
+    return dataclasses.replace(miner, **off)
 
 
 def show(label: str, o: Outcome) -> None:
@@ -141,10 +149,10 @@ def planted_f1(miner: SpanMiner, seeds: Sequence[int]) -> None:
     print("\n### Planted histories: F1 of the ends\n")
     print(f"- spans: {mean(lambda h: mine(miner, h)):.3f}")
     for part in miner.weights:
-        without = dataclasses.replace(miner, **{part: 0.0})
-        print(f"- without {part}: {mean(lambda h, m=without: mine(m, h)):.3f}")
+        rest = without(miner, part)
+        print(f"- without {part}: {mean(partial(mine, rest)):.3f}")
     for length in range(2, 9):
-        found = mean(lambda h, n=length: tile(h, n))
+        found = mean(partial(tile, length=length))
         print(f"- windows of {length}: {found:.3f}")
 
 

@@ -11,13 +11,14 @@ from typing import Any
 
 from codeflow.config import MineConfig, Window
 from codeflow.errors import UsageError
+from codeflow.execution.progress import Progress, Quiet
 from codeflow.pipeline.destination import place_of, send
 from codeflow.pipeline.plan import asked_settings, plan
 from codeflow.pipeline.run import Execution, run
 from codeflow.pipeline.settings import Settings, read_settings, with_tables
 from codeflow.plugins.entry_points import Spec
 from codeflow.publish.summary import Summary
-from codeflow.terminal.progress import Progress, make_progress
+from codeflow.terminal.progress import make_progress
 
 PathLike = str | os.PathLike[str]
 
@@ -55,7 +56,7 @@ def mine(
         config: what `--config` takes, its tables as a dict, all of it as `Settings`, or its
             `[mine]` table as a `MineConfig`.
         progress: whether to show on standard error how far it is; by default on a terminal and in
-            a notebook. Or a `codeflow.terminal.progress.Progress` of one's own, which is told all
+            a notebook. Or a `codeflow.execution.progress.Progress` of one's own, which is told all
             of it.
 
     Raises:
@@ -156,19 +157,3 @@ def _window(given: object) -> tuple[float, float]:
         return float(start), float(stop)
     except (TypeError, ValueError):
         raise UsageError(f"window {given}: write it as 0.4:0.8") from None
-
-
-class Quiet:
-    """A `codeflow.terminal.progress.Progress` that shows nothing."""
-
-    def stage(self, name: str, total: int | None, done: int = 0) -> None:
-        """Nothing."""
-
-    def add(self, **counts: int) -> None:
-        """Nothing."""
-
-    def note(self, text: str) -> None:
-        """Nothing: what failed is in the summary."""
-
-    def close(self) -> None:
-        """Nothing."""

@@ -78,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _let_go(sys.stderr)
         return EXIT_OK
     except OSError as error:  # a full disk, a place that cannot be written, a folder for a file
-        from codeflow.execution.units import disk_error
+        from codeflow.execution.failures import disk_error
 
         _complain(f"codeflow: {disk_error(error, Path('the output'))}")
         if error.filename is None:

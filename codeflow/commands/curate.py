@@ -14,8 +14,8 @@ from codeflow.errors import EXIT_OK, UsageError
 from codeflow.pipeline.destination import place_of
 
 if TYPE_CHECKING:
+    from codeflow.execution.progress import Progress
     from codeflow.publish.summary import Summary
-    from codeflow.terminal.progress import Progress
 
 
 def add(commands: Any) -> None:

@@ -22,9 +22,9 @@ from codeflow.commands.curate import (
 from codeflow.errors import EXIT_INCOMPLETE, EXIT_OK, UsageError
 
 if TYPE_CHECKING:
+    from codeflow.execution.progress import Progress
     from codeflow.pipeline.preview import Preview
     from codeflow.publish.summary import Summary
-    from codeflow.terminal.progress import Progress
 
 _MINE_EPILOG = """\
 A run that was stopped goes on when the same command is given again, and gives the same bytes.

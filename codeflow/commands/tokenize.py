@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codeflow.errors import EXIT_OK, UsageError
+from codeflow.storage.layout import TOKENIZER, TOKENS
 
 if TYPE_CHECKING:
     from codeflow.tokens.config import TokenizeConfig
@@ -73,19 +74,19 @@ def _preview(dir: str, config: TokenizeConfig) -> int:
     from codeflow.dataset import reader as dataset
     from codeflow.storage import files
     from codeflow.tokens.config import VOCABULARY
-    from codeflow.tokens.stage import RECORD, TOKENIZER
+    from codeflow.tokens.stage import RECORD
 
     [rendering] = config.renderings
     opened = dataset.open(dir)
     count = opened.summary().triples.total()
     print(f"would render {count:,} triples as {rendering} in rows of {config.length:,} tokens")
-    path = Path(config.tokenizer) if config.tokenizer else opened.folder / "tokens" / TOKENIZER
+    path = Path(config.tokenizer) if config.tokenizer else opened.folder / TOKENS / TOKENIZER
     if config.tokenizer and not path.exists():
         raise UsageError(f"{path}: no such tokenizer")
     size = config.vocab_size or VOCABULARY
     made = "is there" if path.exists() else f"would be trained, of {size:,} tokens"
     print(f"tokenizer: {path} {made}")
-    folder = opened.folder / "tokens" / config.folder(rendering)
+    folder = opened.folder / TOKENS / config.folder(rendering)
     record = files.read_json(folder / RECORD)
     if record is None:
         print(f"rows: {folder}, a new folder; loss {config.loss_of(rendering)}")

@@ -9,6 +9,7 @@ from typing import Any
 
 from codeflow.errors import EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_OK, UsageError
 from codeflow.pipeline.destination import local
+from codeflow.storage.layout import RUNS
 from codeflow.storage.store import is_url, shown
 
 
@@ -47,7 +48,7 @@ def _train(parsed: argparse.Namespace) -> int:
     if parsed.out is None and is_url(parsed.data):
         raise UsageError(f"{shown(parsed.data)}: a run is not sent to a URL; give --out DIR")
     data = local(parsed.data)
-    out = parsed.out or data / "runs" / recipe.name
+    out = parsed.out or data / RUNS / recipe.name
     if parsed.dry_run:
         report = dry_run(recipe, data, out)
         print(report)

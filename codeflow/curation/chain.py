@@ -20,15 +20,13 @@ from codeflow.contracts import Flow
 from codeflow.curation import decisions
 from codeflow.curation.batches import ROWS_WANTED, Part
 from codeflow.curation.context import StageContext
-from codeflow.curation.decisions import FOLDER
 from codeflow.errors import DataError, UsageError
 from codeflow.execution.job import Job
-from codeflow.execution.units import DONE, PARTS
-from codeflow.pipeline import workdir
 from codeflow.pipeline.asked import Asked
 from codeflow.pipeline.asked import read as read_asked
 from codeflow.storage import files, tables
 from codeflow.storage.damage import mends, reading
+from codeflow.storage.layout import DECISIONS, DONE, PARTS, STAGE_RECORD
 from codeflow.storage.shape import build
 
 NAMES = ("filter", "dedup", "mix", "split")
@@ -149,7 +147,7 @@ def _found(folder: Path, stage: Stage) -> tuple[Record | None, str | None]:
     except DataError:
         return None, f"{_record_path(folder, stage.name)}: is damaged"
     for name, size in known.files.items() if known is not None and known.complete else ():
-        path = folder / FOLDER / stage.name / name
+        path = folder / DECISIONS / stage.name / name
         fault = files.fault(path, size)
         if fault is None and stage.named:
             try:
@@ -228,8 +226,8 @@ def _forget(folder: Path, name: str) -> None:
     for place in (DONE, PARTS):
         for path in (folder / place).glob(f"{name}-*"):
             shutil.rmtree(path)
-    workdir.remove(folder / FOLDER / name)
+    files.remove(folder / DECISIONS / name)
 
 
 def _record_path(folder: Path, name: str) -> Path:
-    return folder / FOLDER / name / "stage.json"
+    return folder / DECISIONS / name / STAGE_RECORD

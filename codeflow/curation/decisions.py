@@ -16,13 +16,12 @@ import pyarrow as pa
 
 from codeflow.records import DECISIONS
 from codeflow.storage import files, tables
-
-FOLDER = "decisions"
+from codeflow.storage.layout import DECISIONS as DECISIONS_FOLDER
 
 
 def path_of(stage: str, part: str) -> str:
     """Where the decisions of a part are, relative to the dataset folder."""
-    return f"{FOLDER}/{stage}/{part}.parquet"
+    return f"{DECISIONS_FOLDER}/{stage}/{part}.parquet"
 
 
 def write(folder: Path, stage: str, part: str, columns: dict[str, Any]) -> None:

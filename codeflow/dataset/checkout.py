@@ -27,7 +27,7 @@ from typing import NamedTuple
 
 from codeflow.dataset.reader import Dataset
 from codeflow.errors import DataError, UsageError
-from codeflow.execution.units import disk_error
+from codeflow.execution.failures import disk_error
 from codeflow.git.objects import TreeEntry
 from codeflow.records import EXECUTABLE_MODE, SYMLINK_MODE
 from codeflow.text.paths import refused_by_git

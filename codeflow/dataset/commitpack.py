@@ -36,7 +36,7 @@ from codeflow.dataset import reader as datasets
 from codeflow.dataset.order import OrderedTriples
 from codeflow.dataset.reader import Dataset
 from codeflow.errors import UsageError
-from codeflow.execution.units import disk_error
+from codeflow.execution.failures import disk_error
 from codeflow.records import SYMLINK_MODE, FileChange
 from codeflow.storage import files
 from codeflow.triple import Triple

@@ -24,7 +24,7 @@ from codeflow.errors import DataError, UsageError
 from codeflow.git.objects import TreeEntry
 from codeflow.pipeline.destination import local
 from codeflow.records import BLOBS, TREES, TRIPLES
-from codeflow.storage import manifest
+from codeflow.storage import layout, manifest
 from codeflow.storage.manifest import ListedFile
 from codeflow.storage.store import is_url
 from codeflow.triple import Triple
@@ -110,17 +110,20 @@ class Dataset(Sequence[Triple]):
     @cached_property
     def triple_shards(self) -> dict[str, Shards]:
         """The triples of each split."""
-        return {split: Shards(self._paths(f"triples/{split}-"), TRIPLES, "id") for split in SPLITS}
+        return {
+            split: Shards(self._paths(f"{layout.TRIPLES}/{split}-"), TRIPLES, "id")
+            for split in SPLITS
+        }
 
     @cached_property
     def blob_shards(self) -> Shards:
         """The contents."""
-        return Shards(self._paths("blobs/"), BLOBS, "repo")
+        return Shards(self._paths(f"{layout.BLOBS}/"), BLOBS, "repo")
 
     @cached_property
     def tree_shards(self) -> Shards:
         """The directories."""
-        return Shards(self._paths("trees/"), TREES, "repo")
+        return Shards(self._paths(f"{layout.TREES}/"), TREES, "repo")
 
     @cached_property
     def _blobs(self) -> ContentStore:

@@ -37,12 +37,11 @@ from codeflow.dataset.verify_triples import check_triples
 from codeflow.errors import DataError
 from codeflow.execution.many import Advance, Workers, default_workers
 from codeflow.pipeline.destination import local
-from codeflow.storage import files, manifest
+from codeflow.storage import files, layout, manifest
+from codeflow.storage.layout import BLOBS, CARD, TABLES, TREES, TRIPLES
 from codeflow.storage.manifest import ListedFile
 
-CARD = "README.md"
-_TABLES = ("triples", "blobs", "trees", "ledger")
-_DECODED = ("triples/", "blobs/", "trees/")
+_DECODED = tuple(f"{table}/" for table in (TRIPLES, BLOBS, TREES))
 _TRIPLES_WORTH_WORKERS = 1500  # fewer are replayed before a second process is up
 
 Progress = Callable[[str, int, int], None]
@@ -68,12 +67,12 @@ def verify(
         values = manifest.read(folder)
         listed = manifest.listed_files(values, folder)
     except DataError as error:
-        if not (folder / manifest.NAME).is_file():
+        if not (folder / layout.MANIFEST).is_file():
             raise
-        report.add(manifest.NAME, "", error)
+        report.add(layout.MANIFEST, "", error)
         return report
     if workers is None:
-        rows = sum(file.rows or 0 for file in listed if file.path.startswith("triples/"))
+        rows = sum(file.rows or 0 for file in listed if file.path.startswith(f"{TRIPLES}/"))
         workers = default_workers() if rows >= _TRIPLES_WORTH_WORKERS else 1
     with Workers(workers) as pool:
         if not _check_files(pool, folder, listed, report, tell):
@@ -98,8 +97,8 @@ def _check_files(
     pool: Workers, folder: Path, listed: Sequence[ListedFile], report: Report, tell: Progress
 ) -> bool:
     """Pass 1. Whether the tables may be decoded."""
-    if not manifest.is_sealed((folder / manifest.NAME).read_bytes()):
-        report.add(manifest.NAME, "", "its checksum of itself does not match its bytes")
+    if not manifest.is_sealed((folder / layout.MANIFEST).read_bytes()):
+        report.add(layout.MANIFEST, "", "its checksum of itself does not match its bytes")
     total = sum(file.bytes for file in listed)
     names = Counter(file.path for file in listed)
     sound = True
@@ -115,7 +114,7 @@ def _check_files(
             found.remark(CARD, "", "was edited after it was published")
         sound = sound and (found.ok or not name.startswith(_DECODED))
         report.include(found)
-    for table in _TABLES:
+    for table in TABLES:
         for path in sorted((folder / table).glob("**/*")):
             name = path.relative_to(folder).as_posix()
             if path.is_dir() or name in names:

@@ -10,14 +10,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from codeflow.contracts import Flow, Unit, UnitResult
 from codeflow.errors import RepositoryError
-from codeflow.execution.ray_pool import Pool
-from codeflow.execution.units import Failure, find_result
+from codeflow.execution.failures import Failure, Outcome
+from codeflow.execution.pool import Pool
+from codeflow.execution.units import find_result
 
-Outcome = dict[str, Any] | Failure
 OnUnit = Callable[[Unit, UnitResult | Failure], None]
 
 

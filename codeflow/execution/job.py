@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from codeflow.contracts import Flow, Unit, UnitResult
 from codeflow.errors import CodeflowError, DataError
-from codeflow.execution.driver import Outcome, drive
-from codeflow.execution.ray_pool import RAY_START_S, Pool, SizedPool
-from codeflow.execution.units import DONE, Failure, forget_failure
-from codeflow.terminal.pace import Pace
-from codeflow.terminal.progress import Progress
+from codeflow.execution.driver import drive
+from codeflow.execution.failures import Failure, Outcome
+from codeflow.execution.pool import Pool
+from codeflow.execution.progress import Progress
+from codeflow.execution.sized_pool import RAY_START_S, SizedPool
+from codeflow.execution.units import forget_failure
+from codeflow.storage.layout import DONE
 from codeflow.text.numbers import duration
 
 SHOWN = "publish-"
@@ -22,7 +24,13 @@ SHOWN = "publish-"
 
 
 class Job:
-    """What every step of a run shares. `folder` is absolute; `pace` is set while Git is read."""
+    """What every step of a run shares.
+
+    Attributes:
+        folder: absolute.
+        pace: while Git is read, how many steps more are done now that a unit (its key) has ended
+            with a value.
+    """
 
     def __init__(self, folder: Path, pool: Pool, progress: Progress) -> None:
         self.folder = folder.absolute()
@@ -30,7 +38,7 @@ class Job:
         self._pool = pool
         self._counted: tuple[str, ...] = (SHOWN,)
         self._told = False
-        self.pace: Pace | None = None
+        self.pace: Callable[[str, Mapping[str, Any]], int] | None = None
 
     def expect(self, what: str, work_s: float) -> None:
         """Says once how long the work ahead will take, and has as many workers as end it first.
@@ -112,7 +120,7 @@ class Job:
             self._failed = (unit.key, result)
             return
         value = result.value
-        steps = 0 if self.pace is None else self.pace.ended(unit.key, value)
+        steps = 0 if self.pace is None else self.pace(unit.key, value)
         self.progress.add(
             units=steps + unit.key.startswith(self._counted),
             commits=value.get("steps", 0),

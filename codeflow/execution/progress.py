@@ -1,4 +1,4 @@
-"""What work reports of itself while it goes on; who shows it is no matter of the worker's."""
+"""What a run reports while it goes on: the one interface that its steps know of a display."""
 
 from __future__ import annotations
 
@@ -42,3 +42,19 @@ class Progress(Protocol):
     def close(self) -> None:
         """Ends the last stage and restores the terminal; for a `finally`. May be called twice."""
         ...
+
+
+class Quiet:
+    """A `Progress` that shows nothing."""
+
+    def stage(self, name: str, total: int | None, done: int = 0) -> None:
+        """Nothing."""
+
+    def add(self, **counts: int) -> None:
+        """Nothing."""
+
+    def note(self, text: str) -> None:
+        """Nothing: what failed is in the summary."""
+
+    def close(self) -> None:
+        """Nothing."""

@@ -1,8 +1,7 @@
-"""Where units run: in this process, or as Ray tasks on this machine or a cluster.
+"""Units as Ray tasks, on this machine or a cluster.
 
-Both pools share `run_unit`; only the mapping differs. A Ray worker that dies is replaced and its
-unit run again; one that keeps dying is a failure of the unit. Where nobody says how many workers
-there are to be, the work decides (`SizedPool`): starting Ray takes longer than many a run.
+A worker that dies is replaced and its unit run again; one that keeps dying is a failure of the
+unit.
 """
 
 from __future__ import annotations
@@ -15,146 +14,21 @@ import signal
 import socket
 import threading
 import time
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
-from queue import SimpleQueue
-from typing import Any, Final, Protocol
+from typing import Any
 
 from codeflow.contracts import Unit, UnitResult
 from codeflow.errors import CodeflowError, UsageError
+from codeflow.execution.failures import Failure
+from codeflow.execution.pool import WAITING_THREADS, Done, Note
 from codeflow.execution.process import spare_pandas
-from codeflow.execution.units import Failure, record_failure, run_unit
+from codeflow.execution.units import record_failure, run_unit
 
-RAY_START_S: Final = 6.0
-"""What Ray costs before it works and after: 2.5 to 8 s were measured, on two cores."""
-
-WAITING_THREADS = 8
 RETRIES = 3
 _ANSWER_S = 10.0
 _DISCONNECTED_S = 0.2
-
-Note = Callable[[str], None]
-Done = tuple[Unit, UnitResult | Failure]
-
-
-class Pool(Protocol):
-    """Runs units in any order."""
-
-    def submit(self, unit: Unit) -> None:
-        """Accepts a unit."""
-        ...
-
-    def next_done(self) -> Done:
-        """Waits for any accepted unit to end. Raises CodeflowError when the run must stop."""
-        ...
-
-    @property
-    def room(self) -> int:
-        """How many more units to submit before waiting."""
-        ...
-
-    @property
-    def workers(self) -> int:
-        """How many units run side by side."""
-        ...
-
-    def close(self) -> None:
-        """Stops what runs."""
-        ...
-
-
-class SerialPool:
-    """One worker: units run here, one at a time; those that wait for others run in threads.
-
-    The threads are daemons: a run that is stopped must not wait for a clone of an hour to end.
-    """
-
-    workers = 1
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._queue: deque[Unit] = deque()
-        self._inbox: SimpleQueue[Unit] = SimpleQueue()
-        self._ended: SimpleQueue[tuple[Unit, UnitResult | Failure | BaseException]] = SimpleQueue()
-        self._threads = 0
-        self._waiting = 0
-
-    @property
-    def room(self) -> int:
-        return 2 * WAITING_THREADS - len(self._queue) - self._waiting
-
-    def submit(self, unit: Unit) -> None:
-        if not unit.waits:
-            self._queue.append(unit)
-            return
-        self._waiting += 1
-        self._inbox.put(unit)
-        if self._threads < min(self._waiting, WAITING_THREADS):
-            self._threads += 1
-            threading.Thread(target=self._wait_for_others, daemon=True).start()
-
-    def _wait_for_others(self) -> None:
-        while True:
-            unit = self._inbox.get()
-            try:
-                self._ended.put((unit, run_unit(unit, self._folder)))
-            except BaseException as error:
-                self._ended.put((unit, error))
-
-    def next_done(self) -> Done:
-        if self._queue:
-            unit = self._queue.popleft()
-            return unit, run_unit(unit, self._folder)
-        unit, result = self._ended.get()
-        self._waiting -= 1
-        if isinstance(result, BaseException):
-            raise result
-        return unit, result
-
-    def close(self) -> None:
-        while not self._inbox.empty():
-            self._inbox.get()
-
-
-class SizedPool:
-    """This process until there is work that Ray would end sooner; then all cores, to the end.
-
-    Args:
-        cores: how many workers there would be.
-        note: takes a line when Ray starts and ends.
-    """
-
-    def __init__(self, folder: Path, cores: int, note: Note) -> None:
-        self._folder, self._cores, self._note = folder, cores, note
-        self._pool: Pool = SerialPool(folder)
-
-    def workers_for(self, work_s: float) -> int:
-        """How many workers end work of so many seconds of one process first."""
-        saved_s = work_s * (1 - 1 / self._cores)
-        return self._cores if saved_s > RAY_START_S else self.workers
-
-    def grow(self) -> None:
-        """Changes to Ray; nothing may be running."""
-        self._pool.close()
-        self._pool = _ray_pool(self._folder, self._cores, None, self._note)
-
-    @property
-    def workers(self) -> int:
-        return self._pool.workers
-
-    @property
-    def room(self) -> int:
-        return self._pool.room
-
-    def submit(self, unit: Unit) -> None:
-        self._pool.submit(unit)
-
-    def next_done(self) -> Done:
-        return self._pool.next_done()
-
-    def close(self) -> None:
-        self._pool.close()
 
 
 class RayPool:
@@ -166,6 +40,7 @@ class RayPool:
         workers: size of a Ray started here; None to use all of an existing cluster.
         address: of an existing cluster; None to start one on this machine.
         note: takes a line when it is down.
+        preload: modules that a worker of a Ray started here imports before it counts as up.
     """
 
     def __init__(
@@ -174,6 +49,7 @@ class RayPool:
         workers: int | None,
         address: str | None,
         note: Note = lambda text: None,
+        preload: Sequence[str] = (),
     ) -> None:
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -185,20 +61,20 @@ class RayPool:
         self._started = not ray.is_initialized()
         self._pending: dict[Any, Unit] = {}
         try:
-            self._begin(workers, address)
+            self._begin(workers, address, preload)
         except BaseException:  # Ctrl-C while it starts: nobody else knows of its processes
             self.close()
             raise
 
-    def _begin(self, workers: int | None, address: str | None) -> None:
+    def _begin(self, workers: int | None, address: str | None, preload: Sequence[str]) -> None:
         ray = self._ray
         if self._started:
             _start_ray(workers, address)
         resources: dict[str, float] = ray.cluster_resources()
         self.workers = workers or max(1, int(resources.get("CPU", 1)))
         if self._started and address is None:
-            warm = ray.remote(_import_all)
-            ray.get([warm.remote() for _ in range(self.workers)])
+            warm = ray.remote(_import)
+            ray.get([warm.remote(tuple(preload)) for _ in range(self.workers)])
         self._run: Any = ray.remote(max_retries=RETRIES, retry_exceptions=False)(_run_in_worker)
 
     @property
@@ -250,11 +126,11 @@ def _run_in_worker(unit: Unit, folder: Path) -> UnitResult | Failure:
     return run_unit(unit, folder)
 
 
-def _import_all() -> None:
+def _import(modules: Sequence[str]) -> None:
     """Makes a worker ready: it is up when it has imported what units need."""
     spare_pandas()
-    import codeflow.curation.filter.judge  # noqa: F401
-    import codeflow_miners.flow  # noqa: F401
+    for name in modules:
+        import_module(name)
 
 
 def kill_local_ray() -> None:
@@ -316,21 +192,3 @@ def _require_answer(address: str) -> None:
         raise UsageError(
             f"Ray at {address}: no answer ({error}); is `ray start --head` running there?"
         ) from None
-
-
-def make_pool(
-    folder: Path, workers: int | None, address: str | None, note: Note = lambda text: None
-) -> Pool:
-    """The pool for `--workers` (None: by the work) and `--ray-address`."""
-    if address is not None:
-        return _ray_pool(folder, None, address, note)
-    if workers is None:
-        return SizedPool(folder, os.cpu_count() or 1, note)
-    return _ray_pool(folder, workers, None, note) if workers > 1 else SerialPool(folder)
-
-
-def _ray_pool(folder: Path, workers: int | None, address: str | None, note: Note) -> Pool:
-    begun = time.monotonic()
-    pool = RayPool(folder, workers, address, note)
-    note(f"Ray is up after {time.monotonic() - begun:.1f} s")
-    return pool

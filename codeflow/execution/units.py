@@ -7,38 +7,23 @@ behind is overwritten. Paths are stored relative to the folder, so that it can b
 
 from __future__ import annotations
 
-import errno
 import os
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pyarrow as pa
 
 from codeflow.contracts import TableWriter, Unit, UnitResult
 from codeflow.errors import CodeflowError, LimitExceededError, RepositoryError
+from codeflow.execution.failures import Failure, disk_error, is_repositorys
 from codeflow.execution.process import tune
 from codeflow.storage import files
 from codeflow.storage.damage import reading
+from codeflow.storage.layout import DONE, MINED, PARTS
 from codeflow.storage.shape import build
-
-PARTS = ".work/parts"
-DONE = ".work/done"
-MINED = "mined"
-
-
-class Failure(NamedTuple):
-    """A unit that ended with an error of the repository's; JSON-able.
-
-    `detail` is a traceback when the error is a bug of ours: one repository must not end a run.
-    """
-
-    rule: str
-    reason: str
-    deterministic: bool = True
-    detail: str | None = None
 
 
 class UnitSink:
@@ -103,7 +88,7 @@ def run_unit(unit: Unit, folder: Path) -> UnitResult | Failure:
         reason = "a unit ran out of memory"
         marker = {"failure": Failure("memory", reason, False)._asdict()}
     except OSError as error:
-        if not _is_repositorys(error, folder):
+        if not is_repositorys(error, folder):
             raise disk_error(error, folder) from error
         reason = f"{Path(os.fsdecode(error.filename)).name}: {error.strerror}"
         marker = {"failure": Failure("unreadable", reason)._asdict()}
@@ -140,38 +125,3 @@ def forget_failure(unit_key: str, folder: Path) -> None:
     marker = folder / DONE / f"{unit_key}.json"
     if "failure" in (files.read_json(marker) or {}):
         marker.unlink()
-
-
-_FULL = (errno.ENOSPC, errno.EDQUOT)
-_FORBIDDEN = (errno.EACCES, errno.EROFS, errno.EPERM)
-_WRONG_KIND = (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY)
-_OURS = (*_FULL, errno.EFBIG, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
-
-
-def _is_repositorys(error: OSError, folder: Path) -> bool:
-    """Whether the error is about a file of a repository: removed under us, not ours to read.
-
-    Arrow, which writes what is ours, names no file.
-    """
-    name = error.filename
-    if error.errno in _OURS or not isinstance(name, (str, bytes, os.PathLike)):
-        return False
-    return not Path(os.fsdecode(name)).absolute().is_relative_to(folder.absolute())
-
-
-def disk_error(error: OSError, folder: Path) -> CodeflowError:
-    """What a user is told when a file of a run cannot be written or read."""
-    where = os.fsdecode(error.filename) if error.filename else str(folder)
-    if error.errno in _FULL:
-        return CodeflowError(f"{where}: no space left; free some and run the same command again")
-    if error.errno == errno.EFBIG:
-        return CodeflowError(f"{where}: larger than files may be here (ulimit -f); raise the limit")
-    what = os.strerror(error.errno) if error.errno else str(error)  # Arrow's are long
-    if error.errno in _FORBIDDEN:
-        return CodeflowError(
-            f"{where}: {what}; allow writing there or give another place, and run the same command "
-            "again"
-        )
-    if error.errno in _WRONG_KIND:
-        return CodeflowError(f"{where}: {what}; move away what is there, or give another place")
-    return CodeflowError(f"{where}: {what}; run the same command again")

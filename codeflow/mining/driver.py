@@ -14,9 +14,9 @@ from typing import Any, Final
 
 from codeflow.contracts import Flow, Unit
 from codeflow.errors import CodeflowError
-from codeflow.execution.driver import Outcome
+from codeflow.execution.failures import Failure, Outcome
 from codeflow.execution.job import Job
-from codeflow.execution.units import DONE, MINED, PARTS, Failure, forget_failure
+from codeflow.execution.units import forget_failure
 from codeflow.mining import index as mined
 from codeflow.mining.index import OUTCOME, MinedIndex, MinedRepository
 from codeflow.mining.outcomes import (
@@ -28,10 +28,10 @@ from codeflow.mining.outcomes import (
     without_folders,
     write_run_ledger,
 )
-from codeflow.pipeline import workdir
+from codeflow.mining.pace import Pace
 from codeflow.publish.summary import place_in_list
 from codeflow.storage import files
-from codeflow.terminal.pace import Pace
+from codeflow.storage.layout import MINED, OPENED, PARTS, outcome_path
 
 STEP_S: Final = 5e-3
 """What one process takes for a first-parent step, from reading it to publishing: 3 to 6 ms on eight
@@ -79,11 +79,10 @@ class Mining:
 
     def _expect(self, opened: Mapping[str, dict[str, Any]]) -> None:
         """Says how much there is left to mine; now it is known."""
-        done = self._job.folder / DONE
         left = [
             value["starts"]
             for key, value in opened.items()
-            if "failure" not in value and not (done / key / "outcome.json").exists()
+            if "failure" not in value and not outcome_path(self._job.folder, key).exists()
         ]
         where = "1 repository" if len(left) == 1 else f"{len(left):,} repositories"
         what = f"{sum(left):,} commits of {where} to mine"
@@ -125,7 +124,7 @@ class Mining:
         """
         from codeflow_miners.flow import open_repository
 
-        path = self._job.folder / workdir.OPENED
+        path = self._job.folder / OPENED
         known = files.read_json(path)
         for value in (known or {}).values():
             require_outcome(path, value, _OPENED)
@@ -245,13 +244,13 @@ class Mining:
 
         self._job.progress.stage("content", sum(len(own) for own in todo.values()))
         pace = Pace({key + _round_suffix(number): len(own) for key, own in todo.items()})
-        self._job.pace = pace
+        self._job.pace = pace.ended
         results: dict[str, Outcome] = {}
         flows: list[tuple[str, Flow]] = []
         forks = {key for group in forked_families(opened) for key in group}
         for key, own in todo.items():
             name = key + _round_suffix(number)
-            path = self._job.folder / DONE / name / "outcome.json"
+            path = outcome_path(self._job.folder, name)
             done = files.read_json(path)
             if done is not None:
                 require_outcome(path, done, OUTCOME)
@@ -274,7 +273,7 @@ class Mining:
             elif not number:
                 self._job.progress.add(repositories_done=1)
             self._job.progress.add(units=pace.rest(name))
-            files.write_json(self._job.folder / DONE / name / "outcome.json", record_of(outcome))
+            files.write_json(outcome_path(self._job.folder, name), record_of(outcome))
             if key not in forks:  # a further round reads the commits of those
                 shutil.rmtree(self._job.folder / PARTS / name, ignore_errors=True)
             results[key] = outcome

@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from codeflow.config import stage_hash
-from codeflow.execution.units import MINED
-from codeflow.pipeline.workdir import require_schema
+from codeflow.errors import UsageError
 from codeflow.records import SCHEMA_VERSION
 from codeflow.storage import files, tables
 from codeflow.storage.damage import damaged, reading
-from codeflow.storage.shape import build
+from codeflow.storage.layout import MINED_INDEX
+from codeflow.storage.shape import build, require_schema
 
-INDEX = f"{MINED}/index.json"
 OUTCOME = ("tables", "kinds", "unreached", "steps", "bytes")
 _FAILURE = {"rule", "reason", "deterministic"}
 
@@ -96,7 +95,7 @@ def read(folder: Path) -> MinedIndex | None:
         DataError: it is damaged.
         UsageError: a codeflow of another schema version wrote it.
     """
-    path = folder / INDEX
+    path = folder / MINED_INDEX
     values = files.read_json(path)
     if values is None:
         return None
@@ -108,6 +107,11 @@ def read(folder: Path) -> MinedIndex | None:
             if not (repository.failure or dict.fromkeys(_FAILURE)).keys() >= _FAILURE:
                 raise ValueError(f"the failure of {repository.repo} lacks a key")
         return index
+
+
+def absent(folder: Path) -> UsageError:
+    """The error for a folder in which mining has not ended."""
+    return UsageError(f"{folder}: holds no {MINED_INDEX}; mine first, with `codeflow mine`")
 
 
 def require(folder: Path, index: MinedIndex, contents: bool = False) -> None:
@@ -125,4 +129,4 @@ def require(folder: Path, index: MinedIndex, contents: bool = False) -> None:
 
 def write(folder: Path, index: MinedIndex) -> None:
     """Writes the index: from here on mining is done."""
-    files.write_json(folder / INDEX, {"schema_version": SCHEMA_VERSION, **asdict(index)})
+    files.write_json(folder / MINED_INDEX, {"schema_version": SCHEMA_VERSION, **asdict(index)})

@@ -17,17 +17,18 @@ import pyarrow.compute as pc
 
 from codeflow.curation.chain import Record
 from codeflow.errors import DataError
-from codeflow.execution.driver import Outcome
-from codeflow.execution.units import MINED, Failure
+from codeflow.execution.failures import Failure, Outcome
 from codeflow.mining.index import MinedIndex
 from codeflow.pipeline import workdir
-from codeflow.pipeline.workdir import SUMMARY
 from codeflow.publish import card
 from codeflow.publish.summary import Failure as FailedRepository
 from codeflow.publish.summary import LeftOut, StageCount, Summary
 from codeflow.records import BLOBS, LEDGER, LedgerRow, table_of
 from codeflow.storage import files, tables
 from codeflow.storage.damage import reading
+from codeflow.storage.layout import BLOBS as BLOBS_FOLDER
+from codeflow.storage.layout import LEDGER as LEDGER_FOLDER
+from codeflow.storage.layout import MINED_LEDGER, SUMMARY
 from codeflow.storage.shape import build
 
 
@@ -58,10 +59,9 @@ def write_run_ledger(
         for line in source.repeats:
             reason = f"line {line} of the list says the same as line {source.line}"
             rows.append(LedgerRow("list", "repeated", reason, source.repo))
-    path = f"{MINED}/ledger.parquet"
-    with files.parquet(out / path, LEDGER) as writer:
+    with files.parquet(out / MINED_LEDGER, LEDGER) as writer:
         writer.write(table_of(rows, LEDGER))
-    return path
+    return MINED_LEDGER
 
 
 # in a traceback, or an absolute path in running text; not the path of a URL
@@ -165,7 +165,7 @@ def _shown(path: Path) -> str:
 def _count_blobs(out: Path, lines: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
     rows = size = 0
     for line in lines:
-        if line["path"].startswith("blobs/"):
+        if line["path"].startswith(f"{BLOBS_FOLDER}/"):
             column = tables.read(out / line["path"], BLOBS, ["size_bytes"]).column(0)
             rows += len(column)
             size += pc.sum(column).as_py() or 0
@@ -176,7 +176,7 @@ def _left_out(out: Path, lines: Sequence[Mapping[str, Any]]) -> list[LeftOut]:
     """Ledger rows by rule, read a row group at a time: a ledger can be long."""
     found: dict[tuple[str, str], tuple[int, str]] = {}
     for line in lines:
-        if not line["path"].startswith("ledger/"):
+        if not line["path"].startswith(f"{LEDGER_FOLDER}/"):
             continue
         for table in tables.row_groups(out / line["path"], LEDGER, ["stage", "rule", "reason"]):
             counted = table.group_by(["stage", "rule"]).aggregate(

@@ -16,12 +16,11 @@ from typing import Any
 
 from codeflow.config import differing_keys
 from codeflow.errors import UsageError
-from codeflow.pipeline.workdir import WORK
 from codeflow.storage import files
 from codeflow.storage.damage import reading
+from codeflow.storage.layout import ASKED
 from codeflow.storage.shape import build
 
-ASKED = f"{WORK}/asked.json"
 TABLES = ("filter", "dedup", "mix", "split", "tokens")
 """Those of the settings that may change from one run in a folder to the next."""
 

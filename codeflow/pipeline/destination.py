@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from codeflow.errors import UsageError
+from codeflow.storage import layout
 from codeflow.storage.store import is_url, shown
 
 if TYPE_CHECKING:
+    from codeflow.execution.progress import Progress
     from codeflow.publish.summary import Summary
-    from codeflow.terminal.progress import Progress
 
 PathLike = str | os.PathLike[str]
 
@@ -81,7 +82,7 @@ def mined_at(place: PathLike, work: Path | None = None) -> tuple[Path, str | Non
         UsageError: also when nothing of a URL was mined in that folder.
     """
     folder, url = place_of(place, work)
-    if url is not None and not (folder / "mined").is_dir():
+    if url is not None and not (folder / layout.MINED).is_dir():
         raise UsageError(
             f"{shown(url)}: a stage reads mined/, which is never sent to a URL, and {folder} has "
             "none; run it on the machine that mined, or give that run's folder with --work"

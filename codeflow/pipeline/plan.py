@@ -15,11 +15,12 @@ from codeflow.curation.filter.stage import FilterConfig
 from codeflow.errors import DataError, UsageError
 from codeflow.mining.index import MinedIndex
 from codeflow.pipeline import workdir
-from codeflow.pipeline.asked import ASKED, TABLES, Asked, changes, differences, kept_rules
+from codeflow.pipeline.asked import TABLES, Asked, changes, differences, kept_rules
 from codeflow.pipeline.run import Plan
 from codeflow.pipeline.settings import Settings, with_tables
 from codeflow.plugins.entry_points import LoadedFilter, Spec, load_filters
 from codeflow.storage.damage import damaged
+from codeflow.storage.layout import ASKED, RUN
 
 UNTIL: Final = ("mine", "filter", "dedup", "mix", "tokens")
 UNTIL_BY_DEFAULT: Final = "mix"
@@ -38,7 +39,7 @@ def asked_settings(folder: Path) -> Settings:
     settings = Settings()
     for name, tables in (
         (ASKED, {} if asked is None else asked.tables),
-        (workdir.RUN, {} if mined is None else {"mine": mined.config}),
+        (RUN, {} if mined is None else {"mine": mined.config}),
     ):
         try:
             settings = with_tables(settings, tables, "it")

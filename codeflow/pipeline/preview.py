@@ -16,13 +16,14 @@ from codeflow.config import MineConfig
 from codeflow.contracts import UnitResult
 from codeflow.curation.chain import last_stamp
 from codeflow.errors import RepositoryError, UsageError
-from codeflow.execution.units import DONE, find_result
+from codeflow.execution.units import find_result
 from codeflow.mining import index as mined
 from codeflow.mining.index import MinedIndex
 from codeflow.pipeline import workdir
 from codeflow.pipeline.run import Execution, Plan, mining_settings
 from codeflow.publish.publisher import publish_stamp
-from codeflow.storage import files, manifest
+from codeflow.storage import files, layout
+from codeflow.storage.layout import DONE, OUTCOME
 from codeflow.text.escape import one_line
 
 _SHOWN = 10
@@ -83,7 +84,7 @@ def preview_stages(folder: Path, plan: Plan) -> Preview:
     """What `run_again` would do. Raises UsageError where nothing was mined."""
     index = mined.read(folder)
     if index is None:
-        raise UsageError(f"{folder}: holds no {mined.INDEX}; mine first, with `codeflow mine`")
+        raise mined.absent(folder)
     return Preview((f"{folder}: {_gained(index)}", *plan.changes, *_stages(folder, index, plan)))
 
 
@@ -104,7 +105,7 @@ def _state(out: Path, sources: Sequence[Any], stored: object, fresh: bool) -> st
         return "a new folder"
     if fresh:
         return "holds a run; --fresh would remove it first"
-    done = [files.read_json(out / DONE / source.key / "outcome.json") for source in sources]
+    done = [files.read_json(out / DONE / source.key / OUTCOME) for source in sources]
     opened = [find_result(f"{source.key}/history", out) for source in sources]
     return (
         f"goes on where it stopped: {sum(isinstance(r, UnitResult) for r in opened):,} histories "
@@ -119,7 +120,7 @@ def _stages(folder: Path, index: MinedIndex, plan: Plan) -> Iterator[str]:
     for number, stage in enumerate(stages, 1):
         stamp = last_stamp(folder, index.stamp, stages[:number])
         yield f"  {stage.name}: {'would run' if stamp is None else 'done, would stay'}"
-    published = files.read_json(folder / manifest.NAME) or {}
+    published = files.read_json(folder / layout.MANIFEST) or {}
     done = stamp is not None and published.get("publish_hash") == publish_stamp(stamp)
     yield f"  publish: {'done, would stay' if done else 'would run'}"
 

@@ -17,10 +17,12 @@ from codeflow.config import MineConfig, as_mapping
 from codeflow.curation import batches as parts
 from codeflow.curation.chain import NAMES, Stage, last_stamp, run_stages
 from codeflow.errors import DataError, UsageError
+from codeflow.execution.failures import disk_error
 from codeflow.execution.job import Job
+from codeflow.execution.pool import Pool
 from codeflow.execution.process import stopped_by_sigterm
-from codeflow.execution.ray_pool import Pool, make_pool
-from codeflow.execution.units import MINED, disk_error
+from codeflow.execution.progress import Progress
+from codeflow.execution.sized_pool import make_pool
 from codeflow.mining import index as mined
 from codeflow.mining.index import MinedIndex
 from codeflow.mining.outcomes import stored_summary
@@ -29,9 +31,10 @@ from codeflow.pipeline.asked import Asked, asking
 from codeflow.plugins.entry_points import OwnMiner, load_miners
 from codeflow.publish.publisher import Publishing, publish_stamp
 from codeflow.publish.summary import Summary
-from codeflow.storage import manifest
+from codeflow.storage import files, layout, manifest
 from codeflow.storage.damage import FRESH
-from codeflow.terminal.progress import Progress
+from codeflow.storage.layout import CLONES, MINED, SUMMARY
+from codeflow.storage.lock import locked
 
 TRIPLE_S: Final = 3e-4
 """What one process takes to judge, dedup, mix and publish a triple, on the whole."""
@@ -52,6 +55,9 @@ class Plan:
     stages: Callable[[MinedIndex], Sequence[Stage]]
 
 
+_PRELOAD: Final = ("codeflow.curation.filter.judge", "codeflow_miners.flow")
+"""What workers of a Ray import before they count as up: what units need."""
+
 _MINE_ONLY = Plan(Asked((), {}), (), lambda index: ())
 
 
@@ -59,12 +65,12 @@ _MINE_ONLY = Plan(Asked((), {}), (), lambda index: ())
 class Execution:
     """How a run is carried out; nothing in here changes a published byte.
 
-    `workers` None: as many as end the work first (`codeflow.execution.ray_pool.SizedPool`).
+    `workers` None: as many as end the work first (`codeflow.execution.sized_pool.SizedPool`).
     """
 
     workers: int | None = 1
     ray_address: str | None = None
-    cache: Path = Path("~/.cache/codeflow/repositories")
+    cache: Path = CLONES
     fresh: bool = False
 
 
@@ -103,7 +109,7 @@ def run(
             )
             if summary:
                 return summary
-            workdir.remove_leftovers(out)
+            files.remove_leftovers(out)
             from codeflow.mining.driver import Mining
             from codeflow_miners.flow import MiningContext
 
@@ -140,13 +146,13 @@ def run_again(out: Path, execution: Execution, progress: Progress, plan: Plan) -
         started = time.monotonic()
         index = mined.read(out)
         if index is None:
-            raise UsageError(f"{out}: holds no {mined.INDEX}; mine first, with `codeflow mine`")
+            raise mined.absent(out)
         _announce(plan, progress)
         with asking(out, plan.asked):
             summary = _finished(out, index, plan, progress)
             if summary:
                 return summary
-            workdir.remove_leftovers(out)
+            files.remove_leftovers(out)
             good, total = len(index.good), len(index.repositories)
             job().progress.add(
                 repositories=total, repositories_done=good, repositories_failed=total - good
@@ -166,7 +172,7 @@ def _guarded(
 ) -> Summary:
     """Does the work with the folder locked and a pool that starts when it is first asked for."""
     try:
-        with stopped_by_sigterm(), workdir.locked(out), _job(out, execution, progress) as job:
+        with stopped_by_sigterm(), locked(out), _job(out, execution, progress) as job:
             return work(job)
     except BrokenPipeError:  # of the display
         raise
@@ -181,7 +187,7 @@ def _job(out: Path, execution: Execution, progress: Progress) -> Iterator[Callab
 
     def job() -> Job:
         if not jobs:
-            how = (execution.workers, execution.ray_address, progress.note)
+            how = (execution.workers, execution.ray_address, progress.note, _PRELOAD)
             pools.append(make_pool(out.absolute(), *how))
             jobs.append(Job(out, pools[0], progress))
         return jobs[0]
@@ -204,7 +210,7 @@ def _index(out: Path, progress: Progress) -> MinedIndex | None:
         return mined.read(out)
     except DataError as error:
         progress.note(f"{error}: it does so now")
-        workdir.remove(out / mined.INDEX)
+        files.remove(out / layout.MINED_INDEX)
         return None
 
 
@@ -250,7 +256,7 @@ def _without_mined(out: Path, plan: Plan, progress: Progress) -> Summary | None:
     faults = [*plan.changes, *map(str, manifest.faults(out, values))]
     summary = stored_summary(out)
     if faults or summary is None:
-        what = faults[0] if faults else f"{out / workdir.SUMMARY}: is missing"
+        what = faults[0] if faults else f"{out / SUMMARY}: is missing"
         raise DataError(f"{what}; mined/ is gone, so {FRESH}")
     return _complete(summary, out, plan, progress)
 

@@ -1,4 +1,4 @@
-"""The state of a run in its folder: the lock, what was asked for, and what is already known.
+"""What a folder was mined with, and whether another run may go on in it.
 
 `.work/run.json` holds the configuration and the list that the folder was started with. The same
 again goes on where it stopped; anything else is refused by name, because a folder holds one
@@ -7,55 +7,16 @@ answer to one question.
 
 from __future__ import annotations
 
-import fcntl
-import os
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from codeflow.config import differing_keys
 from codeflow.errors import UsageError
 from codeflow.records import SCHEMA_VERSION
-from codeflow.storage import files
+from codeflow.storage import files, layout
 from codeflow.storage.damage import reading
-from codeflow.storage.shape import build
-
-WORK = ".work"
-RUN = f"{WORK}/run.json"
-OPENED = f"{WORK}/opened.json"
-SUMMARY = f"{WORK}/summary.json"
-_OWN = ("mined", "decisions", "triples", "blobs", "trees", "tokens", "ledger")
-
-
-@contextmanager
-def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
-    """Holds the folder for this run.
-
-    Args:
-        wait: until another run leaves it, if there is one.
-
-    Raises:
-        UsageError: another run is in it, or it cannot be written to.
-    """
-    try:
-        (folder / WORK).mkdir(parents=True, exist_ok=True)
-        opened = (folder / WORK / "lock").open("w")
-    except OSError as error:
-        raise UsageError(
-            f"{error.filename}: {error.strerror}; give a folder that can be written to"
-        ) from None
-    with opened as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except OSError:
-            raise UsageError(
-                f"{folder}: another run is at work in this folder; wait for it or stop it"
-            ) from None
-        lock.write(f"{os.getpid()}\n")
-        lock.flush()
-        yield
+from codeflow.storage.shape import build, require_schema
 
 
 class Run(NamedTuple):
@@ -68,10 +29,10 @@ class Run(NamedTuple):
 
 def stored(folder: Path) -> Run | None:
     """What a folder was mined with; None where nothing was. Raises DataError: it is damaged."""
-    values = files.read_json(folder / RUN)
+    values = files.read_json(folder / layout.RUN)
     if values is None:
         return None
-    with reading(folder / RUN, ValueError, KeyError):
+    with reading(folder / layout.RUN, ValueError, KeyError):
         run = build(Run, values)
         _targets(run.sources)
         return run
@@ -92,13 +53,13 @@ def require_ours(
         UsageError: the folder holds a run of another configuration or list, or other files.
         DataError: what it was mined with is damaged, and is not to be forgotten.
     """
-    if not (folder / RUN).exists():  # not a run's, whatever it is: --fresh must not clear it
+    if not (folder / layout.RUN).exists():  # not a run's, whatever it is: --fresh must not clear it
         there = folder.iterdir() if folder.exists() else ()
-        strangers = sorted(p.name for p in there if p.name != WORK)
-        if strangers and "mined" in strangers and "decisions" in strangers:
+        strangers = sorted(p.name for p in there if p.name != layout.WORK)
+        if strangers and {layout.MINED, layout.DECISIONS} <= {*strangers}:
             raise UsageError(
-                f"{folder / RUN}: is missing, so that mining cannot go on here; give a new folder, "
-                "or choose anew of what was mined, with `codeflow filter`"
+                f"{folder / layout.RUN}: is missing, so that mining cannot go on here; give a new "
+                "folder, or choose anew of what was mined, with `codeflow filter`"
             )
         if strangers:
             raise UsageError(
@@ -121,27 +82,18 @@ def require_ours(
     return run
 
 
-def require_schema(folder: Path, version: int) -> None:
-    """Refuses what a codeflow with other tables left: nothing of it can be gone on with."""
-    if version != SCHEMA_VERSION:
-        raise UsageError(
-            f"{folder}: was mined with schema version {version}, this codeflow has "
-            f"{SCHEMA_VERSION}; use --fresh to mine again, or the version that mined it"
-        )
-
-
 def begin(
     folder: Path, config: Mapping[str, Any], sources: Sequence[Mapping[str, Any]], fresh: bool
 ) -> None:
     """Afterwards the folder belongs to this configuration and list; `fresh` clears it before."""
-    begun = (folder / RUN).exists()
+    begun = (folder / layout.RUN).exists()
     if begun and fresh:
         clear(folder)
     run = None if not begun or fresh else stored(folder)
     if run is None or run.sources != list(sources):  # the same lines may be in other places
-        make_room(folder / RUN)
+        files.make_room(folder / layout.RUN)
         values = {"schema_version": SCHEMA_VERSION, "config": config, "sources": list(sources)}
-        files.write_json(folder / RUN, values)
+        files.write_json(folder / layout.RUN, values)
 
 
 def _targets(sources: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str]]:
@@ -165,31 +117,9 @@ def clear(folder: Path) -> None:
     markers, so that no unit counts as done whose files are gone. The mark that the folder is ours
     stays, so that the same command may clear it again.
     """
-    remove(folder / "manifest.json")
-    for child in (folder / WORK).iterdir():
-        if child.name not in ("lock", Path(RUN).name):
-            remove(child)
-    for name in ("README.md", "report.html", *_OWN):
-        remove(folder / name)
-
-
-def remove(path: Path) -> None:
-    """Removes a file, a link, or a folder with all that is in it."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def make_room(path: Path, folder: bool = False) -> None:
-    """Removes a folder that lies where a file of ours belongs, or the other way round."""
-    if os.path.lexists(path) and path.is_dir() != folder:
-        remove(path)
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Temporary files of a run that was killed."""
-    for place, _, names in os.walk(folder):
-        for name in names:
-            if name.endswith(files.TEMPORARY):
-                (Path(place) / name).unlink(missing_ok=True)
+    files.remove(folder / layout.MANIFEST)
+    for child in (folder / layout.WORK).iterdir():
+        if child not in (folder / layout.LOCK, folder / layout.RUN):
+            files.remove(child)
+    for name in (layout.CARD, layout.REPORT, *layout.OURS):
+        files.remove(folder / name)

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from codeflow.dataset.reader import SPLITS
+from codeflow.storage.layout import TABLES, TRIPLES
 from codeflow.text.escape import markdown_cell, one_line
 
 _TAGS = """tags:
@@ -22,7 +23,6 @@ _TAGS = """tags:
 """
 
 
-TABLES = ("blobs", "trees", "ledger")
 _USE = {"train": "train on", "validation": "validate on"}
 
 
@@ -44,7 +44,7 @@ def filled(lines: Iterable[Mapping[str, Any]]) -> Filled:
         path = str(line["path"])
         if rows := line.get("rows"):
             table, _, name = path.partition("/")
-            if table == "triples":
+            if table == TRIPLES:
                 split = name.partition("-")[0]
                 splits[split] = splits.get(split, 0) + rows
             digest = digests.setdefault(table, hashlib.sha256())
@@ -56,12 +56,14 @@ def filled(lines: Iterable[Mapping[str, Any]]) -> Filled:
 
 
 def _front_matter(has: Filled) -> str:
-    triples = [f"  - split: {split}\n    path: triples/{split}-*.parquet\n" for split in has.splits]
+    triples = [
+        f"  - split: {split}\n    path: {TRIPLES}/{split}-*.parquet\n" for split in has.splits
+    ]
     text = ""
-    for name in ("triples", *TABLES):
+    for name in TABLES:
         if digest := has.digests.get(name):
             text += f"- config_name: {name}\n  description: files {digest}\n"
-            if name == "triples":
+            if name == TRIPLES:
                 text += f"  default: true\n  data_files:\n{''.join(triples)}"
             else:
                 text += f"  data_files: {name}/*.parquet\n"

@@ -22,12 +22,12 @@ from codeflow.contracts import Flow, Unit
 from codeflow.curation.batches import Part
 from codeflow.curation.chain import Record
 from codeflow.errors import CodeflowError, DataError
+from codeflow.execution.failures import Failure
 from codeflow.execution.job import Job
-from codeflow.execution.units import DONE, PARTS, Failure, forget_failure
+from codeflow.execution.units import forget_failure
 from codeflow.mining import index as mined
 from codeflow.mining.index import MinedIndex, MinedRepository
 from codeflow.mining.outcomes import deterministic, summarise
-from codeflow.pipeline import workdir
 from codeflow.publish import card
 from codeflow.publish.reachable import ReachArguments, reach
 from codeflow.publish.select import SPLITS, SelectArguments, select
@@ -41,11 +41,11 @@ from codeflow.publish.shards import (
 )
 from codeflow.publish.summary import Summary
 from codeflow.records import SCHEMA_VERSION, TRIPLES
-from codeflow.storage import files, manifest, tables
+from codeflow.storage import files, layout, manifest, tables
 from codeflow.storage.damage import FRESH
+from codeflow.storage.layout import DONE, PARTS
 from codeflow.version import __version__
 
-_REPORT = "report.html"
 _FAULTS_SHOWN = 10
 
 
@@ -101,8 +101,8 @@ class Publishing:
         for place in (DONE, PARTS):  # markers first: they name files in parts
             shutil.rmtree(folder / place / f"publish-{self.stamp}", ignore_errors=True)
         shutil.rmtree(folder / PARTS, ignore_errors=True)
-        workdir.make_room(folder / workdir.SUMMARY)
-        files.write_json(folder / workdir.SUMMARY, asdict(summary))
+        files.make_room(folder / layout.SUMMARY)
+        files.write_json(folder / layout.SUMMARY, asdict(summary))
         return summary
 
     def _require_other_files(self, faults: Sequence[manifest.Fault]) -> None:
@@ -121,18 +121,18 @@ class Publishing:
     def _forget(self) -> None:
         """What was published before goes, its manifest first; what of this one is done stays."""
         folder = self._job.folder
-        if (folder / _REPORT).exists():
+        if (folder / layout.REPORT).exists():
             self._job.progress.note(
-                f"removes {_REPORT}, which shows what was published before; "
+                f"removes {layout.REPORT}, which shows what was published before; "
                 f"`codeflow report {folder}` writes it again"
             )
-        for name in (manifest.NAME, workdir.SUMMARY, _REPORT):
-            workdir.remove(folder / name)
-        workdir.make_room(folder / "README.md")
-        for table in manifest.TABLES:
-            workdir.make_room(folder / table, folder=True)
+        for name in (layout.MANIFEST, layout.SUMMARY, layout.REPORT):
+            files.remove(folder / name)
+        files.make_room(folder / layout.CARD)
+        for table in layout.TABLES:
+            files.make_room(folder / table, folder=True)
             for path in (folder / table).glob("*"):
-                workdir.make_room(path)
+                files.make_room(path)
         for place in (folder / DONE).glob("publish-*"):
             if place.name != f"publish-{self.stamp}":
                 shutil.rmtree(place)
@@ -158,12 +158,12 @@ class Publishing:
         licenses = _licenses(folder, lines)
         has = card.filled(lines)
         text = card.render(good, counts, self._index.config, has, licenses, stages)
-        files.write_bytes(folder / "README.md", text.encode())
-        lines.append(describe(folder, "README.md"))
+        files.write_bytes(folder / layout.CARD, text.encode())
+        lines.append(describe(folder, layout.CARD))
         remove_unlisted(folder, {str(line["path"]) for line in lines})
         lines = sorted(lines, key=lambda line: str(line["path"]))
         values = self._manifest(lines, kinds, counts)
-        files.write_bytes(folder / manifest.NAME, manifest.seal(values))
+        files.write_bytes(folder / layout.MANIFEST, manifest.seal(values))
         return values
 
     def _chosen(
@@ -295,7 +295,7 @@ def _licenses(folder: Path, lines: Sequence[Mapping[str, Any]]) -> dict[str, int
     """Published triples by licence."""
     counts: Counter[str] = Counter()
     for line in lines:
-        if str(line["path"]).startswith("triples/"):
+        if str(line["path"]).startswith(f"{layout.TRIPLES}/"):
             column = tables.read(folder / line["path"], TRIPLES, ["license"]).column(0)
             for row in pc.value_counts(column).to_pylist():
                 counts[row["values"] or "unknown"] += row["counts"]

@@ -17,10 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from codeflow.contracts import Sink, Unit
-from codeflow.execution.units import MINED, PARTS
-from codeflow.pipeline import workdir
 from codeflow.records import BLOBS, LEDGER, TREES, TRIPLES
-from codeflow.storage import files, tables
+from codeflow.storage import files, layout, tables
+from codeflow.storage.layout import MINED, PARTS
 
 _MIN_SHARD_BYTES = 1 << 20
 _MAX_SHARD_BYTES = 256 << 20
@@ -30,10 +29,10 @@ _TRIPLES_PER_GROUP = 1024
 _GATHER_FILES = 256
 _GATHER_BYTES = 64 << 20
 SCHEMAS: Mapping[str, pa.Schema] = {
-    "triples": TRIPLES,
-    "blobs": BLOBS,
-    "trees": TREES,
-    "ledger": LEDGER,
+    layout.TRIPLES: TRIPLES,
+    layout.BLOBS: BLOBS,
+    layout.TREES: TREES,
+    layout.LEDGER: LEDGER,
 }
 
 
@@ -165,7 +164,7 @@ def triples_units(folder: Path, inputs: Sequence[MinedFile], stamp: str, split: 
     paths = tuple(file.path for file in inputs)
     units = []
     for k in range(shards):
-        name = f"triples/{split}-{k:05d}-of-{shards:05d}.parquet"
+        name = f"{layout.TRIPLES}/{split}-{k:05d}-of-{shards:05d}.parquet"
         arguments = TriplesArguments(str(folder), paths, bounds[k], bounds[k + 1], name)
         units.append(Unit(f"publish-{stamp}/{split}-{k:05d}", publish_triples, arguments))
     return units
@@ -215,6 +214,6 @@ def remove_unlisted(out: Path, listed: Set[str]) -> None:
     for table in SCHEMAS:
         for path in (out / table).glob("*"):
             if path.relative_to(out).as_posix() not in listed:
-                workdir.remove(path)
+                files.remove(path)
     for path in (out / MINED).glob(f"**/*{files.TEMPORARY}"):
         path.unlink()

@@ -16,9 +16,9 @@ from pathlib import Path
 import pyarrow as pa
 
 from codeflow.errors import CodeflowError, DataError
+from codeflow.storage import layout
 
-_INDEX = "mined/index.json"
-_MARKS = ("manifest.json", ".work", "mined")
+_MARKS = (layout.MANIFEST, layout.WORK, layout.MINED)
 _MINE = "`codeflow mine` with the same --repos and --out"
 FRESH = f"mine again: {_MINE}, and --fresh"
 _COMMANDS = {"filter": "filter", "dedup": "dedup", "mix": "mix"}
@@ -32,17 +32,17 @@ def remedy(path: Path) -> str:
     if folder is None:
         return "give another, or make it again"
     inside = path.relative_to(folder).parts
-    if inside == tuple(_INDEX.split("/")):
+    if path == folder / layout.MINED_INDEX:
         return f"{_MINE} makes it again"
-    if inside[0] == "mined":
+    if inside[0] == layout.MINED:
         return FRESH
-    if inside == (".work", "asked.json"):
+    if path == folder / layout.ASKED:
         return "remove it, and give the options of the last command again"
-    if inside[0] == ".work":
-        begun = ("parts", "done")
-        stage = len(inside) > 3 and inside[1] in begun and inside[2].startswith(_STAGED)
+    if inside[0] == layout.WORK:
+        begun = any(path.is_relative_to(folder / place) for place in (layout.PARTS, layout.DONE))
+        stage = begun and len(inside) > 3 and inside[2].startswith(_STAGED)
         return "run the same command again" if stage else FRESH
-    if inside[0] == "decisions":
+    if inside[0] == layout.DECISIONS:
         return mends(folder, inside[1] if len(inside) > 1 else "filter")
     return mends(folder)
 
@@ -52,7 +52,7 @@ _STAGED = ("filter-", "dedup-", "mix-", "split-", "publish-", "publish")
 
 def mends(folder: Path, stage: str = "split") -> str:
     """Which command makes again what a stage decided, or what is published."""
-    if not (folder / _INDEX).is_file():
+    if not (folder / layout.MINED_INDEX).is_file():
         return f"there is no mined/ to make it from: get the dataset again, or {FRESH}"
     return f"`codeflow {_COMMANDS.get(stage, 'publish')} {folder}` makes it again from mined/"
 

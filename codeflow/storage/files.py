@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -198,3 +199,25 @@ def link(source: Path, target: Path) -> None:
             os.link(source, temporary)
         except OSError:
             shutil.copyfile(source, temporary)
+
+
+def remove(path: Path) -> None:
+    """Removes a file, a link, or a folder with all that is in it."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def make_room(path: Path, folder: bool = False) -> None:
+    """Removes a folder that lies where a file of ours belongs, or the other way round."""
+    if os.path.lexists(path) and path.is_dir() != folder:
+        remove(path)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Temporary files of a run that was killed."""
+    for place, _, names in os.walk(folder):
+        for name in names:
+            if name.endswith(TEMPORARY):
+                (Path(place) / name).unlink(missing_ok=True)

@@ -16,9 +16,8 @@ from codeflow.errors import DataError
 from codeflow.records import SCHEMA_VERSION
 from codeflow.storage import files
 from codeflow.storage.damage import damaged, mends, reading
+from codeflow.storage.layout import CARD, MANIFEST, MINED_INDEX, TABLES
 
-NAME = "manifest.json"
-TABLES = ("triples", "blobs", "trees", "ledger")
 _KINDS: Mapping[str, type] = {
     "config": dict,
     "files": list,
@@ -70,12 +69,12 @@ def read(folder: Path) -> dict[str, Any]:
     Raises:
         DataError: there is none, it cannot be read, or it is of another schema version.
     """
-    path = folder / NAME
+    path = folder / MANIFEST
     values = files.read_json(path)
     if values is None:
-        mined = (folder / "mined/index.json").is_file()
+        mined = (folder / MINED_INDEX).is_file()
         what = mends(folder) if mined else "give the folder that `codeflow mine` wrote"
-        raise DataError(f"{folder}: not a dataset (no {NAME}); {what}")
+        raise DataError(f"{folder}: not a dataset (no {MANIFEST}); {what}")
     for key, kind in _KINDS.items():
         if key in values and not isinstance(values[key], kind):
             raise damaged(path, f"its {key!r} is not what codeflow writes")
@@ -94,7 +93,7 @@ def read(folder: Path) -> dict[str, Any]:
 def sealed(folder: Path) -> tuple[dict[str, Any] | None, Fault | None]:
     """The values of a manifest that is as it was written, of any version; else what is wrong with
     it, or neither where there is none. Raises CodeflowError where this process may not read it."""
-    path = folder / NAME
+    path = folder / MANIFEST
     with reading(path):
         try:
             data = path.read_bytes()
@@ -117,7 +116,8 @@ def listed_files(values: Mapping[str, Any], where: object) -> list[ListedFile]:
         ]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(
-            f"{where}: broken list of files in {NAME}: {error!r}; `codeflow publish` makes it again"
+            f"{where}: broken list of files in {MANIFEST}: {error!r}; `codeflow publish` makes it "
+            "again"
         ) from None
 
 
@@ -131,7 +131,7 @@ def faults(folder: Path, values: Mapping[str, Any], hashed: bool = False) -> lis
     listed = listed_files(values, folder)
     for file in listed:
         path = folder / file.path
-        own = file.path == "README.md" and not hashed and path.is_file()
+        own = file.path == CARD and not hashed and path.is_file()
         fault = None if own else files.fault(path, file.bytes)
         if fault is None and hashed and files.sha256(path) != file.sha256:
             fault = "has other bytes than the manifest says"

@@ -6,7 +6,11 @@ from __future__ import annotations
 import dataclasses
 import types
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from codeflow.errors import UsageError
+from codeflow.records import SCHEMA_VERSION
 
 T = TypeVar("T")
 
@@ -62,3 +66,12 @@ def _value(hint: Any, value: Any, where: str) -> Any:
     if type(value) is not hint:
         raise ValueError(f"{where} is no {hint.__name__}")
     return value
+
+
+def require_schema(folder: Path, version: int) -> None:
+    """Refuses what a codeflow with other tables left: nothing of it can be gone on with."""
+    if version != SCHEMA_VERSION:
+        raise UsageError(
+            f"{folder}: was mined with schema version {version}, this codeflow has "
+            f"{SCHEMA_VERSION}; use --fresh to mine again, or the version that mined it"
+        )

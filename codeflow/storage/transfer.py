@@ -27,17 +27,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from codeflow.errors import DataError, UsageError
-from codeflow.pipeline import workdir
 from codeflow.publish.shards import remove_unlisted
-from codeflow.storage import files, manifest
+from codeflow.storage import files, layout, manifest
+from codeflow.storage.lock import locked
 from codeflow.storage.manifest import ListedFile
 from codeflow.storage.store import Store, shown, store
 
-MARK = ".codeflow-upload"
-RUNS = Path("~/.cache/codeflow/runs")
-COPIES = Path("~/.cache/codeflow/datasets")
-COPIED = f"{workdir.WORK}/copied.json"
-_TABLES = ("triples/", "blobs/", "trees/", "ledger/")
+_TABLES = tuple(f"{table}/" for table in layout.TABLES)
 
 Progress = Callable[[int, int], None]
 """Called with the bytes that are done and the bytes in all."""
@@ -61,12 +57,12 @@ class Moved(NamedTuple):
 def work_folder(url: str) -> Path:
     """Where a run that goes to this URL works: in the cache, the same folder for the same URL."""
     name = re.sub(r"[^A-Za-z0-9.-]+", "-", shown(url).rstrip("/").rpartition("/")[2])
-    return RUNS.expanduser() / f"{name}-{_key(url)}"
+    return layout.WORK_FOLDERS.expanduser() / f"{name}-{_key(url)}"
 
 
 def cached_copy(url: str) -> Path:
     """An up-to-date local copy of the dataset at a URL. Raises: as `download`."""
-    folder = COPIES.expanduser() / work_folder(url).name
+    folder = layout.COPIES.expanduser() / work_folder(url).name
     download(url, folder)
     return folder
 
@@ -83,20 +79,20 @@ def steps(wanted: Collection[str], present: Set[str], same: Set[str]) -> Iterato
         present: what is at the prefix.
         same: those of `present` that are as they should be; with the manifest, all is.
     """
-    if manifest.NAME not in same or not set(wanted) <= same:
-        yield Step("put", MARK)
-        if manifest.NAME in present:
-            yield Step("remove", manifest.NAME)
+    if layout.MANIFEST not in same or not set(wanted) <= same:
+        yield Step("put", layout.UPLOAD_MARK)
+        if layout.MANIFEST in present:
+            yield Step("remove", layout.MANIFEST)
         for path in sorted(present):
             if path.startswith(_TABLES) and path not in wanted:
                 yield Step("remove", path)
         for path in sorted(wanted):
             if path not in same:
                 yield Step("put", path)
-        yield Step("put", manifest.NAME)
-        yield Step("remove", MARK)
-    elif MARK in present:
-        yield Step("remove", MARK)
+        yield Step("put", layout.MANIFEST)
+        yield Step("remove", layout.UPLOAD_MARK)
+    elif layout.UPLOAD_MARK in present:
+        yield Step("remove", layout.UPLOAD_MARK)
 
 
 def upload(folder: Path, url: str, progress: Progress = lambda done, total: None) -> Moved:
@@ -109,20 +105,20 @@ def upload(folder: Path, url: str, progress: Progress = lambda done, total: None
     """
     data = _manifest_bytes(folder)
     listed = {file.path: file for file in manifest.listed_files(json.loads(data), folder)}
-    with workdir.locked(folder), store(url) as there:
+    with locked(folder), store(url) as there:
         found = there.found()
-        theirs = there.read(manifest.NAME) if manifest.NAME in found else None
-        if theirs is None and MARK not in found and found:
+        theirs = there.read(layout.MANIFEST) if layout.MANIFEST in found else None
+        if theirs is None and layout.UPLOAD_MARK not in found and found:
             raise UsageError(
                 f"{shown(url)}: holds other files ({', '.join(sorted(found)[:3])}); "
                 "give a prefix that is empty, or one that codeflow wrote"
             )
         if theirs is not None and not manifest.is_sealed(theirs):
-            raise UsageError(f"{shown(url)}: its {manifest.NAME} is not codeflow's; give another")
-        journal = _Journal(folder / workdir.WORK / f"uploaded-{_key(url)}.jsonl")
+            raise UsageError(f"{shown(url)}: its {layout.MANIFEST} is not codeflow's; give another")
+        journal = _Journal(folder / layout.WORK / f"uploaded-{_key(url)}.jsonl")
         sized = {p for p, file in listed.items() if found.get(p) == file.bytes}
         if theirs == data:
-            same = sized | {manifest.NAME}
+            same = sized | {layout.MANIFEST}
         else:
             same = {path for path in sized if journal.has(listed[path], there)}
         total = sum(file.bytes for file in listed.values())
@@ -138,7 +134,7 @@ def upload(folder: Path, url: str, progress: Progress = lambda done, total: None
                 journal.add(file, there.checksum(path))
                 moved, moved_bytes, done = moved + 1, moved_bytes + file.bytes, done + file.bytes
             else:  # the mark is the manifest that will be
-                there.put(folder / manifest.NAME, path)
+                there.put(folder / layout.MANIFEST, path)
             progress(done, total)
     return Moved(moved, moved_bytes, len(listed) - moved)
 
@@ -152,18 +148,18 @@ def download(url: str, folder: Path, progress: Progress = lambda done, total: No
         CodeflowError: the store refuses or does not answer.
     """
     with store(url) as there:
-        if manifest.NAME not in there.found():
-            raise DataError(f"{shown(url)}: not a dataset (no {manifest.NAME})")
-        data = there.read(manifest.NAME)
+        if layout.MANIFEST not in there.found():
+            raise DataError(f"{shown(url)}: not a dataset (no {layout.MANIFEST})")
+        data = there.read(layout.MANIFEST)
         if not manifest.is_sealed(data):
-            raise DataError(f"{shown(url)}: {manifest.NAME} is damaged")
+            raise DataError(f"{shown(url)}: {layout.MANIFEST} is damaged")
         listed = manifest.listed_files(json.loads(data), shown(url))
-        with workdir.locked(folder, wait=True):  # all processes of a machine share one copy
-            ours = folder / manifest.NAME
-            copied = (folder / COPIED).exists()
-            if not copied and {path.name for path in folder.iterdir()} - {workdir.WORK}:
+        with locked(folder, wait=True):  # all processes of a machine share one copy
+            ours = folder / layout.MANIFEST
+            copied = (folder / layout.COPIED).exists()
+            if not copied and {path.name for path in folder.iterdir()} - {layout.WORK}:
                 raise UsageError(f"{folder}: holds other files; give a new folder")
-            files.write_json(folder / COPIED, {"from": _key(url)})
+            files.write_json(folder / layout.COPIED, {"from": _key(url)})
             if ours.exists() and ours.read_bytes() != data:
                 ours.unlink()
             total = sum(file.bytes for file in listed)
@@ -212,9 +208,9 @@ class _Journal:
 
 def _manifest_bytes(folder: Path) -> bytes:
     manifest.read(folder)
-    data = (folder / manifest.NAME).read_bytes()
+    data = (folder / layout.MANIFEST).read_bytes()
     if not manifest.is_sealed(data):
-        raise DataError(f"{folder}: {manifest.NAME} is damaged; mine again")
+        raise DataError(f"{folder}: {layout.MANIFEST} is damaged; mine again")
     return data
 
 
@@ -233,6 +229,8 @@ def _is_as_listed(path: Path, file: ListedFile) -> bool:
 def _inside(name: str, url: str) -> Path:
     """A listed path as a path below a folder. Raises DataError when it leads out of one."""
     parts = PurePosixPath(name).parts
-    if not parts or name.startswith("/") or {"..", workdir.WORK} & set(parts) or "\\" in name:
-        raise DataError(f"{shown(url)}: {manifest.NAME} lists {name!r}, which is no published file")
+    if not parts or name.startswith("/") or {"..", layout.WORK} & set(parts) or "\\" in name:
+        raise DataError(
+            f"{shown(url)}: {layout.MANIFEST} lists {name!r}, which is no published file"
+        )
     return Path(*parts)

@@ -1,9 +1,9 @@
 """What a run looks like while it goes on: live on a terminal, lines in a pipe, JSON for machines.
 
-The driver knows one interface, `Progress` (of `execution/`); `make_progress` chooses. A driver
-reports what was done and this module does the arithmetic, so that rates and the time left are the
-same everywhere: rates over the last seconds, time left from the last units of the current stage
-(`time_left_s`), "?" while unknown. A counter is shown where the stage moves it.
+The driver knows one interface, `Progress`; `make_progress` chooses. A driver reports what was done
+and this module does the arithmetic, so that rates and the time left are the same everywhere: rates
+over the last seconds, time left from the last units of the current stage (`time_left_s`), "?" while
+unknown. A counter is shown where the stage moves it.
 Whatever comes from a repository (its name, a reason) passes `one_line` before it is shown: a name
 with escape codes must not drive the terminal.
 
@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import IO, TYPE_CHECKING, Any, TextIO
 
-from codeflow.execution.progress import Progress as Progress
+from codeflow.execution.progress import Progress
 from codeflow.text.escape import one_line
 from codeflow.text.numbers import duration, quantity
 

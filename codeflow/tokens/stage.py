@@ -27,6 +27,7 @@ from codeflow.execution.progress import Progress
 from codeflow.shards.format import SPLITS, Description
 from codeflow.shards.writer import write_shards
 from codeflow.storage import files
+from codeflow.storage.layout import TOKENIZER, TOKENS
 from codeflow.tokens.config import VOCABULARY, TokenizeConfig
 from codeflow.tokens.fit import Fitter
 from codeflow.tokens.pack import pack
@@ -35,7 +36,6 @@ from codeflow.tokens.tokenizer import Encoder, train
 from codeflow.triple import Triple
 
 RECORD = "tokens.json"
-TOKENIZER = "tokenizer.json"
 TRAINED = "tokenizer.trained.json"
 """What was asked for when it was trained: little text gives a smaller vocabulary than that."""
 _CHECKED_TEXTS = 256
@@ -98,7 +98,7 @@ def _rendered(
         "tokenizer": encoder.hash,
         "dataset": str(dataset.manifest["sha256"])[:16],
     }
-    folder = dataset.folder / "tokens" / config.folder(rendering)
+    folder = dataset.folder / TOKENS / config.folder(rendering)
     part = folder.with_name(f".{folder.name}{files.TEMPORARY}")
     shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
     done = files.read_json(folder / RECORD)
@@ -124,7 +124,7 @@ def _encoder(dataset: Dataset, config: TokenizeConfig, fast: bool) -> Encoder:
     """
     path, vocab_size = Path(config.tokenizer), config.vocab_size
     if not config.tokenizer:
-        path = dataset.folder / "tokens" / TOKENIZER
+        path = dataset.folder / TOKENS / TOKENIZER
         if not path.exists():
             _train(dataset, path, vocab_size or VOCABULARY)
         elif vocab_size and vocab_size != (trained := _trained_size(path)):

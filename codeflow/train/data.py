@@ -28,6 +28,7 @@ from codeflow.loopcoder.loss import next_tokens
 from codeflow.shards.format import Row
 from codeflow.shards.mixture import Curriculum, Mixture, Pick, Position
 from codeflow.shards.reader import TokenShards
+from codeflow.storage.layout import TOKENS
 from codeflow.train import recipe as recipes
 from codeflow.train.state.parallel import World
 
@@ -65,7 +66,7 @@ def open_sources(
     absent = missing(data, names)
     if absent:
         raise UsageError(f"{data}: no token folders {', '.join(absent)} in {data / 'tokens'}")
-    sources = tuple(TokenShards(data / "tokens" / name, split) for name in names)
+    sources = tuple(TokenShards(data / TOKENS / name, split) for name in names)
     wanted = tokenizer or sources[0].description.tokenizer
     for source in sources:
         has = source.description
@@ -83,7 +84,7 @@ def open_sources(
 
 def missing(data: Path, names: tuple[str, ...]) -> list[str]:
     """Those of the named token folders that are not there."""
-    return [name for name in names if not (data / "tokens" / name).is_dir()]
+    return [name for name in names if not (data / TOKENS / name).is_dir()]
 
 
 def check_vocabulary(sources: Sources, vocab_size: int) -> None:

@@ -10,8 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from codeflow.errors import UsageError
-
-NAME = "report.html"
+from codeflow.storage.layout import REPORT
 
 
 def write(place: str | Path, out: Path | None = None) -> Path:
@@ -24,7 +23,7 @@ def write(place: str | Path, out: Path | None = None) -> Path:
         DataError: it is not a dataset, or is damaged; the page cannot be written.
         UsageError: a URL without `out`.
     """
-    from codeflow.execution.units import disk_error
+    from codeflow.execution.failures import disk_error
     from codeflow.pipeline.destination import local
     from codeflow.storage.files import write_bytes
     from codeflow.storage.store import is_url, shown
@@ -33,7 +32,7 @@ def write(place: str | Path, out: Path | None = None) -> Path:
     if out is None and is_url(str(place)):
         raise UsageError(f"{shown(str(place))}: a page is not sent to a URL; give --out FILE")
     folder = local(place)
-    path = out or folder / NAME
+    path = out or folder / REPORT
     page = render(folder).encode("utf-8")
     try:
         write_bytes(path, page)

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from codeflow.dataset.reader import Dataset
 from codeflow.records import TRIPLES, LedgerRow
-from codeflow.storage import tables
+from codeflow.storage import layout, tables
 
 SHOWN = 6
 _READABLE_BYTES = (300, 4000)
@@ -116,7 +116,7 @@ def find(folder: Path, rows: Sequence[LedgerRow], ids: Sequence[str]) -> Found:
 
 
 def _mined(folder: Path) -> Iterator[tuple[pq.ParquetFile, int]]:
-    for path in sorted((folder / "mined").glob("*/triples-*.parquet")):
+    for path in sorted((folder / layout.MINED).glob("*/triples-*.parquet")):
         with tables.opened(path, TRIPLES) as file:
             for number in range(file.metadata.num_row_groups):
                 yield file, number

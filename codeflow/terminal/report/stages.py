@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from codeflow.dataset.reader import Dataset
 from codeflow.records import LEDGER, LedgerRow
-from codeflow.storage import tables
+from codeflow.storage import layout, tables
 
 STAGES = ("filter", "dedup", "mix", "split")
 EXAMPLES = 3
@@ -123,7 +123,7 @@ def read_ledger(dataset: Dataset, stages: list[Stage]) -> Ledger:
 
 def _ledger_rows(dataset: Dataset) -> Iterator[LedgerRow]:
     for file in dataset.listed:
-        if file.path.startswith("ledger/"):
+        if file.path.startswith(f"{layout.LEDGER}/"):
             with tables.opened(dataset.folder / file.path, LEDGER) as ledger:
                 for batch in ledger.iter_batches(columns=list(LedgerRow._fields)):
                     for row in batch.to_pylist():

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from codeflow.storage import layout
 from codeflow.terminal.report.charts import COLOURS, Chart, Spec, label, lines
 from codeflow.terminal.report.words import listing
 from codeflow.text.numbers import quantity
@@ -63,7 +64,7 @@ class Run:
 
 def read_runs(folder: Path) -> list[Run]:
     """The runs that have made at least one step, by name."""
-    runs = [_read(path) for path in sorted((folder / "runs").glob("*/metrics.jsonl"))]
+    runs = [_read(path) for path in sorted((folder / layout.RUNS).glob("*/metrics.jsonl"))]
     return [run for run in runs if run.steps]
 
 

@@ -19,10 +19,10 @@ from codeflow.loopcoder import hf
 from codeflow.loopcoder.config import ModelConfig
 from codeflow.loopcoder.model import LoopCoder, build
 from codeflow.storage.files import read_json, write_bytes
+from codeflow.storage.layout import TOKENIZER
 from codeflow.train.state import checkpoint
 from codeflow.train.state.parallel import World
 
-TOKENIZER: Final = "tokenizer.json"
 _DESCRIBED: Final = "name about step tokens recipe recipe_hash data data_hash tokenizer parent"
 
 

@@ -20,7 +20,7 @@ from codeflow.curation.mined_reader import MinedReader
 from codeflow.dataset import reader as reading
 from codeflow.dataset.reader import Dataset
 from codeflow.errors import DataError
-from codeflow.storage import manifest
+from codeflow.storage import layout, manifest
 from small_history import environment
 from tiny_dataset import SNAPSHOTS, Git, build, history
 
@@ -153,8 +153,8 @@ def test_a_folder_that_was_published_again_is_refused(made: Made, tmp_path: Path
     shutil.copytree(made[0], folder)
     dataset = reading.open(folder)
     old = pickle.dumps(dataset[0]), pickle.dumps(dataset)
-    values = json.loads((folder / manifest.NAME).read_bytes())
-    (folder / manifest.NAME).write_bytes(manifest.seal({**values, "publish_hash": "other"}))
+    values = json.loads((folder / layout.MANIFEST).read_bytes())
+    (folder / layout.MANIFEST).write_bytes(manifest.seal({**values, "publish_hash": "other"}))
     for data in old:
         back = pickle.loads(data)
         with pytest.raises(DataError, match="published again"):

@@ -22,7 +22,7 @@ from codeflow.errors import CodeflowError, DataError
 from codeflow.execution.many import Workers
 from codeflow.git.objects import TreeEntry, blob_id, tree_id
 from codeflow.publish.shards import describe
-from codeflow.storage import manifest
+from codeflow.storage import layout, manifest
 from tiny_dataset import SNAPSHOTS, Git, build, history, write_dataset
 
 Tables = dict[str, list[dict[str, Any]]]
@@ -320,10 +320,10 @@ def copied(good: Path, tmp_path: Path) -> Path:
     pq.write_table(
         records.table_of(rows, records.LEDGER), path / "ledger" / "ledger-00000-of-00001.parquet"
     )
-    values = json.loads((path / manifest.NAME).read_bytes())
+    values = json.loads((path / layout.MANIFEST).read_bytes())
     names = ("README.md", "ledger/ledger-00000-of-00001.parquet")
     values["files"] += [describe(path, name) for name in names]
-    (path / manifest.NAME).write_bytes(manifest.seal(values))
+    (path / layout.MANIFEST).write_bytes(manifest.seal(values))
     assert verify(path).ok
     return path
 
@@ -369,8 +369,8 @@ def test_other_damage_is_said_and_the_triples_are_replayed(
     elif what == "ledger":
         ledger.write_bytes(ledger.read_bytes()[:-3])
     elif what == "manifest":  # by a formatter
-        values = json.loads((copied / manifest.NAME).read_bytes())
-        (copied / manifest.NAME).write_text(json.dumps(values, indent=4))
+        values = json.loads((copied / layout.MANIFEST).read_bytes())
+        (copied / layout.MANIFEST).write_text(json.dumps(values, indent=4))
     else:  # load_dataset would give its rows, too
         shutil.copy(ledger, copied / "triples" / "train-00009.parquet")
     report = verify(copied)

@@ -11,7 +11,7 @@ import pytest
 import damages
 import faults
 from codeflow.dataset.verify import verify
-from codeflow.pipeline import workdir
+from codeflow.storage import files
 from damages import copied, run, told
 from small_history import small_history
 
@@ -65,7 +65,7 @@ def mended(line: str, made: Path, data: Path) -> str:
         if not line or "mining cannot go on here" in line:  # what is published is whole
             return ", ".join(done)
         if "remove it, and" in line:
-            workdir.remove(data / ".work/asked.json")
+            files.remove(data / ".work/asked.json")
             done.append("remove")
             line = ""
         elif "--fresh" in line:

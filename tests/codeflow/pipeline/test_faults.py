@@ -25,7 +25,7 @@ import pytest
 import faults
 import varied
 from codeflow.dataset.verify import verify
-from codeflow.pipeline import workdir
+from codeflow.storage.lock import locked
 from gitdag import Repo
 from hostile import history
 from small_history import SUPPORT
@@ -315,7 +315,7 @@ def test_a_run_on_ray_that_is_asked_to_stop(
 
 def test_a_second_run_in_a_live_folder_is_refused(reference: Reference, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
-    with workdir.locked(tmp_path / "out"):
+    with locked(tmp_path / "out"):
         for more in ((), ("--fresh",)):
             done = faults.mine(reference.listing, tmp_path / "out", *WINDOW, *more)
             assert done.returncode == 2

@@ -24,12 +24,13 @@ import varied
 from codeflow.config import Limits, MineConfig, Window
 from codeflow.contracts import Unit
 from codeflow.errors import CodeflowError, UsageError
+from codeflow.execution.failures import Failure
 from codeflow.execution.ray_pool import RayPool
-from codeflow.execution.units import Failure, find_result, run_unit
+from codeflow.execution.units import find_result, run_unit
 from codeflow.pipeline import workdir
 from codeflow.pipeline.run import Execution, run
 from codeflow.publish.summary import Summary
-from codeflow.storage import manifest
+from codeflow.storage import layout, manifest
 from codeflow.terminal.progress import make_progress
 from codeflow_miners import flow
 from codeflow_miners.acquire.repositories import read_list
@@ -274,7 +275,7 @@ def test_no_folder_of_this_machine_is_published(
     assert 'File "test_run.py", line' in rows["a b"]["detail"]
     assert rows["gone"]["rule"] == "damaged"
     for path in (tmp_path / "out").rglob("*"):
-        if path.is_file() and workdir.WORK not in path.parts:
+        if path.is_file() and layout.WORK not in path.parts:
             assert b"/" + os.fsencode(tmp_path.parent.name) not in path.read_bytes()
 
 
@@ -360,7 +361,7 @@ def test_what_failed_to_open_is_tried_again_until_histories_are_divided(
     real = workdir.files.write_json
 
     def stop_at_opened(path: Path, value: Any) -> None:
-        if path.name == Path(workdir.OPENED).name:
+        if path.name == Path(layout.OPENED).name:
             raise KeyboardInterrupt
         real(path, value)
 
@@ -436,7 +437,7 @@ def test_a_plug_in_that_does_not_load_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken = EntryPoint("x", "no_such_module:MINERS", "codeflow.miners")
-    monkeypatch.setattr("codeflow.plugins.entry_points", lambda group: [broken])
+    monkeypatch.setattr("codeflow.plugins.entry_points.entry_points", lambda group: [broken])
     repo, _ = history(tmp_path / "r")
     with pytest.raises(UsageError, match="plug-in no_such_module:MINERS cannot be loaded"):
         mine(listing_of(tmp_path, repo.path), tmp_path / "out")

@@ -12,7 +12,7 @@ from codeflow.dataset import reader as dataset
 from codeflow.dataset.verify import verify
 from codeflow.errors import UsageError
 from codeflow.plugins.entry_points import load_miners
-from codeflow.storage import manifest
+from codeflow.storage import layout
 from small_history import codeflow, small_history
 
 MINER = """
@@ -122,7 +122,7 @@ def test_other_code_is_another_run(folder: Path) -> None:
     assert "own_kinds" in done.stderr
     assert codeflow(*again, "--fresh", cwd=folder).returncode == 0
     assert {len(t.commits) for t in dataset.open(folder / "data")} == {4}
-    values = json.loads((folder / "data" / manifest.NAME).read_bytes())
+    values = json.loads((folder / "data" / layout.MANIFEST).read_bytes())
     assert values["config"]["kinds"] == ["Leaps"]
 
 

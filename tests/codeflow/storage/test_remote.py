@@ -26,12 +26,12 @@ from codeflow.cli import main
 from codeflow.dataset import reader as dataset
 from codeflow.dataset.verify import verify
 from codeflow.errors import CodeflowError, DataError, UsageError
-from codeflow.pipeline import workdir
 from codeflow.records import SCHEMA_VERSION
-from codeflow.storage import manifest
+from codeflow.storage import layout, manifest
 from codeflow.storage import transfer as remote
+from codeflow.storage.lock import locked
 from codeflow.storage.store import Store, is_url, shown
-from codeflow.storage.transfer import MARK, Step, download, steps, upload
+from codeflow.storage.transfer import Step, download, steps, upload
 from small_history import small_history
 from tiny_dataset import SNAPSHOTS, Git, build, history
 
@@ -115,15 +115,15 @@ def published(folder: Path) -> dict[str, bytes]:
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in folder.rglob("*")
-        if path.is_file() and workdir.WORK not in path.parts
+        if path.is_file() and layout.WORK not in path.parts
     }
 
 
 def is_whole(at: dict[str, bytes]) -> bool:
     """What a reader may rely on: no manifest, or all that it lists and no other shard."""
-    if manifest.NAME not in at:
+    if layout.MANIFEST not in at:
         return True
-    listed = {line["path"]: line["sha256"] for line in json.loads(at[manifest.NAME])["files"]}
+    listed = {line["path"]: line["sha256"] for line in json.loads(at[layout.MANIFEST])["files"]}
     shards = {path for path in at if path.endswith(".parquet")}
     return listed.keys() == shards and all(
         hashlib.sha256(at[path]).hexdigest() == digest for path, digest in listed.items()
@@ -195,7 +195,7 @@ def test_one_put_a_file(s3: str, data: tuple[Path, Path], monkeypatch: pytest.Mo
 
     monkeypatch.setattr(s3fs.S3FileSystem, "_call_s3", counting)
     upload(data[0], s3)
-    names = sorted([*published(data[0]), MARK])
+    names = sorted([*published(data[0]), layout.UPLOAD_MARK])
     assert sorted(calls) == [("put_object", f"data/one/{name}") for name in names]
     assert [key for _, key in calls][-1] == "data/one/manifest.json"
 
@@ -205,7 +205,7 @@ def test_another_dataset_takes_the_place(url: str, data: tuple[Path, Path], tmp_
     upload(first, url)
     download(url, tmp_path / "back")
     assert set(published(second)) != set(published(first)), "some names go, some stay"
-    assert set(published(second)) & set(published(first)) - {manifest.NAME}
+    assert set(published(second)) & set(published(first)) - {layout.MANIFEST}
     upload(second, url)
     assert store_of(url) == published(second)
     download(url, tmp_path / "back")
@@ -223,7 +223,7 @@ def test_killed_at_any_request_and_resumed(
     first, second = data
     at = 0
     while True:
-        shutil.rmtree(second / workdir.WORK, ignore_errors=True)
+        shutil.rmtree(second / layout.WORK, ignore_errors=True)
         fsspec.filesystem("memory").store.clear()
         if replacing:
             upload(first, memory)
@@ -246,7 +246,11 @@ def test_killed_at_any_request_and_resumed(
             again = watch(patch, lambda request: None)
             done = upload(second, memory)
         assert store_of(memory) == published(second)
-        puts = [path for action, path in (*seen, *again) if action == "put" and path != MARK]
+        puts = [
+            path
+            for action, path in (*seen, *again)
+            if action == "put" and path != layout.UPLOAD_MARK
+        ]
         assert sorted(puts) == sorted(published(second))
         assert done.files == len([r for r in again if r.action == "put" and "/" in r.path])
         at += 1
@@ -270,7 +274,7 @@ def test_resumes_on_s3(
             upload(second, s3)
     with pytest.raises(DataError, match="not a dataset"):
         download(s3, tmp_path / "back")
-    put = {path for action, path in seen if action == "put"} - {MARK}
+    put = {path for action, path in seen if action == "put"} - {layout.UPLOAD_MARK}
     assert put, "the test needs a file that was put"
     again = watch(monkeypatch, lambda request: None)
     assert upload(second, s3).skipped == len(put)
@@ -286,7 +290,7 @@ def test_what_changed_since_is_put_again(
     name = "blobs/00000-of-00001.parquet"
 
     def stop(request: Request) -> None:
-        if request == ("put", manifest.NAME):
+        if request == ("put", layout.MANIFEST):
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -304,13 +308,15 @@ def test_without_its_journal_everything_is_put_again(
 ) -> None:
     first, _ = data
     upload(first, memory)
-    fsspec.filesystem("memory").rm_file(f"/bucket/data/one/{manifest.NAME}")
-    fsspec.filesystem("memory").pipe_file(f"/bucket/data/one/{MARK}", b"")
-    shutil.rmtree(first / workdir.WORK)
+    fsspec.filesystem("memory").rm_file(f"/bucket/data/one/{layout.MANIFEST}")
+    fsspec.filesystem("memory").pipe_file(f"/bucket/data/one/{layout.UPLOAD_MARK}", b"")
+    shutil.rmtree(first / layout.WORK)
     assert upload(first, memory).skipped == 0
     # with a journal whose last line is half
-    fsspec.filesystem("memory").mv(f"/bucket/data/one/{manifest.NAME}", f"/bucket/data/one/{MARK}")
-    [journal] = (first / workdir.WORK).glob("uploaded-*")
+    fsspec.filesystem("memory").mv(
+        f"/bucket/data/one/{layout.MANIFEST}", f"/bucket/data/one/{layout.UPLOAD_MARK}"
+    )
+    [journal] = (first / layout.WORK).glob("uploaded-*")
     journal.write_text(journal.read_text().rstrip()[:-9])
     assert upload(first, memory).files == 1
 
@@ -333,7 +339,7 @@ def test_a_download_goes_on(memory: str, data: tuple[Path, Path], tmp_path: Path
             patch.setattr(Store, "get", get)
             with pytest.raises(KeyboardInterrupt):
                 download(memory, back)
-        assert not (back / manifest.NAME).exists()
+        assert not (back / layout.MANIFEST).exists()
     download(memory, back)
     assert len(got) == len(set(got)) == len(manifest.read(first)["files"]) - 1
     assert published(back) == published(first)
@@ -351,12 +357,12 @@ def states(draw: st.DrawFn) -> tuple[dict[str, str], dict[str, str], set[str]]:
     old = draw(st.dictionaries(st.sampled_from(names), version))
     present = dict(old)
     if draw(st.booleans()):
-        present[manifest.NAME] = json.dumps(old)
+        present[layout.MANIFEST] = json.dumps(old)
     elif draw(st.booleans()):
-        present = {**old, **wanted, MARK: ""}
+        present = {**old, **wanted, layout.UPLOAD_MARK: ""}
     same = {path for path in wanted if present.get(path) == wanted[path] and draw(st.booleans())}
-    if present.get(manifest.NAME) == json.dumps(wanted):
-        same = {*wanted, manifest.NAME}
+    if present.get(layout.MANIFEST) == json.dumps(wanted):
+        same = {*wanted, layout.MANIFEST}
     return wanted, present, same
 
 
@@ -364,7 +370,7 @@ def played(
     wanted: dict[str, str], present: dict[str, str], order: list[Step]
 ) -> Iterator[dict[str, str]]:
     """What is at the prefix before the first step and after each."""
-    content = {**wanted, manifest.NAME: json.dumps(wanted), MARK: ""}
+    content = {**wanted, layout.MANIFEST: json.dumps(wanted), layout.UPLOAD_MARK: ""}
     now = dict(present)
     yield now
     for action, path in order:
@@ -375,9 +381,9 @@ def played(
 
 
 def whole(now: dict[str, str]) -> bool:
-    if manifest.NAME not in now:
+    if layout.MANIFEST not in now:
         return True
-    listed = json.loads(now[manifest.NAME])
+    listed = json.loads(now[layout.MANIFEST])
     return listed == {path: v for path, v in now.items() if "/" in path or path in listed}
 
 
@@ -390,19 +396,19 @@ def test_every_moment_is_whole_or_nothing(
         return
     moments = list(played(wanted, present, list(steps(wanted, present.keys(), same))))
     assert all(whole(now) for now in moments)
-    assert manifest.NAME in moments[-1]
-    assert MARK not in moments[-1]
+    assert layout.MANIFEST in moments[-1]
+    assert layout.UPLOAD_MARK not in moments[-1]
     assert {path: moments[-1][path] for path in wanted} == wanted
-    if manifest.NAME not in same:  # between the first change and the last, the prefix is marked
-        assert all(MARK in now for now in moments[1:-1])
+    if layout.MANIFEST not in same:  # between the first change and the last, the prefix is marked
+        assert all(layout.UPLOAD_MARK in now for now in moments[1:-1])
 
 
 def manifest_first(order: list[Step]) -> list[Step]:
-    return sorted(order, key=lambda step: step != ("put", manifest.NAME))
+    return sorted(order, key=lambda step: step != ("put", layout.MANIFEST))
 
 
 def old_manifest_stays(order: list[Step]) -> list[Step]:
-    return [step for step in order if step != ("remove", manifest.NAME)]
+    return [step for step in order if step != ("remove", layout.MANIFEST)]
 
 
 def leftovers_go_last(order: list[Step]) -> list[Step]:
@@ -438,10 +444,10 @@ def test_somebody_elses_files_are_left_alone(memory: str, data: tuple[Path, Path
     filesystem.pipe_file("/bucket/data/one/blobs/mine.parquet", b"x")
     with pytest.raises(UsageError, match=r"holds other files \(blobs/mine"):
         upload(data[0], memory)
-    filesystem.pipe_file(f"/bucket/data/one/{manifest.NAME}", b'{"name": "of a browser"}')
+    filesystem.pipe_file(f"/bucket/data/one/{layout.MANIFEST}", b'{"name": "of a browser"}')
     with pytest.raises(UsageError, match="not codeflow's"):
         upload(data[0], memory)
-    assert set(store_of(memory)) == {"blobs/mine.parquet", manifest.NAME}
+    assert set(store_of(memory)) == {"blobs/mine.parquet", layout.MANIFEST}
 
 
 def test_a_damaged_folder_is_not_uploaded(memory: str, data: tuple[Path, Path]) -> None:
@@ -450,8 +456,8 @@ def test_a_damaged_folder_is_not_uploaded(memory: str, data: tuple[Path, Path]) 
     path.write_bytes(path.read_bytes()[:-1] + b"?")
     with pytest.raises(DataError, match=r"trees/00000.*codeflow verify"):
         upload(first, memory)
-    assert manifest.NAME not in store_of(memory)
-    (first / manifest.NAME).write_text((first / manifest.NAME).read_text() + " ")
+    assert layout.MANIFEST not in store_of(memory)
+    (first / layout.MANIFEST).write_text((first / layout.MANIFEST).read_text() + " ")
     with pytest.raises(DataError, match="is damaged"):
         upload(first, memory)
 
@@ -466,7 +472,7 @@ def test_a_damaged_store_is_not_downloaded(
     filesystem.pipe_file(name, filesystem.cat_file(name)[:-1] + b"?")
     with pytest.raises(DataError, match=r"trees/00000.*not what the manifest says"):
         download(memory, tmp_path / "back")
-    assert not (tmp_path / "back" / manifest.NAME).exists()
+    assert not (tmp_path / "back" / layout.MANIFEST).exists()
     assert not (tmp_path / "back" / "trees" / "00000-of-00001.parquet").exists()
 
 
@@ -477,7 +483,7 @@ def test_a_manifest_does_not_lead_out_of_the_folder(name: str, memory: str, tmp_
     line = {"path": name, "rows": 1, "bytes": 1, "sha256": hashlib.sha256(b"x").hexdigest()}
     values = {"schema_version": SCHEMA_VERSION, "files": [line]}
     filesystem = fsspec.filesystem("memory")
-    filesystem.pipe_file(f"/bucket/data/one/{manifest.NAME}", manifest.seal(values))
+    filesystem.pipe_file(f"/bucket/data/one/{layout.MANIFEST}", manifest.seal(values))
     with pytest.raises(DataError, match="no published file"):
         download(memory, tmp_path / "in" / "back")
     assert [path.name for path in (tmp_path / "in").iterdir()] == ["back"]
@@ -492,7 +498,7 @@ def test_a_folder_with_other_files_is_left_alone(
     with pytest.raises(UsageError, match="holds other files"):
         download(memory, second)
     assert published(second) == before
-    with workdir.locked(first), pytest.raises(UsageError, match="another run"):
+    with locked(first), pytest.raises(UsageError, match="another run"):
         upload(first, memory)
 
 

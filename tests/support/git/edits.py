@@ -123,7 +123,9 @@ def _without_clashes(files: Files) -> Files:
 
 def commit_files(repo: Repo, files: Files) -> str:
     """Commits exactly these files on top of the tip; the id of the commit."""
-    entries = {path: Entry(mode, content) for path, (mode, content) in files.items()}
+    entries: dict[str | bytes, str | bytes | Entry | None] = {
+        path: Entry(mode, content) for path, (mode, content) in files.items()
+    }
     parents = [repo.tip] if repo.tip else []
     return repo.commit(entries, parents=parents, snapshot=True)
 

@@ -24,7 +24,7 @@ class LiveBytes(TorchDispatchMode):
             if isinstance(tensor, torch.Tensor):
                 storage = tensor.untyped_storage()
                 self._known.setdefault(storage._cdata, weakref.ref(storage))
-        live = {key: storage for key, ref in self._known.items() if (storage := ref()) is not None}
+        live = {key: alive for key, ref in self._known.items() if (alive := ref()) is not None}
         self._known = {key: self._known[key] for key in live}
         self.peak = max(self.peak, sum(storage.nbytes() for storage in live.values()))
         return out

@@ -55,7 +55,7 @@ def _build(path: Path, seed: str, commits: int, packed: bool = False) -> Repo:
         if n % 11 == 5 and repo.tip:
             old = f"docs/page{n}.md"
             text = "\n".join(f"line {k} of page {n}" for k in range(30))
-            changes |= {old: text} | {f"docs/page{n - 11}.md": None, f"docs/moved{n}.md": text}
+            changes |= {old: text, f"docs/page{n - 11}.md": None, f"docs/moved{n}.md": text}
         parents = None
         if n % 7 == 6 and repo.tip:
             side = repo.commit({f"side{n}.py": "x = 1\n"}, message=f"Side {n}", branch=None)

@@ -120,6 +120,10 @@ def _emptied(path: Path) -> None:
     pq.write_table(table, path)
 
 
+def _not_utf_8(path: Path) -> None:
+    path.write_bytes(b'{"a": "\xff"}')
+
+
 ANY: dict[str, Callable[[Path], None]] = {
     "missing": _missing,
     "empty": _empty,
@@ -136,7 +140,7 @@ JSON: dict[str, Callable[[Path], None]] = {
     "other keys": _text('{"a": 5}'),
     "no keys": _text("{}"),
     "deep": _text("[" * 100_000),
-    "not utf-8": lambda path: path.write_bytes(b'{"a": "\xff"}'),
+    "not utf-8": _not_utf_8,
 }
 PARQUET: dict[str, Callable[[Path], None]] = {
     "other columns": _other_columns,

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 import codeflow
 from codeflow.records import LEDGER, TRIPLES, LedgerRow, table_of
-from codeflow.storage import files, manifest
+from codeflow.storage import files, layout, manifest
 from gitdag import Repo
 from small_history import small_history
 
@@ -155,7 +155,7 @@ def _publish(reported: Reported, rows: Sequence[LedgerRow]) -> None:
         settings = {"threshold": 0.7} if name == "dedup" else {}
         record = {"stage": name, "hash": "0", "settings": settings, "figures": counts | figures}
         stages.append(record)
-    (data / manifest.NAME).write_bytes(manifest.seal({**values, "stages": stages}))
+    (data / layout.MANIFEST).write_bytes(manifest.seal({**values, "stages": stages}))
 
 
 def _triples(data: Path) -> list[Path]:

@@ -18,7 +18,7 @@ from codeflow.curation import decisions
 from codeflow.curation.batches import Part
 from codeflow.curation.context import StageContext
 from codeflow.execution.driver import drive
-from codeflow.execution.ray_pool import Done
+from codeflow.execution.pool import Done
 from codeflow.execution.units import run_unit
 from codeflow.records import CONTAINED, TRIPLES, table_of
 
@@ -152,6 +152,7 @@ class AnyOrder:
     """A pool that runs what was submitted in a random order."""
 
     room = 8
+    workers = 1
 
     def __init__(self, folder: Path, chance: random.Random) -> None:
         self._folder = folder

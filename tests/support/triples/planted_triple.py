@@ -40,12 +40,13 @@ def plant(
         row: columns that matter to the test.
     """
     reader = Contents()
-    files, parts = [], []
+    files: list[dict[str, Any]] = []
+    parts: list[str] = []
     for path in sorted({*old, *new}):
         before, after = old.get(path), new.get(path)
         if before == after:
             continue
-        lines = list(difflib.unified_diff(*(_lines(text) for text in (before, after)), lineterm=""))
+        lines = list(difflib.unified_diff(_lines(before), _lines(after), lineterm=""))
         body = [line.removesuffix("\n") for line in lines[2:]]
         signs = [line[0] for line in body]
         parts.append(

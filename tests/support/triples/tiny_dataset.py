@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from codeflow import records
-from codeflow.storage import manifest
+from codeflow.storage import layout, manifest
 
 Files = Mapping[str, tuple[str, bytes]]
 """A snapshot: (mode, content) by path."""
@@ -185,7 +185,7 @@ def project(git: Git, commit: str, max_file_bytes: int = 1 << 20) -> str:
 
 def file_changes(git: Git, old: str, new: str) -> list[dict[str, Any]]:
     """The `files` column of a triple, as `git diff-tree` sees it."""
-    changes = []
+    changes: list[dict[str, Any]] = []
     raw = git.run("diff-tree", "-r", "-z", "-M", "--raw", old, new).split(b"\0")[:-1]
     while raw:
         old_mode, new_mode, old_blob, new_blob, status = raw.pop(0).decode()[1:].split(" ")
@@ -332,7 +332,7 @@ def write_dataset(
         "repositories": [{"repo": repo, "head": head} for repo, head in sorted(heads.items())],
         "files": listed,
     }
-    (folder / manifest.NAME).write_bytes(manifest.seal(json.loads(json.dumps(values))))
+    (folder / layout.MANIFEST).write_bytes(manifest.seal(json.loads(json.dumps(values))))
     return folder
 
 

@@ -28,7 +28,9 @@ from codeflow.curation.dedup.config import DedupConfig
 from codeflow.curation.dedup.tables import ShingleReader
 from codeflow.errors import UsageError
 from codeflow.execution.driver import drive
-from codeflow.execution.ray_pool import Pool, RayPool, SerialPool
+from codeflow.execution.pool import Pool
+from codeflow.execution.ray_pool import RayPool
+from codeflow.execution.serial_pool import SerialPool
 from codeflow_filters.dedup.curve import detection
 from codeflow_filters.dedup.shingles import make_shingles
 from dedup_samples import (

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import codeflow
-from codeflow.terminal.pace import Pace
+from codeflow.mining.pace import Pace
 from codeflow.terminal.progress import JsonProgress
 from small_history import codeflow as command
 from small_history import small_history
@@ -73,7 +73,7 @@ def test_tokenizing_says_how_far_it_is(tmp_path: Path) -> None:
     words = ("mine", "--repos", "one.git", "--out", "data", "--workers", "1", "--filter", "none")
     assert command(*words, cwd=tmp_path).returncode == 0
     count = len(codeflow.open(tmp_path / "data"))
-    tokenize = ("tokenize", "data", "--render", "diff", "--length", "256", "--vocab", "600")
+    tokenize = ("tokenize", "data", "--render", "diff", "--length", "1024", "--vocab", "600")
     done = command(*tokenize, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     [line] = done.stderr.splitlines()  # of a short run the last line alone
