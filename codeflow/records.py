@@ -26,6 +26,8 @@ FILE_MODE: Final = "100644"
 EXECUTABLE_MODE: Final = "100755"
 SYMLINK_MODE: Final = "120000"
 TREE_MODE: Final = "40000"
+SPLITS: Final = ("train", "validation")
+"""In the order in which they are published and read."""
 
 
 class FileChange(NamedTuple):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from codeflow.errors import EXIT_OK
+from codeflow.records import SPLITS
 
 _DESCRIPTION = """\
 Write the triples of a dataset folder in the columns of another dataset.
@@ -27,9 +28,7 @@ def add(commands: Any) -> None:
     export.add_argument(
         "--to", required=True, type=Path, metavar="PATH", help="a new .jsonl or .parquet file"
     )
-    export.add_argument(
-        "--split", choices=("train", "validation"), default="train", help="(default: train)"
-    )
+    export.add_argument("--split", choices=SPLITS, default="train", help="(default: train)")
 
 
 def _export_data(parsed: argparse.Namespace) -> int:

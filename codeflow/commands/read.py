@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from codeflow.commands import sentence
 from codeflow.errors import EXIT_INCOMPLETE, EXIT_OK, UsageError
+from codeflow.records import SPLITS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -42,7 +43,7 @@ def add(commands: Any) -> None:
     found.add_argument("--repo", metavar="NAME", help="of a repository; its last name is enough")
     found.add_argument("--kind", metavar="KIND", help="of a kind, as in commit")
     found.add_argument("--language", metavar="NAME", help="mostly in a language")
-    found.add_argument("--split", choices=("train", "validation"), help="of a split")
+    found.add_argument("--split", choices=SPLITS, help="of a split")
     found.add_argument(
         "--limit", type=int, default=20, metavar="N", help="at most N; 0 for all (default: 20)"
     )

@@ -27,8 +27,7 @@ import pyarrow.parquet as pq
 
 from codeflow.dataset.reader import Dataset
 from codeflow.errors import UsageError
-from codeflow.records import TRIPLES
-from codeflow.shards.format import SPLITS
+from codeflow.records import SPLITS, TRIPLES
 from codeflow.triple import Triple
 
 _BUCKET_BYTES = 256 << 20

@@ -23,13 +23,12 @@ from codeflow.dataset.statistics import Summary, summarise
 from codeflow.errors import DataError, UsageError
 from codeflow.git.objects import TreeEntry
 from codeflow.pipeline.destination import local
-from codeflow.records import BLOBS, TREES, TRIPLES
+from codeflow.records import BLOBS, SPLITS, TREES, TRIPLES
 from codeflow.storage import layout, manifest
 from codeflow.storage.manifest import ListedFile
 from codeflow.storage.store import is_url
 from codeflow.triple import Triple
 
-SPLITS = ("train", "validation")
 _ROWS_AT_ONCE = 64
 _CACHED_TREES = 1 << 14
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from codeflow.documents.document import FILE_SEP, IM_END, IM_START, REPO_NAME, Piece
 from codeflow.documents.privacy import scrub
-from codeflow.git.patch import FilePatch, quote_path
+from codeflow.git.patch import FilePatch
 from codeflow.text.messages import instruction
+from codeflow.text.quoting import quote_path
 from codeflow.triple import Triple
 
 

@@ -15,9 +15,10 @@ from typing import NamedTuple
 from codeflow.errors import DataError
 from codeflow.git.apply import File, changed_files, touched_paths
 from codeflow.git.objects import blob_id, edited_tree_id
-from codeflow.git.patch import FilePatch, parse_patch, unquote_path
+from codeflow.git.patch import FilePatch, parse_patch
 from codeflow.records import EXECUTABLE_MODE, FILE_MODE, SYMLINK_MODE
 from codeflow.text.paths import refused_by_git
+from codeflow.text.quoting import unquote_path
 from codeflow.triple import Snapshot, Triple
 
 _SEARCH = re.compile(r"(<{7,}) SEARCH\n")

@@ -2,8 +2,7 @@
 
 Every line of a patch has to be accounted for; nothing is skipped. Copies and binary patches are
 not part of the format. Lines end at LF only: carriage returns, form feeds and the like are
-content. Reading is linear in the patch. Source: git's Documentation/diff-generate-patch, and
-quote.c for the quotes.
+content. Reading is linear in the patch. Source: git's Documentation/diff-generate-patch.
 """
 
 from __future__ import annotations
@@ -13,13 +12,10 @@ from typing import NamedTuple, NoReturn
 
 from codeflow.errors import DataError
 from codeflow.records import EXECUTABLE_MODE, FILE_MODE, SYMLINK_MODE
+from codeflow.text.quoting import quote_path, unquote_path
 
 _MODES = (FILE_MODE, EXECUTABLE_MODE, SYMLINK_MODE)
 _NO_BLOB = "0" * 40
-_ESCAPES = {7: b"a", 8: b"b", 9: b"t", 10: b"n", 11: b"v", 12: b"f", 13: b"r", 34: b'"', 92: b"\\"}
-_UNESCAPES = {letter[0]: code for code, letter in _ESCAPES.items()}
-_TO_QUOTE = re.compile(rb'[\x00-\x1f"\\\x7f-\xff]')
-_QUOTED = re.compile(rb'"(?:[^"\\\n]|\\.)*"')
 _HUNK = re.compile(
     rb"@@ -(\d{1,9})(?:,(\d{1,9}))? \+(\d{1,9})(?:,(\d{1,9}))? @@(?: .*)?", re.DOTALL
 )
@@ -81,36 +77,6 @@ class FilePatch(NamedTuple):
     @property
     def deletions(self) -> int:
         return sum(hunk.deletions for hunk in self.hunks)
-
-
-def quote_path(path: bytes, always: bool = False) -> bytes:
-    """A path as git writes it in a patch: in C quotes if any byte of it needs them."""
-    if not always and not _TO_QUOTE.search(path):
-        return path
-
-    def escape(match: re.Match[bytes]) -> bytes:
-        byte = match.group()[0]
-        return b"\\" + (_ESCAPES.get(byte) or b"%03o" % byte)
-
-    return b'"' + _TO_QUOTE.sub(escape, path) + b'"'
-
-
-def unquote_path(text: bytes) -> bytes:
-    """The path behind what git wrote. Raises ValueError for a broken quotation."""
-    if not text.startswith(b'"'):
-        return text
-    if not _QUOTED.fullmatch(text):
-        raise ValueError(f"broken quotation {text!r}")
-
-    def unescape(match: re.Match[bytes]) -> bytes:
-        escape = match.group(1)
-        if escape[0] in _UNESCAPES:
-            return bytes([_UNESCAPES[escape[0]]])
-        if len(escape) == 3 and int(escape, 8) < 256:
-            return bytes([int(escape, 8)])
-        raise ValueError(f"unknown escape in {text!r}")
-
-    return re.sub(rb"\\([0-7]{3}|.)", unescape, text[1:-1], flags=re.DOTALL)
 
 
 def parse_patch(patch: bytes, with_ids: bool = True) -> list[FilePatch]:

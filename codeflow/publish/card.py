@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from codeflow.dataset.reader import SPLITS
+from codeflow.records import SPLITS
 from codeflow.storage.layout import TABLES, TRIPLES
 from codeflow.text.escape import markdown_cell, one_line
 

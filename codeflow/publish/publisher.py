@@ -30,7 +30,7 @@ from codeflow.mining.index import MinedIndex, MinedRepository
 from codeflow.mining.outcomes import deterministic, summarise
 from codeflow.publish import card
 from codeflow.publish.reachable import ReachArguments, reach
-from codeflow.publish.select import SPLITS, SelectArguments, select
+from codeflow.publish.select import SelectArguments, select
 from codeflow.publish.shards import (
     MinedFile,
     describe,
@@ -40,7 +40,7 @@ from codeflow.publish.shards import (
     triples_units,
 )
 from codeflow.publish.summary import Summary
-from codeflow.records import SCHEMA_VERSION, TRIPLES
+from codeflow.records import SCHEMA_VERSION, SPLITS, TRIPLES
 from codeflow.storage import files, layout, manifest, tables
 from codeflow.storage.damage import FRESH
 from codeflow.storage.layout import DONE, PARTS

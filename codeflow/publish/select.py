@@ -20,10 +20,9 @@ from codeflow.contracts import Sink
 from codeflow.curation import batches as parts
 from codeflow.curation import decisions
 from codeflow.curation.batches import Part
-from codeflow.records import LEDGER, SCORES, TRIPLES, LedgerRow, table_of
+from codeflow.records import LEDGER, SCORES, SPLITS, TRIPLES, LedgerRow, table_of
 from codeflow.storage import files
 
-SPLITS = ("train", "validation")
 _ROWS_PER_GROUP = 1024
 _LEDGER_COLUMNS = ("rule", "reason", "detail")
 

@@ -17,7 +17,6 @@ import pyarrow as pa
 
 FORMAT_VERSION: Final = 1
 PADDING: Final = "padding"
-SPLITS: Final = ("train", "validation")
 _METADATA: Final = b"codeflow.tokens"
 
 

@@ -24,7 +24,8 @@ from codeflow.documents.options import Options, rest_weight
 from codeflow.documents.triples import RENDERINGS
 from codeflow.errors import DataError, UsageError
 from codeflow.execution.progress import Progress
-from codeflow.shards.format import SPLITS, Description
+from codeflow.records import SPLITS
+from codeflow.shards.format import Description
 from codeflow.shards.writer import write_shards
 from codeflow.storage import files
 from codeflow.storage.layout import TOKENIZER, TOKENS

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any, Final
 import torch
 
 from codeflow.errors import CodeflowError, UsageError
+from codeflow.storage.lock import locked_file
 from codeflow.train.metrics import Work
 from codeflow.train.state.checkpoint import latest
 from codeflow.train.state.parallel import World, is_lost_rank
@@ -85,24 +84,16 @@ def _first_line(error: BaseException) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 
-_NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)  # of a file system that has none
-
-
 @contextlib.contextmanager
 def exclusive(out: Path, world: World) -> Iterator[None]:
     """Holds a run's folder. Raises UsageError, on every rank, when another trainer is in it."""
     with contextlib.ExitStack() as stack:
         taken = False
         if world.first:
-            out.mkdir(parents=True, exist_ok=True)
-            lock = stack.enter_context((out / LOCK).open("w"))
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                stack.enter_context(locked_file(out / LOCK))
             except BlockingIOError:
                 taken = True
-            except OSError as error:
-                if error.errno not in _NO_LOCKS:
-                    raise
         if world.gather(taken)[0]:
             raise UsageError(
                 f"{out}: another training run is at work in this folder; wait for it or stop it, "

@@ -1,72 +1,27 @@
-"""Secrets: what the detectors find line by line is found, quickly; what only looks like one is not.
-
-Every value here is made up, most of them put together at run time.
-"""
+"""Secrets in a text: what is found, what only looks like one, and what finding costs."""
 
 from __future__ import annotations
 
 import base64
-import itertools
-import json
 import random
-import socket
 import string
 from pathlib import Path
-from typing import Any
 
 import pytest
-from hypothesis import Phase, example, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from codeflow_filters import secrets
 from codeflow_filters.secrets import (
     PIECE_BYTES,
     Finding,
-    Secrets,
     find_secrets,
     real,
     rules,
 )
 from codeflow_filters.text.needles import Needle, Needles
-from file_triples import Blobs, change, triple_of
-from planted_triple import plant
+from secret_samples import pem, some, token
 
 ROOT = Path(__file__).resolve().parents[2]
-ALNUM = string.ascii_letters + string.digits
-
-
-def some(length: int, alphabet: str = ALNUM, seed: int = 0) -> str:
-    return "".join(random.Random(f"{seed} {length} {alphabet}").choices(alphabet, k=length))
-
-
-def token(seed: int = 0) -> dict[str, str]:
-    """One made-up value for each form, by the name of its detector."""
-    part = base64.urlsafe_b64encode(json.dumps({"alg": "HS256", "n": seed}).encode()).decode()
-    lower, upper = string.ascii_lowercase + string.digits, string.ascii_uppercase + string.digits
-    return {
-        "AWS Access Key": "AK" + "IA" + some(16, upper, seed),
-        "Azure Storage Account access key": f"AccountKey={some(86, ALNUM, seed)}==",
-        "Discord Bot Token": f"M{some(23, ALNUM, seed)}.{some(6, ALNUM, seed)}.{some(27)}",
-        "GitHub Token": "gh" + "p_" + some(36, ALNUM, seed),
-        "GitHub Fine-Grained Token": f"github_pat_{some(22, ALNUM, seed)}_{some(59)}",
-        "GitLab Token": "glp" + "at-" + some(20, ALNUM, seed),
-        "Google API Key": "AI" + "za" + some(35, ALNUM, seed),
-        "JSON Web Token": f"{part.rstrip('=')}.{part.rstrip('=')}.{some(43, ALNUM, seed)}",
-        "Mailchimp Access Key": some(32, lower, seed) + "-us" + "12",
-        "NPM tokens": "np" + "m_" + some(36, ALNUM, seed),
-        "OpenAI Token": f"sk-{some(20, ALNUM, seed)}T3BlbkFJ{some(20)}",
-        "PyPI Token": "py" + "pi-AgE" + some(90, ALNUM, seed),
-        "SendGrid API Key": f"SG.{some(22, ALNUM, seed)}.{some(43)}",
-        "Slack Token": f"xoxb-{some(12, string.digits, seed)}-{some(24, lower)}",
-        "Square OAuth Secret": "sq0" + "csp-" + some(43, ALNUM, seed),
-        "Stripe Access Key": "sk_" + "live_" + some(24, ALNUM, seed),
-        "Twilio API Key": "A" + "C" + some(32, lower, seed),
-    }
-
-
-def pem(seed: int = 0, kind: str = "RSA ") -> str:
-    body = "\n".join(some(64, ALNUM + "+/", seed + k) for k in range(6))
-    return f"-----BEGIN {kind}PRIVATE KEY-----\n{body}\n-----END {kind}PRIVATE KEY-----\n"
 
 
 def line_by_line(text: str) -> set[Finding]:
@@ -303,125 +258,3 @@ def test_needles_are_found_as_one_by_one(needles: list[Needle], pieces: list[byt
     found = list(Needles(needles).find(data))
     assert set(found) == expected
     assert len(found) == len(expected)
-
-
-def test_a_triple_goes_when_either_side_holds_a_secret() -> None:
-    key = token()["Stripe Access Key"]
-    clean, dirty = "a = 1\n", f"b = 2\nkey = '{key}'\n"
-    added = Secrets()(plant({"a.py": clean}, {"a.py": dirty}))
-    removed = Secrets()(plant({"a.py": dirty, "b.py": "x\n"}, {"b.py": "y\n"}))
-    kept = Secrets()(plant({"a.py": clean}, {"a.py": "a = 2\n"}))
-    assert (added.kept, added.reason, added.detail) == (
-        False,
-        "secret",
-        "a.py:2 (new): Stripe Access Key",
-    )
-    assert (removed.kept, removed.detail) == (False, "a.py:2 (old): Stripe Access Key")
-    assert kept.kept
-    assert key not in f"{added}{removed}"
-
-
-@st.composite
-def edits_that_may_add_a_secret(draw: st.DrawFn) -> tuple[bytes, bytes]:
-    """Texts of keys in pieces, long lines and plain ones; the second differs in a stretch or two.
-
-    A stretch that goes may bring the halves of a key together, or take away what made it none.
-    """
-    values = [*token(1).values(), pem(2)]
-    plain = st.sampled_from(["x = 1\n", "\n", "EXAMPLE", "y" * 300 + " ", "-- " * 2000, "azure "])
-    cut = st.tuples(st.sampled_from(values), st.integers(1, 60)).map(lambda v: v[0][: v[1]])
-    rest = st.tuples(st.sampled_from(values), st.integers(1, 60)).map(lambda v: v[0][v[1] :])
-    old = draw(st.lists(plain | cut | rest | st.sampled_from(values), max_size=12))
-    new = list(old)
-    for _ in range(draw(st.integers(1, 2))):
-        at, gone = draw(st.integers(0, len(new))), draw(st.integers(0, 2))
-        new[at : at + gone] = draw(st.lists(plain | st.sampled_from(values), max_size=2))
-    return "".join(old).encode(), "".join(new).encode()
-
-
-def key_that_becomes_real() -> tuple[bytes, bytes]:
-    """A private key of which one line far below its head stops saying that it is made up."""
-    made_up = pem(3).replace("\n", "\nEXAMPLE", 4).encode()
-    return made_up, made_up.replace(b"EXAMPLE", b"")
-
-
-def agree(**options: Any) -> None:
-    """Raises AssertionError where a history is judged otherwise than its contents by themselves."""
-
-    @settings(deadline=None, **options)
-    @given(st.lists(edits_that_may_add_a_secret(), min_size=1, max_size=3))
-    @example([key_that_becomes_real()])
-    def agrees(edits: list[tuple[bytes, bytes]]) -> None:
-        secrets.forget()
-        texts = [text for edit in edits for text in edit]
-        blobs = Blobs()
-        changes = [change(blobs, "a.py", *pair) for pair in itertools.pairwise(texts)]
-        triples = [triple_of(blobs, edit) for edit in changes]
-        wanted = [set(Secrets().wants(triple)) for triple in triples]
-        for triple, sides in zip(triples, itertools.pairwise(texts), strict=True):
-            assert Secrets()(triple).kept == (not any(map(find_secrets, sides)))
-        assert set().union(*wanted) <= blobs.contents.keys()
-
-    agrees()
-
-
-@pytest.mark.slow
-def test_a_history_is_judged_as_its_contents_are() -> None:
-    agree()
-
-
-def test_a_secret_of_several_lines_that_no_line_shows_is_caught(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(secrets, "_several_lines", tuple)
-    with pytest.raises(AssertionError):
-        agree(database=None, phases=[Phase.explicit])
-
-
-def test_added_lines_that_are_not_looked_at_are_missed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(secrets, "added", lambda _: b"")
-    with pytest.raises(AssertionError):
-        agree(max_examples=1000, database=None, phases=[Phase.generate])
-
-
-def test_contents_that_are_forgotten_on_the_way_are_linked_again(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    secrets.forget()
-    monkeypatch.setattr(secrets, "_MOST_KNOWN", 4)
-    blobs = Blobs()
-    texts = [f"a = {k}\n".encode() for k in range(12)]
-    changes = [change(blobs, "a.py", *pair) for pair in itertools.pairwise(texts)]
-    triples = [triple_of(blobs, edit) for edit in changes]
-    for triple in triples:
-        set(Secrets().wants(triple))
-    assert all(Secrets()(triple).kept for triple in triples)
-    dirty = triple_of(blobs, change(blobs, "a.py", texts[-1], token()["NPM tokens"].encode()))
-    assert not Secrets()(dirty).kept
-
-
-def test_of_a_clean_file_only_the_first_content_is_read() -> None:
-    secrets.forget()
-    blobs = Blobs()
-    texts = [f"a = {k}\n".encode() for k in range(5)]
-    changes = [change(blobs, "a.py", *pair) for pair in itertools.pairwise(texts)]
-    triples = [triple_of(blobs, edit) for edit in changes]
-    first = changes[0].old_blob
-    assert [set(Secrets().wants(triple)) for triple in triples] == [{first}] * 4
-    blobs.contents = {first or "": texts[0]}  # any other content is an error
-    assert all(Secrets()(triple).kept for triple in triples)
-    new = triple_of(blobs, change(blobs, "b.py", None, b"b = 1\n"))
-    assert not set(Secrets().wants(new))
-
-
-def test_it_reads_what_it_says_and_asks_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object, **__: object) -> None:
-        raise AssertionError("a detector opened a connection")
-
-    monkeypatch.setattr(socket, "socket", refuse)
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    text = "\n".join([*token().values(), pem()])
-    others = {"id", "kind", "messages", "additions"}
-    triple = plant({"a": "x\n"}, {"a": text}, drop_columns=sorted(others))
-    assert not Secrets()(triple).kept
-    assert len({finding.kind for finding in find_secrets(text.encode())}) == len(token()) + 1

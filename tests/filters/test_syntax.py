@@ -13,8 +13,9 @@ from tree_sitter import Node, Parser
 
 from codeflow.contracts import Filter
 from codeflow.errors import UsageError
+from codeflow.text.grammars import WHEELS, load
 from codeflow_filters.grammar.brackets import balances, has_open_macro, worse_in_every_reading
-from codeflow_filters.grammar.grammars import GRAMMARS, load
+from codeflow_filters.grammar.grammars import GRAMMARS
 from codeflow_filters.grammar.parser import Limits
 from codeflow_filters.grammar.witness import confirms
 from codeflow_filters.syntax import Syntax, introduces_errors, passes_screen
@@ -54,7 +55,7 @@ def judge(*edits: tuple[str, bytes | None, bytes | None]) -> tuple[bool, str | N
 
 def test_it_is_a_filter() -> None:
     assert isinstance(Syntax(), Filter)
-    assert set(SAMPLES) == set(GRAMMARS)
+    assert set(SAMPLES) == set(GRAMMARS) == set(WHEELS)
 
 
 @pytest.mark.parametrize("language", GRAMMARS)

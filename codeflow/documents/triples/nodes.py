@@ -7,21 +7,18 @@ walked. Nodes with syntax errors in them are not taken, as what is parsed may st
 The grammars are the official wheels, loaded when a text of their language first comes. Texts are
 hostile, and tree-sitter was not made for that: some need memory and time by the square of their
 size, whatever the library's own limits say (`x=>x=>...` as C: 357 MB and 0.5 s for 3,000 bytes,
-2.4 GB for 8,192). So no more than `_WINDOW_CHARS` are parsed at a time, which also makes it cheap,
-and Ruby and Shell, whose here documents are known to crash the parser, are left out.
+2.4 GB for 8,192). So no more than `_WINDOW_CHARS` are parsed at a time, which also makes it cheap.
 """
 
 from __future__ import annotations
 
 import random
 import re
-from collections.abc import Mapping
 from functools import cache
-from importlib import import_module
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from codeflow.errors import UsageError
+from codeflow.text.grammars import WHEELS, load
 
 if TYPE_CHECKING:
     from tree_sitter import Node, Parser
@@ -33,28 +30,8 @@ _WINDOW_CHARS = 3000
 _ITEM = re.compile(r"^[^\s)\]}]", re.MULTILINE)  # a line in column 0 starts an item
 
 
-class _Wheel(NamedTuple):
-    """Where a grammar lies: a module, and its function."""
-
-    module: str
-    function: str = "language"
-
-
-GRAMMARS: Final[Mapping[str, _Wheel]] = MappingProxyType(
-    {
-        "C": _Wheel("tree_sitter_c"),
-        "C#": _Wheel("tree_sitter_c_sharp"),
-        "C++": _Wheel("tree_sitter_cpp"),
-        "Go": _Wheel("tree_sitter_go"),
-        "Java": _Wheel("tree_sitter_java"),
-        "JavaScript": _Wheel("tree_sitter_javascript"),
-        "Python": _Wheel("tree_sitter_python"),
-        "Rust": _Wheel("tree_sitter_rust"),
-        "TSX": _Wheel("tree_sitter_typescript", "language_tsx"),
-        "TypeScript": _Wheel("tree_sitter_typescript", "language_typescript"),
-    }
-)
-"""By linguist's names, as in the `language` column."""
+LANGUAGES: Final = frozenset(WHEELS) - {"PHP", "Ruby", "Shell"}
+"""Not PHP, which is code amid text, nor what has here documents, which can crash the parser."""
 
 _FUNCTIONS: Final = frozenset(
     (
@@ -83,7 +60,7 @@ def stretch(text: str, language: str | None, chance: random.Random) -> tuple[int
     Raises:
         UsageError: the grammar's package is not installed.
     """
-    if language not in GRAMMARS or not text:
+    if language not in LANGUAGES or not text:
         return None
     kind = chance.choice(KINDS)
     for _ in range(_TRIES):
@@ -134,14 +111,12 @@ def is_kind(type_: str, kind: str) -> bool:
 
 @cache
 def _parser(language: str) -> Parser:
-    wheel = GRAMMARS[language]
     try:
-        from tree_sitter import Language, Parser
+        from tree_sitter import Parser
 
-        module = import_module(wheel.module)
+        return Parser(load(language))
     except ModuleNotFoundError as error:
-        name = (error.name or wheel.module).replace("_", "-")
+        name = (error.name or WHEELS[language].module).replace("_", "-")
         raise UsageError(
             f"cutting {language} at syntax nodes needs the package {name}: pip install {name}"
         ) from None
-    return Parser(Language(getattr(module, wheel.function)()))

@@ -29,8 +29,8 @@ import sys
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
+from codeflow.text.grammars import load
 from codeflow_filters.grammar import own_parsers
-from codeflow_filters.grammar.grammars import load
 from codeflow_filters.grammar.obeyed import begins_block, obeyed, obeys_what_is_above
 
 if TYPE_CHECKING:

@@ -10,20 +10,17 @@ folder of the process), so it is never asked.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from codeflow.errors import RepositoryError
+from codeflow.text.quoting import unquote_at
 
 _DEEPEST: Final = 5
 _MOST_STORES: Final = 256
 _MAX_LISTING_BYTES: Final = 1 << 20
-_ESCAPE: Final = re.compile(rb'\\(?:([0-3][0-7]{2})|([abfnrtv\\"]))')
-_QUOTED: Final = re.compile(rb'"((?:[^"\\]|\\[0-3][0-7]{2}|\\[abfnrtv\\"])*)"', re.DOTALL)
-_LETTERS: Final = dict(zip(b'abfnrtv\\"', b'\a\b\f\n\r\t\v\\"', strict=True))
 
 
 @dataclass(frozen=True)
@@ -87,9 +84,9 @@ def parse_alternates(data: bytes) -> Iterator[bytes]:
     while at < len(data):
         end = data.find(b"\n", at)
         end = len(data) if end < 0 else end
-        quoted = _QUOTED.match(data, at)
-        if quoted:
-            path, end = _ESCAPE.sub(_unescaped, quoted[1]), quoted.end()
+        quoted = unquote_at(data, at)
+        if quoted is not None:
+            path, end = quoted
         elif data.startswith(b"#", at):
             path = b""
         else:  # also where a quotation does not end
@@ -97,7 +94,3 @@ def parse_alternates(data: bytes) -> Iterator[bytes]:
         if path:
             yield path
         at = end + 1
-
-
-def _unescaped(match: re.Match[bytes]) -> bytes:
-    return bytes([int(match[1], 8) if match[1] else _LETTERS[match[2][0]]])

@@ -18,6 +18,7 @@ from codeflow.dataset.commitpack import export_commitpack
 from codeflow.dataset.verify import verify
 from codeflow.errors import UsageError
 from codeflow.pipeline import destination
+from codeflow.records import SPLITS
 from small_history import ROOT, small_history
 
 URL = "s3://user:s3cr3t@lab/ds1?key=s3cr3t"
@@ -156,8 +157,8 @@ def test_a_stage_runs_where_it_was_mined_and_is_sent(sent: tuple[Path, str]) -> 
     before = ids(url)  # by split
     assert main(["filter", url, "--filter", "size", "--workers", "1"]) == 0
     assert main(["publish", url, "--validation", "0.5", "--workers", "1"]) == 0
-    after = {split: [t.id for t in dataset.open(url).triples(split)] for split in dataset.SPLITS}
-    assert after == {s: [t.id for t in dataset.open(folder).triples(s)] for s in dataset.SPLITS}
+    after = {split: [t.id for t in dataset.open(url).triples(split)] for split in SPLITS}
+    assert after == {s: [t.id for t in dataset.open(folder).triples(s)] for s in SPLITS}
     assert after["train"]
     assert after["validation"]
     assert after["train"] + after["validation"] != before

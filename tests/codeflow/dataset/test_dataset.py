@@ -11,6 +11,7 @@ from codeflow import records
 from codeflow.dataset import contents
 from codeflow.dataset import reader as reading
 from codeflow.errors import DataError, UsageError
+from codeflow.records import SPLITS
 from codeflow.storage import manifest
 from codeflow.triple import Triple
 from tiny_dataset import SNAPSHOTS, Git, build, history
@@ -51,7 +52,7 @@ def test_selects_by_split_kind_and_repo(made: Made) -> None:
     dataset = reading.open(made[0])
     triples = list(dataset.triples())
     assert {t.kind for t in triples} == {"commit", "span"}
-    by_split = [t.id for split in reading.SPLITS for t in dataset.triples(split=split)]
+    by_split = [t.id for split in SPLITS for t in dataset.triples(split=split)]
     assert by_split == [t.id for t in triples]
     chosen = [t.id for t in dataset.triples(kind="span", repo="two", columns=["position"])]
     assert chosen == [t.id for t in triples if t.kind == "span" and t.repo == "two"]

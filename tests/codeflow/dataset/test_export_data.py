@@ -16,6 +16,7 @@ from codeflow.commands import export_data as command
 from codeflow.dataset import commitpack as export_data
 from codeflow.dataset import reader as dataset
 from codeflow.errors import DataError, UsageError
+from codeflow.records import SPLITS
 from tiny_dataset import SNAPSHOTS, Files, Git, build, contents, history, triple_row, write_dataset
 
 # the example of CommitPackFT's dataset card, as far as names go
@@ -128,7 +129,7 @@ def test_rows_are_what_git_says(
 
 
 def test_every_reason_is_met(made: Any, tmp_path: Path) -> None:
-    left = sum((expected_rows(made, split)[1] for split in dataset.SPLITS), Counter[str]())
+    left = sum((expected_rows(made, split)[1] for split in SPLITS), Counter[str]())
     reasons = {"several-commits", "several-files", "deleted", "symlink", "mode-only"}
     assert set(left) == reasons
 

@@ -24,6 +24,7 @@ from codeflow.dataset import reader as dataset
 from codeflow.dataset.reader import Dataset
 from codeflow.publish import card
 from codeflow.publish.shards import describe
+from codeflow.records import SPLITS
 from small_history import codeflow, environment, small_history
 from tiny_dataset import SNAPSHOTS, Git, build, history
 
@@ -76,7 +77,7 @@ def mined(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = codeflow(*words, "--filter", "rules.py:scored", cwd=folder)
     assert done.returncode == 1, done.stderr
     opened = dataset.open(folder / "data")
-    assert all(opened.triple_shards[split].groups for split in dataset.SPLITS)
+    assert all(opened.triple_shards[split].groups for split in SPLITS)
     return folder / "data"
 
 
@@ -145,7 +146,7 @@ def test_load_dataset_gives_every_table(folder: Path, tmp_path: Path) -> None:
         "blobs.train": stored(opened.blob_shards),
         "trees.train": stored(opened.tree_shards),
     }
-    for split in dataset.SPLITS:
+    for split in SPLITS:
         if rows := list(rows_of(opened, split)):
             expected[f"-.{split}"] = expected[f"triples.{split}"] = rows
     expected["ledger.train"] = pq.read_table(folder / "ledger").to_pylist()
@@ -276,7 +277,7 @@ def test_the_card_lists_only_what_has_rows(missing: str) -> None:
 
 def test_duckdb_reads_every_column(folder: Path) -> None:
     opened = dataset.open(folder)
-    for split in dataset.SPLITS:
+    for split in SPLITS:
         expected = list(rows_of(opened, split))
         if expected:
             query = f"SELECT * FROM '{folder}/triples/{split}-*.parquet'"
@@ -339,7 +340,7 @@ def test_duckdb_joins_a_triple_to_its_contents(folder: Path) -> None:
 
 def test_polars_scans_every_column(folder: Path) -> None:
     opened = dataset.open(folder)
-    for split in dataset.SPLITS:
+    for split in SPLITS:
         expected = list(rows_of(opened, split))
         if expected:
             scanned = pl.scan_parquet(folder / "triples" / f"{split}-*.parquet").collect()

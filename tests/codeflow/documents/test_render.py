@@ -13,7 +13,7 @@ from codeflow.documents.document import Document
 from codeflow.documents.options import Options
 from codeflow.documents.privacy import EMAIL, IPV4, IPV6, scrub, scrub_added, scrub_patch
 from codeflow.documents.triples import RENDERINGS
-from codeflow.git.patch import unquote_path
+from codeflow.text.quoting import unquote_path
 from codeflow.tokens.stage import copies
 from codeflow.triple import Triple
 from tiny_dataset import Git

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from codeflow.errors import DataError
 from codeflow.git.apply import apply_patch, changed_files
 from codeflow.git.objects import TreeEntry, blob_id, edited_tree_id, tree_id, tree_order
-from codeflow.git.patch import parse_patch, quote_path, unquote_path
+from codeflow.git.patch import parse_patch
+from codeflow.text.quoting import quote_path, unquote_path
 from tiny_dataset import Git
 
 Files = dict[str, tuple[str, bytes]]

@@ -95,7 +95,7 @@ def errors(found: Result, expected: Result) -> dict[str, float]:
     return {name: relative_error(found[name], expected[name]) for name in expected}
 
 
-@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("checkpointing", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("mode", ["ddp", "fsdp2"])
 def test_two_ranks_share_a_row(mode: str, checkpointing: bool) -> None:
     rows = ROWS[256]

@@ -77,6 +77,7 @@ def on_flex(monkeypatch: pytest.MonkeyPatch) -> CountingBackend:
     return counting
 
 
+@pytest.mark.slow
 def test_a_run_compiles_two_masks_and_four_kernels(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -79,6 +79,7 @@ def test_what_is_named_is_changed_and_said_before(work: Path) -> None:
     assert not (work / "data/report.html").exists()
 
 
+@pytest.mark.slow
 def test_parameters_that_stay_are_named_and_a_table_replaces_them(work: Path) -> None:
     (work / "few.toml").write_text(
         '[filter]\nfilters = ["size"]\n[filter.rules.size]\nmax_files = 1\n'
@@ -106,6 +107,7 @@ def test_a_file_changes_the_tables_that_it_has(work: Path) -> None:
     assert filters_of(work) == ["none"] or filters_of(work) == []
 
 
+@pytest.mark.slow
 def test_mining_keys_that_are_not_given_are_the_folders(work: Path) -> None:
     run(work, *MINE[:3], "--out", "commits", "--workers", "1", "--kinds", "commit")
     again = (*MINE[:3], "--out", "commits", "--workers", "1")
@@ -115,6 +117,7 @@ def test_mining_keys_that_are_not_given_are_the_folders(work: Path) -> None:
     assert 'changes mine.kinds from ["commit"] to ["span", "commit"]' in said
 
 
+@pytest.mark.slow
 def test_stages_stay_until_more_are_asked_for(work: Path) -> None:
     new = (*MINE[:3], "--out", "some", "--workers", "1")
     run(work, *new, "--until", "filter")
@@ -141,6 +144,7 @@ def test_what_was_asked_when_a_run_was_stopped_stays(
     assert [name for name, _ in values["stages"][0]["settings"]["filters"]] == ["size"]
 
 
+@pytest.mark.slow
 def test_what_proved_wrong_was_not_asked_for(work: Path) -> None:
     run(work, "filter", "data", "--filter", "none")
     words = ("publish", "data", "--split-by", "family", "--validation", "0.99")
@@ -168,6 +172,7 @@ def test_a_function_stays_where_its_program_is_gone(work: Path) -> None:
     assert "run the program that has this filter, or give --filter" in said
 
 
+@pytest.mark.slow
 def test_a_filter_whose_code_changed_is_said_to_run_again(work: Path) -> None:
     text = (
         "from codeflow import drop, keep\n"
@@ -181,6 +186,7 @@ def test_a_filter_whose_code_changed_is_said_to_run_again(work: Path) -> None:
     assert "runs filter lower again: its code" in run(work, *MINE)
 
 
+@pytest.mark.slow
 def test_damage_of_what_was_asked_says_what_to_do(work: Path) -> None:
     for text in ("{", "[]", '{"stages": 5, "tables": {}}', '{"stages": [], "tables": {"mix": 5}}'):
         (work / "data/.work/asked.json").write_text(text)

@@ -116,6 +116,7 @@ def look(made: Path, name: str, way: str, commands: tuple[str, ...], tmp_path: P
             shutil.rmtree(data)
 
 
+@pytest.mark.slow
 def test_no_damage_ends_a_command_otherwise_than_in_a_line(made: Path, tmp_path: Path) -> None:
     """A third of all, by turns; the rest is run with the other long tests."""
     for number, (name, way) in enumerate(pairs(made / "data")):

@@ -109,6 +109,7 @@ def write_tree(repo: Repo, files: Mapping[str, tuple[str, bytes]]) -> str:
     return run_in(repo, index, "write-tree").stdout.decode().strip()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_what_is_published_is_exact(
     tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch

@@ -355,6 +355,7 @@ def remount(folder: Path, size: str) -> None:
     subprocess.run(["mount", "-o", options, str(folder)], check=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=FAULTS)])
 def test_a_full_disk_stops_the_run_with_one_line(
     workers: int, reference: Reference, small_disk: Path
@@ -393,6 +394,7 @@ def test_a_full_disk_of_the_cache_stops_the_run(small_disk: Path, tmp_path: Path
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [600, 4_000, 9_000])
 def test_files_that_may_not_grow(limit: int, reference: Reference, tmp_path: Path) -> None:
     """The fallback where nothing can be mounted: writes fail above a size of files."""
@@ -413,6 +415,7 @@ def test_files_that_may_not_grow(limit: int, reference: Reference, tmp_path: Pat
 # -- one damaged object
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["blob", "tree", "commit"])
 def test_a_corrupt_object_costs_its_repository_alone(kind: str, tmp_path: Path) -> None:
     """It is quarantined with a reason that names the object; the others are as without it."""
@@ -439,6 +442,7 @@ def test_a_corrupt_object_costs_its_repository_alone(kind: str, tmp_path: Path) 
     assert verify(tmp_path / "out").ok
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop_at", [0, 1])
 def test_a_damaged_fork_gives_its_steps_back(stop_at: int, tmp_path: Path) -> None:
     """Steps that a fork took and could not give are mined from the next one that has them."""

@@ -77,9 +77,9 @@ def mined(out: Path, process: subprocess.Popen[str]) -> bool:
 
 
 Moment = Callable[[Path, "subprocess.Popen[str]"], bool]
-CASES: list[tuple[int, Moment, tuple[float, ...]]] = [
-    (2, ray_begins, (0.3,)),
-    (2, ray_is_up, (0.02,)),
+CASES = [
+    pytest.param(2, ray_begins, (0.3,), marks=pytest.mark.slow),
+    pytest.param(2, ray_is_up, (0.02,), marks=pytest.mark.slow),
     (1, history_read, (0.0,)),
     (1, mined, (0.1,)),
 ]

@@ -79,7 +79,10 @@ CASES: dict[str, tuple[tuple[str, ...], int, tuple[str, ...]]] = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow if n % 2 else ()) for n, name in enumerate(CASES)],
+)
 def test_a_dry_run_says_what_would_be_done_and_writes_nothing(
     name: str, work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -93,6 +93,7 @@ def test_a_class_in_a_file_is_a_kind(folder: Path) -> None:
             assert b"own/miner.py" not in path.read_bytes()
 
 
+@pytest.mark.slow
 def test_the_same_on_ray_and_from_anywhere(folder: Path) -> None:
     first = mined(folder, "one", "--kinds", "own/miner.py:Leaps")
     assert mined(folder, "two", "--kinds", "own/miner.py:Leaps", workers="2") == first

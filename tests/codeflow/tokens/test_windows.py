@@ -14,7 +14,8 @@ from codeflow.documents.document import Window
 from codeflow.documents.options import Options
 from codeflow.documents.triples import RENDERINGS
 from codeflow.documents.triples.context import merged
-from codeflow.git.patch import parse_patch, unquote_path
+from codeflow.git.patch import parse_patch
+from codeflow.text.quoting import unquote_path
 from codeflow.tokens.fit import Fitter
 from codeflow.tokens.tokenizer import Encoder
 from codeflow.tokens.windows import lines_of, shown_text

@@ -28,6 +28,7 @@ def _nothing_compiled() -> Iterator[None]:
     torch._dynamo.reset()
 
 
+@pytest.mark.slow
 def test_compiled_blocks_give_the_loss_and_gradients_of_eager_ones() -> None:
     """By Inductor, with random gates and packed rows."""
     ids, targets = random_ids(2, 230), random_ids(2, 230, seed=1)
@@ -46,6 +47,7 @@ def test_compiled_blocks_give_the_loss_and_gradients_of_eager_ones() -> None:
             assert relative_error(a, b) < 2e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_a_run_compiles_as_much_for_many_layers_and_layouts_as_for_few(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, checkpointing: bool
@@ -115,6 +117,7 @@ def test_a_fused_slope_is_the_plain_one() -> None:
         assert relative_error(fused, plain) < 1e-6
 
 
+@pytest.mark.slow
 def test_a_compiled_run_resumes_to_the_bit(tmp_path: Path) -> None:
     folder = make_data(tmp_path / "data")
     recipe = small(4, compute=Compute(compile=True), run={"checkpoint_every_steps": 0})

@@ -36,6 +36,7 @@ def checked(out: Path, *words: str) -> tuple[int, list[dict[str, Any]], str]:
     return done.returncode, lines, done.stdout
 
 
+@pytest.mark.slow
 def test_all_sections_pass_and_every_wrong_variant_is_seen(tmp_path: Path) -> None:
     status, lines, printed = checked(tmp_path, "--cpu", "--budget", "250")
     assert {line["section"] for line in lines} == {
@@ -58,6 +59,7 @@ def test_all_sections_pass_and_every_wrong_variant_is_seen(tmp_path: Path) -> No
     assert table[-1].endswith(f"{sum(k['state'] == 'SKIP' for k in lines)} SKIP")
 
 
+@pytest.mark.slow
 def test_a_section_that_hangs_or_crashes_takes_no_other_along(tmp_path: Path) -> None:
     """No time: cut off, and the rest is named. No device: its section fails, and the next runs."""
     status, lines, _ = checked(tmp_path / "short", "--cpu", "--budget", "1")

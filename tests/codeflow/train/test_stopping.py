@@ -135,8 +135,8 @@ def test_asked_once_it_saves_and_the_same_command_ends_with_the_same_bits(
     os.killpg(process.pid, signum)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130, stderr
-    *_, said, last = stderr.splitlines()
-    assert "stopping after this step" in said
+    *said, last = stderr.splitlines()  # a checkpoint's line may come in between
+    assert any("stopping after this step" in line for line in said)
     found = ENDED.fullmatch(last)
     assert found, stderr
     assert step <= int(found[1]) == int(found[2]) < STEPS
@@ -185,6 +185,7 @@ def run_here(words: list[str], rank: int, world: int, port: int) -> None:
     os._exit(cli.main(words))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("asked", [(0,), (1,), (0, 1)])
 def test_all_ranks_stop_at_the_same_step_whichever_was_asked(
     asked: tuple[int, ...], folder: Path, tmp_path: Path
@@ -218,6 +219,7 @@ def test_all_ranks_stop_at_the_same_step_whichever_was_asked(
     assert steps == list(range(1, STEPS + 1))
 
 
+@pytest.mark.slow
 def test_under_torchrun_a_signal_to_the_group_saves(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]

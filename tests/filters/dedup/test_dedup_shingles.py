@@ -37,6 +37,7 @@ PATCHES = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(PATCHES, st.integers(1, 6))
 @settings(max_examples=150, deadline=None)
 def test_shingles_are_the_distinct_n_grams_of_signed_tokens(

@@ -13,8 +13,10 @@ import pytest
 import tree_sitter
 
 from codeflow.errors import UsageError
+from codeflow.text import grammars
+from codeflow.text.grammars import Wheel, load
 from codeflow_filters.grammar import parser
-from codeflow_filters.grammar.grammars import GRAMMARS, Grammar, load
+from codeflow_filters.grammar.grammars import GRAMMARS
 from codeflow_filters.grammar.parser import Limits, errors
 from codeflow_filters.grammar.parser_child import UNPARSED_ROOT
 from codeflow_filters.syntax import Syntax
@@ -88,7 +90,7 @@ def test_a_child_that_is_killed_is_replaced() -> None:
 
 def test_a_grammar_that_is_not_installed_is_a_users_error(monkeypatch: pytest.MonkeyPatch) -> None:
     assert importlib.util.find_spec("tree_sitter_nowhere") is None
-    monkeypatch.setitem(GRAMMARS, "Go", Grammar("tree_sitter_nowhere"))
+    monkeypatch.setattr(grammars, "WHEELS", {"Go": Wheel("tree_sitter_nowhere")})
     with pytest.raises(ModuleNotFoundError):
         load("Go")
     with pytest.raises(UsageError, match="no grammar"):

@@ -146,6 +146,7 @@ def acquire_in_a_process(url: str, cache: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-c", program, url, str(cache)], env=env)
 
 
+@pytest.mark.slow
 def test_a_killed_run_takes_its_git_along_and_frees_the_lock(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -444,6 +445,7 @@ def test_a_remote_that_cannot_be_mined_says_why(name: str, tmp_path: Path) -> No
         assert caught.value.rule in case.expect
 
 
+@pytest.mark.slow
 def test_a_timeout_kills_everything_that_git_started() -> None:
     reader, writer = os.pipe()
     hang = "alias.hang=!sleep 60 & sleep 60"

@@ -31,7 +31,13 @@ def outcome(case: HostileCase, folder: Path) -> tuple[str, str]:
     return "mined", head
 
 
-@pytest.mark.parametrize("name", sorted(HOSTILE))
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if n % 5 == 0 else pytest.mark.slow)
+        for n, name in enumerate(sorted(HOSTILE))
+    ],
+)
 def test_hostile_repositories_pass_or_get_a_plain_reason(name: str, tmp_path: Path) -> None:
     case = HOSTILE[name](tmp_path)
     got, detail = outcome(case, tmp_path)

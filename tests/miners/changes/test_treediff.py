@@ -46,6 +46,7 @@ def by_us(differ: TreeDiffer, old: str, new: str) -> set[PathChange]:
     return set(changes)
 
 
+@pytest.mark.slow
 @SLOW
 @given(two_trees())
 @example(({b"a": ("100644", b"x")}, {b"a/b": ("100644", b"x"), b"a.b": ("100644", b"x")}))

@@ -83,7 +83,7 @@ def test_stretches_of_every_language_are_units(language: str) -> None:
 
 
 def test_every_grammar_has_a_sample_and_kinds_are_apart() -> None:
-    assert set(SAMPLES) | {"Python"} == set(nodes.GRAMMARS)
+    assert set(SAMPLES) | {"Python"} == set(nodes.LANGUAGES)
     types = ("lambda", "if_statement", "call", "function_item", "lexical_declaration", "block")
     assert [[k for k in nodes.KINDS if nodes.is_kind(t, k)] for t in types] == [
         ["function"],
