@@ -372,7 +372,7 @@ def made_triples(rng: random.Random, repo: str, patches: list[str]) -> pa.Table:
     change = dict.fromkeys(FILE_CHANGE.names, None) | {
         "status": "M", "old_path": "m.py", "new_path": "m.py", "old_mode": "100644",
         "new_mode": "100644", "additions": 1, "deletions": 1, "language": "Python",
-        "generated": False, "vendored": False,
+        "generated": False, "vendored": False, "file_kind": "source",
     }  # fmt: skip
     blobs = [f"{rng.getrandbits(160):040x}" for _ in range(2 * rows)]
     changes = [

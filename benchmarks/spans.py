@@ -5,7 +5,9 @@
    best fixed length and the spans' own lengths at random places.
 2. The same with each component of the score switched off, at the same number of spans.
 3. Yields on the first-parent chain as it is, in the window 0.4 to 0.8.
-4. Planted histories (once): F1 of the ends, beside windows of every fixed length.
+4. Lures: pairs of bumps, releases, reverts, edits of lists, and bots' work, strewn between the
+   hidden branches; how many spans swallow one.
+5. Planted histories (once): F1 of the ends, beside windows of every fixed length.
 
 Baselines are exact expectations over all placements, not draws. Intervals are 95% of 2,000 block
 bootstraps (blocks of 64 steps), with the baseline chosen anew in each.
@@ -30,6 +32,7 @@ from spans_history import Layout, chain_history, laid_out
 
 from codeflow.contracts import History
 from codeflow_miners.kinds.span.miner import SpanMiner
+from spans_lures import strew, swallowed
 from spans_planted import boundary_f1, planted
 
 LONGEST = 32
@@ -122,6 +125,17 @@ def without(miner: SpanMiner, part: str) -> SpanMiner:
     return dataclasses.replace(miner, **off)
 
 
+def lured(name: str, layout: Layout, miner: SpanMiner) -> None:
+    """Spans that swallow lures, and what the lures cost."""
+    strewn = strew(layout.history, layout.branches, SEED)
+    spans = mine(miner, strewn.history)
+    bad = swallowed(spans, strewn)
+    moved = [(strewn.place[i], strewn.place[j - 1] + 1) for i, j in layout.branches]
+    hits = len(set(spans) & set(moved))
+    print(f"- {name}: {len(strewn.lures)} lures, {len(spans)} spans, {len(bad)} swallow one,")
+    print(f"  {hits} are whole branches", flush=True)
+
+
 def show(label: str, o: Outcome) -> None:
     print(
         f"| {label} | {o.spans} | {o.hits} | {o.hits / max(1, o.branches):.0%} of {o.branches} "
@@ -168,7 +182,9 @@ def main() -> None:
     arguments = parser.parse_args()
     miner = SpanMiner()
     for repo in arguments.repos:
-        hidden_branches(name_of(repo), laid_out(repo), miner)
+        layout = laid_out(repo)
+        hidden_branches(name_of(repo), layout, miner)
+        lured(name_of(repo), layout, miner)
     if arguments.chain:
         print("\n| repository | steps in the window | spans | mean length | steps covered |")
         print("|---|---|---|---|---|")

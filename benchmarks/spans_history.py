@@ -15,7 +15,8 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from codeflow.contracts import STEP_FEATURES, Commit, History
-from codeflow_miners.kinds.span.features import file_kind, line_features
+from codeflow_miners.contents.file_kind import file_kind
+from codeflow_miners.kinds.span.features import line_features
 
 CODE_SUFFIX = re.compile(
     r"\.(py|pyx|rb|erb|haml|slim|java|scala|kt|jsx?|tsx?|c|h|cc|cpp|hpp|cs|go|rs|php|pl|sh|tcl|lua"

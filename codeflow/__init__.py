@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 from codeflow.version import __version__
 
 if TYPE_CHECKING:
-    from codeflow.api import mine
+    from codeflow.api.mine import mine
+    from codeflow.api.stages import dedup, filter, mix, republish
+    from codeflow.api.tokens import tokenize
     from codeflow.config import MineConfig
     from codeflow.contracts import Verdict, drop, keep
     from codeflow.dataset.reader import Dataset, open
@@ -27,10 +29,15 @@ __all__ = [
     "Triple",
     "Verdict",
     "__version__",
+    "dedup",
     "drop",
+    "filter",
     "keep",
     "mine",
+    "mix",
     "open",
+    "republish",
+    "tokenize",
 ]
 
 _HOMES = {
@@ -40,10 +47,15 @@ _HOMES = {
     "Summary": "codeflow.publish.summary",
     "Triple": "codeflow.triple",
     "Verdict": "codeflow.contracts",
+    "dedup": "codeflow.api.stages",
     "drop": "codeflow.contracts",
+    "filter": "codeflow.api.stages",
     "keep": "codeflow.contracts",
-    "mine": "codeflow.api",
+    "mine": "codeflow.api.mine",
+    "mix": "codeflow.api.stages",
     "open": "codeflow.dataset.reader",
+    "republish": "codeflow.api.stages",
+    "tokenize": "codeflow.api.tokens",
 }
 
 

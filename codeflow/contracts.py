@@ -77,7 +77,7 @@ STEP_FEATURES = pa.schema(
         pa.field("status", pa.string(), nullable=False),
         pa.field("old_path", pa.string()),
         pa.field("new_path", pa.string()),
-        # code, test, docs, config, data or other: what kind of file it is
+        # as the column of a triple's files
         pa.field("file_kind", pa.string(), nullable=False),
         pa.field("additions", pa.int32(), nullable=False),
         pa.field("deletions", pa.int32(), nullable=False),

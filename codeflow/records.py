@@ -50,6 +50,7 @@ class FileChange(NamedTuple):
     language: str | None
     generated: bool
     vendored: bool
+    file_kind: str
 
     @property
     def path(self) -> str:
@@ -73,6 +74,8 @@ FILE_CHANGE = pa.struct(
         pa.field("language", pa.string()),
         pa.field("generated", pa.bool_(), nullable=False),
         pa.field("vendored", pa.bool_(), nullable=False),
+        # source, test, docs, configuration, data or generated: what the file is for
+        pa.field("file_kind", pa.string(), nullable=False),
     ]
 )
 

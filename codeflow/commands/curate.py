@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -108,35 +108,16 @@ def add_execution(parser: Any) -> None:
     )
 
 
-def with_filter_options(config: Any, parsed: argparse.Namespace) -> Any:
-    """The settings of the stage `filter` with what the command line says besides."""
-    if parsed.filter is not None:
-        config = replace(config, filters=tuple(parsed.filter))
-    if parsed.decontaminate is not None:
-        config = config.decontaminated(parsed.decontaminate)
-    return config
-
-
-def with_split_options(config: Any, parsed: argparse.Namespace) -> Any:
-    """The settings of the split with what the command line says besides."""
-    if parsed.split_by is not None:
-        config = replace(config, by=parsed.split_by)
-    if parsed.validation is not None:
-        config = replace(config, validation=parsed.validation)
-    return config
-
-
 def _filter(parsed: argparse.Namespace) -> int:
-    return _again(parsed, "filter", lambda config: with_filter_options(config, parsed))
+    from codeflow.api.choices import with_filter
+
+    return _again(parsed, "filter", lambda c: with_filter(c, parsed.filter, parsed.decontaminate))
 
 
 def _dedup(parsed: argparse.Namespace) -> int:
-    def change(config: Any) -> Any:
-        if parsed.threshold is None:
-            return config
-        return replace(config, threshold=parsed.threshold)
+    from codeflow.api.choices import with_dedup
 
-    status = _again(parsed, "dedup", change)
+    status = _again(parsed, "dedup", lambda config: with_dedup(config, parsed.threshold))
     if not (parsed.json or parsed.dry_run):
         _show_curve(place_of(parsed.dir, parsed.work)[0])
     return status
@@ -156,16 +137,15 @@ def _show_curve(folder: Path) -> None:
 
 
 def _mix(parsed: argparse.Namespace) -> int:
-    def change(config: Any) -> Any:
-        if parsed.sampler is not None:
-            config = replace(config, sampler=parsed.sampler)
-        return config if parsed.budget is None else replace(config, budget_tokens=parsed.budget)
+    from codeflow.api.choices import with_mix
 
-    return _again(parsed, "mix", change)
+    return _again(parsed, "mix", lambda config: with_mix(config, parsed.sampler, parsed.budget))
 
 
 def _publish(parsed: argparse.Namespace) -> int:
-    return _again(parsed, "split", lambda config: with_split_options(config, parsed))
+    from codeflow.api.choices import with_split
+
+    return _again(parsed, "split", lambda c: with_split(c, parsed.split_by, parsed.validation))
 
 
 def _again(parsed: argparse.Namespace, stage: str, change: Callable[[Any], Any]) -> int:

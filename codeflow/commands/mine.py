@@ -13,12 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codeflow.commands import sentence
-from codeflow.commands.curate import (
-    add_filter_options,
-    add_split_options,
-    with_filter_options,
-    with_split_options,
-)
+from codeflow.commands.curate import add_filter_options, add_split_options
 from codeflow.errors import EXIT_INCOMPLETE, EXIT_OK, UsageError
 
 if TYPE_CHECKING:
@@ -119,10 +114,10 @@ def _mine(parsed: argparse.Namespace) -> int:
         raise UsageError(f"--workers {parsed.workers}: give 1 or more")
     sys.dont_write_bytecode |= parsed.dry_run  # beside a filter of the user's own
 
-    from codeflow.api import with_choices
+    from codeflow.api.choices import execution_of, with_filter, with_mine, with_split
     from codeflow.pipeline.destination import place_of, send
     from codeflow.pipeline.plan import asked_settings, plan
-    from codeflow.pipeline.run import Execution, run
+    from codeflow.pipeline.run import run
     from codeflow.pipeline.settings import read_settings
     from codeflow.storage.store import shown
     from codeflow_miners.acquire.given import read_repos
@@ -133,15 +128,13 @@ def _mine(parsed: argparse.Namespace) -> int:
     settings = read_settings(parsed.config, before)
     settings = replace(
         settings,
-        mine=with_choices(settings.mine, kinds, parsed.window, parsed.window_by),
-        filter=with_filter_options(settings.filter, parsed),
-        split=with_split_options(settings.split, parsed),
+        mine=with_mine(settings.mine, kinds, parsed.window, parsed.window_by),
+        filter=with_filter(settings.filter, parsed.filter, parsed.decontaminate),
+        split=with_split(settings.split, parsed.split_by, parsed.validation),
     )
     stages = plan(out, settings, parsed.until, before=before)
     sources = read_repos(parsed.repos)
-    execution = Execution(parsed.workers, parsed.ray_address, fresh=parsed.fresh)
-    if parsed.cache is not None:
-        execution = replace(execution, cache=parsed.cache)
+    execution = execution_of(parsed.workers, parsed.ray_address, parsed.cache, parsed.fresh)
 
     if parsed.dry_run:
         from codeflow.pipeline.preview import preview_mine

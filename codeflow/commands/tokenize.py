@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,7 +60,9 @@ def _tokenize(parsed: argparse.Namespace) -> int:
 
 def _config(parsed: argparse.Namespace) -> TokenizeConfig:
     """What is asked for; an option that is not given is at its default there."""
-    _stage()
+    from codeflow.api.tokens import tokens_stage
+
+    tokens_stage()
     from codeflow.tokens.config import TokenizeConfig
 
     given = {key: value for key, value in vars(parsed).items() if key in _SETTINGS}
@@ -101,25 +101,11 @@ def _preview(dir: str, config: TokenizeConfig) -> int:
 
 
 def write_all(folder: Path | str, config: TokenizeConfig) -> None:
-    """Writes the token folders that are asked for, with a display, and says what is in them."""
-    from codeflow.terminal.progress import make_progress
+    """Writes the token folders that are asked for, and says of each what is in it."""
+    from codeflow.api.tokens import tokenize_all
 
-    tokenize = _stage()
-    progress = make_progress(False, sys.stderr)
-    try:
-        made = tokenize(folder, config, progress=progress)
-    finally:
-        progress.close()
-    for done in made:
+    for done in tokenize_all(folder, config, progress=True):
         _show(done, config.length)
-
-
-def _stage() -> Callable[..., tuple[Tokenized, ...]]:
-    try:
-        from codeflow.tokens.stage import tokenize
-    except ModuleNotFoundError as error:
-        raise UsageError(f"{error}; pip install 'codeflow-kit[train]'") from None
-    return tokenize
 
 
 def _show(done: Tokenized, length: int) -> None:

@@ -12,7 +12,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +28,10 @@ from codeflow.storage import layout, manifest
 from codeflow.storage.manifest import ListedFile
 from codeflow.storage.store import is_url
 from codeflow.triple import Triple
+
+if TYPE_CHECKING:
+    from codeflow.dataset.checkout import Checkout
+    from codeflow.dataset.verify_report import Report
 
 _ROWS_AT_ONCE = 64
 _CACHED_TREES = 1 << 14
@@ -284,6 +288,54 @@ class Dataset(Sequence[Triple]):
     def summary(self) -> Summary:
         """Counts and sizes; reads the small columns of all triples, and the sizes of the blobs."""
         return summarise(self)
+
+    def verify(self, *, workers: int | None = 1) -> Report:
+        """Replays every triple and checks every hash, without git, as `codeflow verify`.
+
+        Args:
+            workers: processes to work in; None for as many as the dataset is worth. The report is
+                the same.
+
+        Returns:
+            what was looked at, `problems` with file and place, and `ok`.
+        """
+        from codeflow.dataset.verify import verify
+
+        return verify(self.folder, workers=workers)
+
+    def checkout(self, id: str, side: str, to: str | os.PathLike[str]) -> Checkout:
+        """Writes one side of a triple to a new folder, as `codeflow checkout`.
+
+        Args:
+            id: of the triple, or the beginning of it.
+            side: `old` or `new`: before or after the change.
+            to: a folder that is new or empty.
+
+        Raises:
+            UsageError: the side does not exist, or the folder is in use.
+            DataError: no triple, or more than one; a name may not be written to a disk.
+            CodeflowError: the place is full or cannot be written to. Nothing is left behind then.
+        """
+        from codeflow.dataset.checkout import checkout
+
+        return checkout(self, self.triple(id), side, to)
+
+    def report(self, out: str | os.PathLike[str] | None = None) -> Path:
+        """Writes the page that shows the dataset and the runs trained on it, as `codeflow report`.
+
+        Args:
+            out: the page; by default `report.html` in the folder.
+
+        Returns:
+            the path of the page.
+
+        Raises:
+            DataError: the dataset is damaged, or the page cannot be written.
+            UsageError: a dataset at a URL without `out`.
+        """
+        from codeflow.terminal.report import write
+
+        return write(self._place.url or self.folder, None if out is None else Path(out))
 
     def _read_tree(self, repo: str, id: str) -> tuple[TreeEntry, ...]:
         return tuple(TreeEntry(**entry) for entry in self._trees.get(repo, id).as_py())

@@ -73,8 +73,7 @@ def plan(
     given = {name for name in TABLES if getattr(settings, name) is not getattr(base, name)}
     if filters is not None:
         given.add("filter")
-        names = tuple(s if isinstance(s, str) else getattr(s, "__name__", repr(s)) for s in filters)
-        settings = replace(settings, filter=replace(settings.filter, filters=names))
+        settings = replace(settings, filter=_named(settings.filter, filters))
     earlier, mined = _earlier(folder, forget=before is None)
     chain = _chain(until, earlier if before is not None else None, given)
     made: dict[str, Stage] = {}
@@ -162,7 +161,15 @@ def _changes(
     return found or list(again)
 
 
-def plan_again(folder: Path, changed: str, config: Any) -> Plan:
+def _named(config: FilterConfig, filters: Sequence[Spec]) -> FilterConfig:
+    """The settings with these filters; a folder knows functions by their names."""
+    names = (s if isinstance(s, str) else getattr(s, "__name__", repr(s)) for s in filters)
+    return replace(config, filters=tuple(names))
+
+
+def plan_again(
+    folder: Path, changed: str, config: Any, filters: Sequence[Spec] | None = None
+) -> Plan:
     """Runs one stage with other settings: the ones before it stay, the ones after it follow.
 
     Only stages that the last run asked for are among them.
@@ -170,13 +177,16 @@ def plan_again(folder: Path, changed: str, config: Any) -> Plan:
     Args:
         changed: name of the stage.
         config: its settings.
+        filters: of the stage `filter`, in place of those of its settings, as of `plan`.
     """
     earlier = asked_of(folder)
+    if filters is not None:
+        config = _named(config, filters)
     settings = replace(asked_settings(folder), **{changed: config})
     wanted = {changed, "split", *(earlier.stages if earlier is not None else ())}
     chain = [name for name in NAMES if name in wanted]
     first = (
-        filter_stage(config, load_filters(config.filters, config.rules))
+        filter_stage(config, load_filters(filters or config.filters, config.rules))
         if changed == "filter"
         else None
     )

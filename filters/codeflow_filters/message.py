@@ -24,16 +24,14 @@ from typing import ClassVar, Final
 from codeflow.config import require_within
 from codeflow.contracts import Cost, Verdict, drop, keep
 from codeflow.text.messages import is_merge, subject, texts, title
+from codeflow.text.releases import is_dependency_bump, is_proposed, is_version_bump
 from codeflow.triple import Triple
 
 _WIDE: Final = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
-_WORD: Final = re.compile(rf"[{_WIDE}]|[^\W\d_{_WIDE}]+")
 _HUMP: Final = re.compile(rf"[{_WIDE}]|[A-Z]?[^\W\d_A-Z{_WIDE}]+|[A-Z]+")  # of a camelCase name
 _WIDE_LETTER: Final = re.compile(rf"[{_WIDE}]")
 _URL: Final = re.compile(r"https?://\S+")
 _READ_CHARACTERS: Final = 4000  # of a message, to count its words
-
-_PREFIX: Final = re.compile(r"\w[\w -]{0,20}(?:\([^)]*\))?!?: +")  # chore(release): ...
 
 _WIP: Final = re.compile(
     r"\W*(?:wip\b|work in progress\b|(?:fixup|squash|amend)!|(?:tmp|temp) commit\b|dnm\b"
@@ -42,52 +40,6 @@ _WIP: Final = re.compile(
 )
 _MERGED: Final = re.compile(r"\(#\d+\)\s*\Z")
 _WIP_LATER: Final = re.compile(r"[\[(]wip[\])]|\bwip\W*\Z", re.IGNORECASE)
-
-_VERSION: Final = (
-    r"(?:[vr]|rel[-_]?)?\d+(?:[._]\d+)+(?:\.x)?"
-    r"(?:[-._+~ ]?(?:a|b|m|c|rc|alpha|beta|dev|pre|preview|post|snapshot|final|release|ga|sp)"
-    r"[-.]?\d*(?:\.\d+)*)*"
-)
-_NAMED_VERSION: Final = re.compile(
-    rf"\W*(?:[\w.@/+-]+[-_ @/])?{_VERSION}\W*", re.IGNORECASE
-)  # 1.2.3, express 4.0, grep-regex-0.1.7
-_ANY_VERSION: Final = re.compile(rf"(?<![\w.]){_VERSION}(?![\w])", re.IGNORECASE)
-_RELEASE_WORDS: Final = frozenset(
-    """a actually add added adds advance again and back begin beginning bump bumped bumping bumps
-    candidate change changed changelog changes chore commit cut cutting date dev development
-    entry final finalize for go goes history in increase increment incremented is it iteration
-    its just latest let lib library major mark master minor module new news next now number
-    numbers of one only package patch pom post pre prepare prepared prepares preparing project
-    publish push pushed ready release released releases releasing roll s set setting snapshot
-    stable start started starting starts string tag tagging the this to towards up update
-    updated updates updating upgrade version versions we with""".split()  # noqa: SIM905
-)
-_OF_RELEASE: Final = frozenset("release released releases releasing version versions".split())  # noqa: SIM905
-
-# of "update" the versions need dots: "Update the timeout from 10 to 30" is a change
-_FROM_TO: Final = re.compile(
-    r"(?:bump|upgrade)s? \S+(?: \S+)? from \S*\d\S* to \S*\d\S*(?: in /\S*)?\W*"
-    r"|(?:update|pin)s? .* from \S*\d\.\d\S* to \S*\d\.\d\S*(?: in /\S*)?\W*",
-    re.IGNORECASE,
-)
-_ONE_TO: Final = re.compile(
-    rf"\W*(?:(?:bump|bumped|upgrade|upgraded|update|updated|pin)s? )?"
-    rf"(?:[\w.@/+-]+ (?:dep|dependency|version|module|action|submodule)? ?)?"
-    rf"(?:to |-> ?|=> ?|[@=~^><]+ ?)?(?:version )?(?:\S+@)?[~^]?{_VERSION}\W*",
-    re.IGNORECASE,
-)
-_ONE_DEPENDENCY: Final = re.compile(
-    rf"(?:now )?(?:depends? on|requires?) [\w.@/+-]+ *(?:[~^]|[<>=]=?)? *{_VERSION}\W*"
-    r"|(?:bump|update|upgrade)[sd]? [\w.@/+-]+ dep(?:s|endency|endencies)?\W*",
-    re.IGNORECASE,
-)
-_DEPENDENCY: Final = re.compile(r"(?:dev)?-?dep(?:s|endenc(?:y|ies))?", re.IGNORECASE)
-_DEPENDENCY_WORDS: Final = frozenset(
-    """a all and build bump bumped chore dev everything for go in latest lock lockfile minimal
-    minimum minor misc module modules new npm of our outdated package packages patch pin project
-    refresh requirements some the to update updated updates updating upgrade upgraded upgrades
-    upgrading version versions""".split()  # noqa: SIM905
-)
 
 _AUTOMATIC: Final = re.compile(
     r"""\W*(?:
@@ -107,13 +59,6 @@ _AUTOMATIC: Final = re.compile(
     | empty\ commit
     )""",
     re.IGNORECASE | re.VERBOSE,
-)
-# What the web editors of hosts propose; a body may still say something.
-_PROPOSED: Final = re.compile(
-    r"\W*(?:updated?|created?|deleted?|edit) (?:the )?"
-    r"(?:[\w@-]*(?:\.[\w-]+)+|\S*/\S*\.\w+|readme|license|contributing|changelog)"
-    r"(?: file)?\W*|(?:add|upload) new file|\S+ (?:edited|created|deleted) online with bitbucket",
-    re.IGNORECASE,
 )
 
 
@@ -179,7 +124,7 @@ class Message:
         if _AUTOMATIC.match(line):
             return "auto-generated"
         body = text.strip().partition("\n")[2]
-        if _PROPOSED.fullmatch(_without_prefix(line)) and self._too_few(body):
+        if is_proposed(line) and self._too_few(body):
             return "auto-generated"
         if len(subject(text)) > self.max_subject_chars:
             return "too-long"
@@ -195,35 +140,3 @@ class Message:
 
 def _detail(message: Sequence[str]) -> str | None:
     return subject(message[0])[:200] if message else None
-
-
-def _without_prefix(line: str) -> str:
-    """`Release 2.0` of `chore(release): Release 2.0`."""
-    prefix = _PREFIX.match(line)
-    return line[prefix.end() :] if prefix else line
-
-
-def is_version_bump(line: str) -> bool:
-    """Whether a subject tells of a new version number and of nothing else."""
-    # both: "chore: 1.2" says what the prefix does not, "Bump version: 1.1 -> 1.2" with it
-    return _tells_of_version(_without_prefix(line)) or _tells_of_version(line)
-
-
-def _tells_of_version(line: str) -> bool:
-    if _NAMED_VERSION.fullmatch(line) or "[maven-release-plugin]" in line:
-        return True
-    rest, versions = _ANY_VERSION.subn(" ", line)
-    words = [word.lower() for word in _WORD.findall(rest)]
-    if not words or len(words) > 12 or not _RELEASE_WORDS.issuperset(words):
-        return False
-    return versions > 0 or not _OF_RELEASE.isdisjoint(words)
-
-
-def is_dependency_bump(line: str) -> bool:
-    """Whether a subject tells of new versions of dependencies and of nothing else."""
-    rest = _without_prefix(line)
-    if any(known.fullmatch(rest) for known in (_FROM_TO, _ONE_TO, _ONE_DEPENDENCY)):
-        return True
-    words = [word.lower() for word in _WORD.findall(line)]
-    other = [word for word in words if not _DEPENDENCY.fullmatch(word)]
-    return len(other) < len(words) and _DEPENDENCY_WORDS.issuperset(other)

@@ -4,7 +4,9 @@ Figures of peers: SWE-smith takes 1–8 files, at most 500 changed lines and no 
 SWE-rebench takes 1–15 files; CommitPackFT files under 50,000 characters. `size` starts from 15
 files, 1,000 lines (at 500, whole features with their tests go) and 32,768 estimated tokens, a patch
 that fits the first long context; `strict` takes SWE-smith's figures. A triple of several commits
-may have `several_factor` times as many files and lines, but its patch has to fit as any other.
+may have `several_factor` times as many files and lines, but its patch has to fit as any other; so
+may a merge that brings in several (of 140 such merges that the limits of one commit dropped in
+seven audited histories, half lie within those of several).
 `file-size` has to read the changed files, and takes no part in `default`: many a good project has
 long files.
 
@@ -45,7 +47,7 @@ class Size:
     }
     cost: ClassVar[Cost] = "columns"
     reads: ClassVar[frozenset[str]] = frozenset(
-        {"additions", "commits", "deletions", "files", "patch"}
+        {"additions", "deletions", "files", "messages", "patch"}
     )
 
     def __post_init__(self) -> None:
@@ -60,7 +62,9 @@ class Size:
         )
 
     def __call__(self, triple: Triple) -> Verdict:
-        factor = self.several_factor if len(triple.commits) > 1 else 1.0
+        # of a merge, the subjects it brings in follow its message
+        commits = sum(max(1, len(message) - 1) for message in triple.messages)
+        factor = self.several_factor if commits > 1 else 1.0
         lines = triple.additions + triple.deletions
         if not lines:
             return drop("no-lines")

@@ -9,7 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from codeflow.contracts import Miner
+from codeflow_miners.kinds.branch import BranchMiner
 from codeflow_miners.kinds.commit import CommitMiner
 from codeflow_miners.kinds.span.miner import SpanMiner
 
-MINERS: Mapping[str, Callable[..., Miner]] = {"span": SpanMiner, "commit": CommitMiner}
+MINERS: Mapping[str, Callable[..., Miner]] = {
+    "branch": BranchMiner,
+    "span": SpanMiner,
+    "commit": CommitMiner,
+}

@@ -20,9 +20,16 @@ from codeflow_miners.acquire.open import (
     read_history,
 )
 from codeflow_miners.acquire.repositories import Source
+from codeflow_miners.changes.beside import (
+    BRANCHES_PER_UNIT,
+    BesideArguments,
+    BesideFiles,
+    read_beside,
+)
 from codeflow_miners.changes.plan import PlanArguments, plan_contents
 from codeflow_miners.changes.steps import STEPS_PER_UNIT, StepsArguments, read_steps
 from codeflow_miners.contents.unit import ContentArguments, read_content
+from codeflow_miners.kinds.branch import BRANCH_KIND, BranchMiner
 from codeflow_miners.kinds.choose import ChooseArguments, choose_pairs
 from codeflow_miners.snapshots.assemble import AssembleArguments, assemble
 from codeflow_miners.snapshots.unit import COMMIT_KIND, SnapshotsArguments, take_snapshots
@@ -44,8 +51,16 @@ class MiningContext:
 
     @property
     def searching(self) -> Mapping[str, Miner]:
-        """The miners that choose pairs; commit triples are the steps themselves."""
-        return {kind: miner for kind, miner in self.miners.items() if kind != COMMIT_KIND}
+        """The miners that choose pairs; commit triples are the steps themselves, and branches lie
+        beside the chain."""
+        built_in = (COMMIT_KIND, BRANCH_KIND)
+        return {kind: miner for kind, miner in self.miners.items() if kind not in built_in}
+
+    @property
+    def branch_sizes(self) -> tuple[int, int] | None:
+        """The least and the most commits of a branch; None where that kind is not wanted."""
+        miner = self.miners.get(BRANCH_KIND)
+        return (miner.min_commits, miner.max_commits) if isinstance(miner, BranchMiner) else None
 
 
 def open_repository(source: Source, context: MiningContext) -> Flow:
@@ -55,7 +70,7 @@ def open_repository(source: Source, context: MiningContext) -> Flow:
         The acquired head and folder, the chain's figures, and the file of its commits.
     """
     key = source.key
-    with_tags = context.lookahead > 1
+    with_tags = context.lookahead > 1 or context.branch_sizes is not None
     [acquired] = yield [
         Unit(
             f"{key}/acquire",
@@ -64,7 +79,9 @@ def open_repository(source: Source, context: MiningContext) -> Flow:
             waits=True,
         )
     ]
-    arguments = HistoryArguments(source.repo, acquired.value, context.config, context.lookahead)
+    arguments = HistoryArguments(
+        source.repo, acquired.value, context.config, context.lookahead, context.branch_sizes
+    )
     [history] = yield [Unit(f"{key}/history", read_history, arguments)]
     return {
         "git_dir": acquired.value["git_dir"],
@@ -72,6 +89,8 @@ def open_repository(source: Source, context: MiningContext) -> Flow:
         **history.value,
         "commits": history.tables["commits"],
         "contained": history.tables["contained"],
+        "branch_table": history.tables["branches"],
+        "beside": history.tables["beside"],
     }
 
 
@@ -94,7 +113,28 @@ def mine_repository(
     wants_features = any(miner.wants_features for miner in context.searching.values())
     reach = context.lookahead if context.searching else 1
     first, stop = starts[0], min(starts[-1] + reach, opened["last"])
-    steps = yield [
+    branches = None
+    if context.branch_sizes is not None:
+        branches = BesideFiles(
+            opened["commits"], opened["beside"], opened["branch_table"], tuple(starts)
+        )
+    ways = [
+        Unit(
+            f"{key}/beside-{number:04d}",
+            read_beside,
+            BesideArguments(
+                opened["git_dir"],
+                branches,
+                begin,
+                begin + BRANCHES_PER_UNIT,
+                first,
+                config.limits,
+            ),
+        )
+        for number, begin in enumerate(range(0, opened["branches"], BRANCHES_PER_UNIT))
+        if branches is not None
+    ]
+    steps = [
         Unit(
             f"{key}/steps-{number:04d}",
             read_steps,
@@ -109,12 +149,18 @@ def mine_repository(
         )
         for number, begin in enumerate(range(first, stop, STEPS_PER_UNIT))
     ]
-    changes = tuple(step.tables["changes"] for step in steps)
-    [planned] = yield [Unit(f"{key}/plan", plan_contents, PlanArguments(changes))]
+    read = yield [*steps, *ways]
+    chain = read[: len(steps)]
+    changes = tuple(result.tables["changes"] for result in chain)
+    beside = tuple(result.tables["changes"] for result in read[len(steps) :])
+    over = {number: n for r in read[len(steps) :] for number, n in r.value["over"].items()}
+    [planned] = yield [Unit(f"{key}/plan", plan_contents, PlanArguments(changes + beside))]
 
     def content_units(name: str, chosen_from: UnitResult, source_of: str) -> list[Unit]:
         first_pass = source_of == STEPS
-        own = frozenset(starts) if COMMIT_KIND in context.miners else frozenset()
+        own = set(starts) if COMMIT_KIND in context.miners else set()
+        first_net = opened["last"] + 1 + opened["beside_commits"]
+        own |= set(range(first_net, first_net + opened["branches"]))
         return [
             Unit(
                 f"{key}/{name}-{number:04d}",
@@ -125,10 +171,11 @@ def mine_repository(
                     changes=chosen_from.tables[f"changes-{number}"],
                     foreign=chosen_from.tables.get(f"foreign-{number}"),
                     source=source_of,
-                    pairs=own if first_pass else None,
+                    pairs=frozenset(own) if first_pass else None,
                     headers=planned.value["headers"],
                     write_blobs=first_pass,
                     features=first_pass and wants_features,
+                    beside=opened["last"],
                     config=config,
                 ),
             )
@@ -166,6 +213,10 @@ def mine_repository(
                 tuple(content.tables["left_out"] for content in contents),
                 chosen.tables["pairs"] if chosen else None,
                 tuple(starts) if COMMIT_KIND in context.miners else (),
+                branches,
+                beside,
+                over,
+                first,
                 config.limits,
             ),
         )
@@ -178,6 +229,7 @@ def mine_repository(
                 source.repo,
                 source.url,
                 opened["commits"],
+                branches.beside if branches else None,
                 taken.tables["snapshots"],
                 patches,
                 begin,
@@ -202,6 +254,6 @@ def mine_repository(
         },
         "kinds": kinds,
         "unreached": taken.value["unreached"],
-        "steps": sum(step.value["steps"] for step in steps),
+        "steps": sum(step.value["steps"] for step in chain),
         "bytes": sum(content.value["bytes"] for content in contents),
     }

@@ -58,6 +58,26 @@ PAIRS = pa.schema(
     ]
 )
 
+# A branch that a merge of the chain brings in. `merge` and `base` are indices into COMMITS; its
+# fork point and its commits are rows `first .. stop - 1` of a further table of COMMITS, `beside`.
+# One that is left out has none of these, but a rule, and the ids of its ends as far as it has them.
+#
+# Where indices of both tables are needed, those of `beside` follow those of COMMITS. As step k of
+# the chain leads from commit k to commit k + 1, so does change k beside it within a branch; before
+# its fork point k + 1, change k leads there from the base. Behind all of them come the net changes.
+BRANCHES = pa.schema(
+    [
+        pa.field("merge", pa.int32(), nullable=False),
+        pa.field("base", pa.int32(), nullable=False),
+        pa.field("first", pa.int32(), nullable=False),
+        pa.field("stop", pa.int32(), nullable=False),
+        pa.field("old", pa.string()),
+        pa.field("new", pa.string()),
+        pa.field("rule", pa.string()),
+        pa.field("detail", pa.string()),
+    ]
+)
+
 # One file of one triple. `crosses` marks a path that is projected on one side and left out on the
 # other, which ends the triple.
 PATCHES = pa.schema(
@@ -77,6 +97,7 @@ PATCHES = pa.schema(
         pa.field("language", pa.string()),
         pa.field("generated", pa.bool_(), nullable=False),
         pa.field("vendored", pa.bool_(), nullable=False),
+        pa.field("file_kind", pa.string(), nullable=False),
         pa.field("crosses", pa.bool_(), nullable=False),
         pa.field("patch_bytes", pa.int32(), nullable=False),
         pa.field("patch", pa.large_binary(), nullable=False),

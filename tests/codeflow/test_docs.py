@@ -195,7 +195,7 @@ def rules_of(tree: ast.AST) -> Iterator[str]:
                 yield from strings(node.value.elts[0])
             elif "rule" in names:
                 yield from strings(node.value)
-            elif "LEFT_OUT_REASONS" in names and isinstance(node.value, ast.Dict):
+            elif names & {"LEFT_OUT_REASONS", "NO_BRANCH"} and isinstance(node.value, ast.Dict):
                 for key in node.value.keys:
                     yield from strings(key)
 
@@ -209,9 +209,10 @@ rule = "d" if x else "e"
 dropped[key] = ("f", reason, None)
 verdict = ("g", "x", None)
 LEFT_OUT_REASONS: Mapping[str, str] = {"h": "x"}
+NO_BRANCH = {"i": "x"}
 other = "z"
 """
-    assert set(rules_of(ast.parse(program))) == {"a-1", *"bcdefgh"}
+    assert set(rules_of(ast.parse(program))) == {"a-1", *"bcdefghi"}
 
 
 def test_every_ledger_rule_is_listed_and_no_other() -> None:

@@ -31,6 +31,15 @@ def test_several_commits_may_change_more_but_not_write_longer_patches() -> None:
     assert not Size(max_patch_bytes=500, several_factor=9.0)(triple(many, messages)).kept
 
 
+def test_a_merge_of_several_commits_may_change_as_much_as_they_may() -> None:
+    many = {"a.py": ("", lines(100))}
+    judge = Size(max_lines=50, several_factor=2.0)
+    of_two = ["Merge pull request #1 from topic", "Add dates", "Test dates"]
+    assert judge(triple(many, [of_two])).kept
+    assert judge(triple(many, [of_two[:2]])).reason == "too-many-lines", "it brings in one"
+    assert judge(triple(many, [of_two[0]])).reason == "too-many-lines"
+
+
 def test_without_a_changed_line_there_is_nothing_to_learn() -> None:
     assert Size()(triple({"a.py": ("x\n", "x\n")})).reason == "no-lines"
 

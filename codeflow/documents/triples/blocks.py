@@ -20,10 +20,11 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from codeflow.documents import pieces as parts
-from codeflow.documents.document import FILE_SEP, IM_END, Document, Piece, Section, Window
+from codeflow.documents.document import FILE_SEP, Document, Piece, Section, Window
 from codeflow.documents.options import Options
 from codeflow.documents.privacy import scrub_added
-from codeflow.documents.triples.context import around, changed_old, hunk_windows, merged, seen_file
+from codeflow.documents.triples.context import hunk_windows, merged, seen_file
+from codeflow.documents.triples.replies import reply_document
 from codeflow.git.patch import FilePatch, Hunk, parse_patch
 from codeflow.triple import Triple
 
@@ -41,7 +42,6 @@ class Block(NamedTuple):
 
 def render(triple: Triple, options: Options, key: str) -> Iterator[Document]:
     """One document: repository, old files, messages, `<|im_start|>blocks`, files with blocks."""
-    rest = options.rest
     old_repo = triple.old_repo
     sections = []
     for patch in parse_patch(triple.patch.encode()):
@@ -53,14 +53,7 @@ def render(triple: Triple, options: Options, key: str) -> Iterator[Document]:
         wide = [block.lines for block in blocks if block.search]
         seen = seen_file(triple, patch, merged([*hunk_windows(patch), *wide]))
         sections.append(Section((Piece(FILE_SEP, 1.0, special=True), Piece(written, 1.0)), seen))
-    body = (*parts.request(triple, rest, options.length // 2), *parts.reply_start("blocks", rest))
-    end = (Piece(IM_END, 1.0, special=True),)
-    paths = changed_old(triple)
-    context = around(old_repo, triple.old_tree, paths, shown=frozenset(paths))
-    head = parts.head(triple, rest)
-    yield Document(
-        triple.id, triple.language, triple.kind, head, context, rest, body, tuple(sections), end
-    )
+    yield reply_document(triple, options, "blocks", sections)
 
 
 def blocks_of(patch: FilePatch, old: str) -> list[Block]:

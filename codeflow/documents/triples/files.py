@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from codeflow.documents import pieces as parts
-from codeflow.documents.document import FILE_SEP, IM_END, Document, Piece, Section, Window
+from codeflow.documents.document import FILE_SEP, Document, Piece, Section, Window
 from codeflow.documents.options import Options
 from codeflow.documents.privacy import scrub_added
-from codeflow.documents.triples.context import around, changed_old, seen_file
+from codeflow.documents.triples.context import seen_file
+from codeflow.documents.triples.replies import reply_document
 from codeflow.git.patch import parse_patch
 from codeflow.triple import Triple
 
@@ -19,7 +20,6 @@ def render(triple: Triple, options: Options, key: str) -> Iterator[Document]:
     A new file is `<|file_sep|>`, its line (`parts.change_line`), and its content; a deleted one
     has the line alone.
     """
-    rest = options.rest
     old_repo, new_repo = triple.old_repo, triple.new_repo
     sections = []
     for patch in parse_patch(triple.patch.encode()):
@@ -32,11 +32,4 @@ def render(triple: Triple, options: Options, key: str) -> Iterator[Document]:
             written.append(Piece(scrub_added(new_repo[patch.new_path].decode(), old), 1.0))
         whole = (Window(0, old.count("\n") + 1),)
         sections.append(Section(tuple(written), seen_file(triple, patch, whole)))
-    body = (*parts.request(triple, rest, options.length // 2), *parts.reply_start("files", rest))
-    end = (Piece(IM_END, 1.0, special=True),)
-    paths = changed_old(triple)
-    context = around(old_repo, triple.old_tree, paths, shown=frozenset(paths))
-    head = parts.head(triple, rest)
-    yield Document(
-        triple.id, triple.language, triple.kind, head, context, rest, body, tuple(sections), end
-    )
+    yield reply_document(triple, options, "files", sections)

@@ -58,7 +58,7 @@ class Chart:
 
 
 def label(text: str | None, most: int = 40) -> str:
-    """A name of theirs as one line to draw: no control characters, not too long."""
+    """A stranger's name as one line to draw: no control characters, not too long."""
     shown = one_line(text or "unknown")
     return shown if len(shown) <= most else f"{shown[: most - 1]}…"
 

@@ -1,7 +1,7 @@
 """What the page prints besides charts: headline, tables, examples, each ready for the template.
 
 Plain values only: the template escapes them. Names pass `label` or `one_line` here, so that control
-and direction characters of theirs cannot act on the page.
+and direction characters in them cannot act on the page.
 """
 
 from __future__ import annotations

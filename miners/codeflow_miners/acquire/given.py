@@ -94,7 +94,7 @@ def _require_repository(folder: Path, spec: str) -> None:
 
 
 def _looks_like_one(folder: Path) -> bool:
-    """A damaged repository does, too: what it lacks is for the ledger."""
+    """A damaged repository does, too: what it lacks the ledger says."""
     if os.path.lexists(folder / ".git") or os.path.lexists(folder / "HEAD"):
         return True
     return all(os.path.lexists(folder / part) for part in ("objects", "refs"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,15 @@ from codeflow_miners.acquire.clone import acquire
 from codeflow_miners.acquire.preflight import GitDir, inspect_git_dir
 from codeflow_miners.acquire.refs import resolve_head, tags
 from codeflow_miners.acquire.repositories import Source
+from codeflow_miners.history.branches import Branch
 from codeflow_miners.history.chain import read_chain
 from codeflow_miners.objects.reader import ObjectReader
-from codeflow_miners.tables import COMMITS
+from codeflow_miners.tables import BRANCHES, COMMITS
 
 
 @dataclass(frozen=True)
 class AcquireArguments:
-    """Attributes: `with_tags`: whether some miner searches, and may look at tags."""
+    """Attributes: `with_tags`: whether some miner may look at tags."""
 
     source: Source
     cache: str
@@ -66,16 +67,18 @@ def find_again(source: Source, opened: Mapping[str, Any], cache: str) -> str:
 
 @dataclass(frozen=True)
 class HistoryArguments:
-    """Attributes: `acquired`: the value of the acquire unit; `lookahead` in commits."""
+    """Attributes: `acquired`: the value of the acquire unit; `lookahead` in commits;
+    `branch_sizes`: the least and the most commits of a branch, None where none are wanted."""
 
     repo: str
     acquired: Mapping[str, Any]
     config: MineConfig
     lookahead: int
+    branch_sizes: tuple[int, int] | None
 
 
 def read_history(arguments: HistoryArguments, sink: Sink) -> dict[str, Any]:
-    """Writes `commits` and `contained`. Returns the chain without its commits."""
+    """Writes `commits`, `contained`, `branches` and `beside`. Returns the chain without them."""
     acquired = arguments.acquired
     reader = ObjectReader(Path(acquired["git_dir"]))
     chain = read_chain(
@@ -85,6 +88,7 @@ def read_history(arguments: HistoryArguments, sink: Sink) -> dict[str, Any]:
         acquired["tags"],
         arguments.config,
         arguments.lookahead,
+        arguments.branch_sizes,
     )
     if not chain.starts:
         window = arguments.config.window
@@ -95,9 +99,25 @@ def read_history(arguments: HistoryArguments, sink: Sink) -> dict[str, Any]:
         writer.write(table_of(chain.commits, COMMITS))
     with sink.table("contained", CONTAINED) as writer:
         writer.write(table_of(chain.contained, CONTAINED))
+    with sink.table("branches", BRANCHES) as writer:
+        writer.write(table_of(list(_branch_rows(chain.branches)), BRANCHES))
+    with sink.table("beside", COMMITS) as writer:
+        writer.write(table_of(chain.beside, COMMITS))
     return {
         "length": chain.length,
         "last": len(chain.commits) - 1,
         "roots": list(chain.roots),
         "starts": len(chain.starts),
+        "branches": len(chain.branches),
+        "beside_commits": len(chain.beside),
     }
+
+
+def _branch_rows(branches: Sequence[Branch]) -> Iterator[tuple[Any, ...]]:
+    """Rows of BRANCHES."""
+    first = 0
+    for branch in branches:
+        stop = first if branch.rule else first + len(branch.commits)
+        ends = [branch.commits[k].hex() or None if branch.commits else None for k in (0, -1)]
+        yield branch.merge, branch.base, first, stop, *ends, branch.rule, branch.detail
+        first = stop

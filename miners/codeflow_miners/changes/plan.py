@@ -26,7 +26,7 @@ ROWS_PER_UNIT = 2560
 
 @dataclass(frozen=True)
 class PlanArguments:
-    """Attributes: `changes`: files of CHANGES, in the order of their steps."""
+    """Attributes: `changes`: files of CHANGES, in the order of their steps; then branches'."""
 
     changes: tuple[str, ...]
 

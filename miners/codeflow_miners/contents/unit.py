@@ -25,12 +25,13 @@ from codeflow_miners.changes.paths import refused
 from codeflow_miners.changes.renames import MIN_SIMILARITY, FileRow, line_bytes, similarity
 from codeflow_miners.changes.treediff import GITLINK, Side
 from codeflow_miners.contents.diff import Hunks, diff_lines
+from codeflow_miners.contents.file_kind import file_kind
 from codeflow_miners.contents.filepatch import file_patch, is_type_change
 from codeflow_miners.contents.languages import Languages
 from codeflow_miners.contents.linguist import is_generated, is_vendored
 from codeflow_miners.contents.shared_endings import HEAD_BYTES
 from codeflow_miners.deadline import Deadline
-from codeflow_miners.kinds.span.features import file_kind, line_features
+from codeflow_miners.kinds.span.features import line_features
 from codeflow_miners.objects.reader import ObjectReader
 from codeflow_miners.rows import RowBuffer
 from codeflow_miners.tables import LEFT_OUT, PATCHES
@@ -52,6 +53,7 @@ class ContentArguments:
         headers: the language of `.h` files here.
         write_blobs: whether this pass writes the blobs it reads.
         features: whether to write STEP_FEATURES (change numbers are steps).
+        beside: the first change number that is no step of the chain; such have no features.
     """
 
     repo: str
@@ -63,6 +65,7 @@ class ContentArguments:
     headers: str
     write_blobs: bool
     features: bool
+    beside: int
     config: MineConfig
 
 
@@ -98,13 +101,14 @@ def read_content(arguments: ContentArguments, sink: Sink) -> dict[str, Any]:
             if change < 0 or (old is None and new is None):
                 continue
             wanted = arguments.pairs is None or change in arguments.pairs
-            if not wanted and features is None:
+            featured = features is not None and change < arguments.beside
+            if not wanted and not featured:
                 continue
             crosses = row.old_path == row.new_path and (old is None) != (new is None)
             for file in describe.files(row, old, new):
                 if wanted:
                     patches.add(file.patch_row(arguments.source, change, crosses))
-                if features is not None:
+                if features is not None and featured:
                     features.add(file.feature_row(change))
         for buffer in (left_out, patches, features, blobs):
             if buffer is not None:
@@ -255,6 +259,7 @@ class DescribedFile:
     language: str | None
     generated: bool
     vendored: bool
+    file_kind: str
 
     def patch_row(self, source: str, change: int, crosses: bool) -> tuple[Any, ...]:
         """A row of PATCHES."""
@@ -278,6 +283,7 @@ class DescribedFile:
             self.language,
             self.generated,
             self.vendored,
+            self.file_kind,
             crosses,
             len(self.patch),
             self.patch,
@@ -286,14 +292,12 @@ class DescribedFile:
     def feature_row(self, step: int) -> tuple[Any, ...]:
         """A row of STEP_FEATURES."""
         lines = line_features(self.hunks.body)
-        path = self.row.new_path if self.row.new_path is not None else self.row.old_path
-        assert path is not None
         return (
             step,
             self.status,
             self.row.old_path.decode() if self.row.old_path is not None else None,
             self.row.new_path.decode() if self.row.new_path is not None else None,
-            file_kind(path.decode(), self.language),
+            self.file_kind,
             self.hunks.additions,
             self.hunks.deletions,
             len(self.patch),
@@ -351,14 +355,17 @@ class FileDescriber:
         assert content is not None
         path = raw.decode()
         symlink = (row.new or row.old or Side(b"", b"")).mode == b"120000"
+        language = None if symlink else self._languages.language(path, content[:HEAD_BYTES])
+        generated = not symlink and is_generated(path, content)
         return DescribedFile(
             status=_status(row, score),
             row=row,
             hunks=hunks,
             patch=patch,
-            language=None if symlink else self._languages.language(path, content[:HEAD_BYTES]),
-            generated=not symlink and is_generated(path, content),
+            language=language,
+            generated=generated,
             vendored=is_vendored(path),
+            file_kind=file_kind(path, language, generated),
         )
 
 

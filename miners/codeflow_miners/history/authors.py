@@ -12,11 +12,12 @@ who committed with an agent's help is a person.
 A merge is the work of what it brings in: merge queues (bors, Prow, Copybara) commit the merges of
 whole projects. It is a program's only when all commits that it brings in are.
 
-A pseudonym is a hash of the repository's identity and of a number: authors of the first-parent
-chain are counted in the order in which they first appear. Neither name nor address goes into it, so
-nobody can try out known addresses on it, there is no salt that could leak with a configuration, and
-the same history gives the same ids. Later commits change no earlier id, and one person has another
-id in each repository, so that ids link nobody across projects.
+A pseudonym is a hash of the repository's identity and of a number: authors are counted in the order
+in which they first appear, along the first-parent chain, after each merge those of what it brings
+in. Neither name nor address goes into it, so nobody can try out known addresses on it, there is no
+salt that could leak with a configuration, and the same history gives the same ids. Later commits
+change no earlier id, and one person has another id in each repository, so that ids link nobody
+across projects.
 """
 
 from __future__ import annotations
@@ -127,7 +128,7 @@ def merge_kind(own: AuthorKind, brought: Iterable[AuthorKind]) -> AuthorKind:
 
 
 def author_ids(repo: str, authors: Iterable[bytes]) -> list[str]:
-    """A pseudonym of 16 hex digits for each of the author lines of a chain, oldest first.
+    """A pseudonym of 16 hex digits for each of the author lines of a history, oldest first.
 
     Who has the same address, in whatever case, is one author; where there is none, the same name.
     """

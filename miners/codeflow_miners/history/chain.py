@@ -8,7 +8,7 @@ brings in is whatever no earlier commit of the chain reaches.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from codeflow.config import MineConfig, Window
@@ -16,9 +16,11 @@ from codeflow.contracts import Commit
 from codeflow.errors import LimitExceededError, RepositoryError
 from codeflow_miners.changes.treediff import TreeDiffer
 from codeflow_miners.history.authors import AuthorKind, author_ids, author_kind, merge_kind
+from codeflow_miners.history.branches import Branch, find_branches
 from codeflow_miners.history.commit import RawCommit, identity
 from codeflow_miners.history.dates import time_marks
 from codeflow_miners.history.messages import clean, decode, subject
+from codeflow_miners.history.reached import newest_reached
 from codeflow_miners.objects.reader import ObjectReader
 
 MAX_BROUGHT_SUBJECTS = 200
@@ -31,7 +33,10 @@ class Chain(NamedTuple):
     `commits` are the chain's commits `first .. first + len(commits) - 1`, oldest first, and
     `starts` the indices into `commits` whose position lies in the window and that have a successor.
     `length` counts the commits of the whole chain, `roots` are all parentless commits reached.
-    `contained` has a row of `codeflow.records.CONTAINED` for every commit reached.
+    `contained` has a row of `codeflow.records.CONTAINED` for every commit reached. `branches` are
+    those that the merges of the window bring in, nearest the root first, with `merge` and `base` as
+    indices into `commits` (a base before the first is the first); `beside` are their commits, the
+    fork points included, end to end.
     """
 
     length: int
@@ -40,6 +45,8 @@ class Chain(NamedTuple):
     commits: list[Commit]
     starts: list[int]
     contained: list[tuple[bytes, int, float, bool]]
+    branches: list[Branch]
+    beside: list[Commit]
 
 
 def read_chain(
@@ -49,6 +56,7 @@ def read_chain(
     tags: Sequence[tuple[str, str]],
     config: MineConfig,
     lookahead: int,
+    branch_sizes: tuple[int, int] | None = None,
 ) -> Chain:
     """Reads the chain that ends at `head` and finds the window on it.
 
@@ -56,6 +64,7 @@ def read_chain(
         repo: the identity of the repository, which pseudonyms of authors are made of.
         tags: (name, commit id) of the repository's tags, peeled to commits.
         lookahead: how many commits past the window to keep, for endpoints.
+        branch_sizes: the least and the most commits of a branch; None to look for none.
 
     Raises:
         RepositoryError: `too-short`, `missing-object`, `corrupt`; LimitExceededError `max-commits`.
@@ -73,14 +82,31 @@ def read_chain(
     stop = min(stop, len(chain) - 1)  # the last commit has no step after it
     last = min(stop + lookahead, len(chain) - 1) if start < stop else start - 1
     brought = _brought(commits, chain)
-    authors = author_ids(repo, (commits[k].author for k in chain)) if config.author_ids else None
+    everyone = [i for k, own in enumerate(chain) for i in (own, *brought.get(k, ()))]
+    authors: Mapping[bytes, str] = {}
+    if config.author_ids:
+        ids = author_ids(repo, (commits[i].author for i in everyone))
+        authors = dict(zip(everyone, ids, strict=True))
     named = _tags_on_chain(reader, commits, chain, tags)
     kept = [
-        _commit(chain[k], commits, positions[k], brought.get(k, ()), named.get(k, ()))._replace(
-            author_id=authors[k] if authors else None
-        )
+        _commit(chain[k], commits, positions[k], brought.get(k, ()), named.get(k, ()), authors)
         for k in range(start, last + 1)
     ]
+    branches: list[Branch] = []
+    beside: list[Commit] = []
+    if branch_sizes is not None:
+        merges = range(start + 1, stop + 1)
+        found = find_branches(commits, chain, brought, tags, merges, branch_sizes)
+        for branch in sorted(found, key=lambda b: (max(b.base, start), b.merge)):
+            base = max(branch.base, start) - start
+            branches.append(branch._replace(merge=branch.merge - start, base=base))
+            if branch.rule is None:
+                inner = set(brought[branch.merge])
+                own = _along(commits, branch.commits, inner)
+                beside += [
+                    _commit(i, commits, positions[branch.merge - 1], own.get(i, ()), (), authors)
+                    for i in branch.commits
+                ]
     roots = tuple(sorted(i.hex() for i, commit in commits.items() if not commit.parents))
     contained = [
         row
@@ -90,7 +116,16 @@ def read_chain(
             *((other, k, positions[k], False) for other in brought.get(k, ())),
         )
     ]
-    return Chain(len(chain), roots, start, kept, list(range(max(0, stop - start))), contained)
+    return Chain(
+        len(chain),
+        roots,
+        start,
+        kept,
+        list(range(max(0, stop - start))),
+        contained,
+        branches,
+        beside,
+    )
 
 
 def _reachable(reader: ObjectReader, head: bytes, limit: int) -> dict[bytes, RawCommit]:
@@ -164,6 +199,25 @@ def _brought(
     return brought
 
 
+def _along(
+    commits: Mapping[bytes, RawCommit], line: Sequence[bytes], inner: set[bytes]
+) -> dict[bytes, tuple[bytes, ...]]:
+    """For each merge on a branch, what it brings in of `inner` that nothing before it reaches."""
+    seen = set(line)
+    brought = {}
+    for commit_id in line[1:]:
+        found = []
+        pending = list(commits[commit_id].parents[1:])
+        while pending:
+            other = pending.pop()
+            if other in inner and other not in seen:
+                seen.add(other)
+                found.append(other)
+                pending.extend(commits[other].parents)
+        brought[commit_id] = tuple(reversed(found))
+    return brought
+
+
 def _tags_on_chain(
     reader: ObjectReader,
     commits: Mapping[bytes, RawCommit],
@@ -188,34 +242,12 @@ def _tags_on_chain(
     for name, commit_hex in tags:
         tagged = bytes.fromhex(commit_hex)
         try:
-            newest_reached = _newest_reached(tagged, newest, parents_of)
+            index = newest_reached(tagged, newest, parents_of)
         except RepositoryError:
             continue  # a damaged commit beside the chain costs a tag, not the repository
-        if newest_reached >= 0:
-            named.setdefault(newest_reached, []).append(name)
+        if index >= 0:
+            named.setdefault(index, []).append(name)
     return {k: tuple(sorted(names)) for k, names in named.items()}
-
-
-def _newest_reached(
-    commit_id: bytes,
-    newest: dict[bytes, int],
-    parents_of: Callable[[bytes], tuple[bytes, ...]],
-) -> int:
-    """Newest chain index that a commit reaches, or -1; `newest` is the memory between calls."""
-    pending = [commit_id]
-    while pending:
-        current = pending[-1]
-        if current in newest:
-            pending.pop()
-            continue
-        parents = parents_of(current)
-        waiting = [parent for parent in parents if parent not in newest]
-        if waiting:
-            pending.extend(waiting)
-        else:
-            newest[current] = max((newest[parent] for parent in parents), default=-1)
-            pending.pop()
-    return newest[commit_id]
 
 
 def _commit(
@@ -224,6 +256,7 @@ def _commit(
     position: float,
     brought: Sequence[bytes],
     tags: tuple[str, ...],
+    authors: Mapping[bytes, str],
 ) -> Commit:
     raw = commits[commit_id]
     messages = [clean(decode(raw.message, raw.encoding))[:MAX_MESSAGE_CHARACTERS]]
@@ -238,6 +271,7 @@ def _commit(
         position=position,
         author_kind=_author_kind(raw, [commits[other] for other in brought]),
         authored_at=raw.authored_at,
+        author_id=authors.get(commit_id),
         is_merge=len(raw.parents) > 1,
         parents=len(set(raw.parents)),
         messages=tuple(messages),

@@ -21,11 +21,13 @@ _TRIPLES_PER_GROUP = 1024
 
 @dataclass(frozen=True)
 class AssembleArguments:
-    """Rows `first .. stop - 1` of `snapshots`; the other paths are files of those tables."""
+    """Rows `first .. stop - 1` of `snapshots`; the other paths are files of those tables, `beside`
+    that of the branches' commits, which follow those of the chain."""
 
     repo: str
     url: str
     commits: str
+    beside: str | None
     snapshots: str
     patches: tuple[str, ...]
     first: int
@@ -37,6 +39,8 @@ class AssembleArguments:
 def assemble(arguments: AssembleArguments, sink: Sink) -> dict[str, Any]:
     """Writes `triples` (kept). Returns the number of each kind."""
     commits = tables.commits(tables.read(arguments.commits))
+    if arguments.beside is not None:
+        commits += tables.commits(tables.read(arguments.beside))
     snapshots = tables.read(arguments.snapshots).slice(
         arguments.first, arguments.stop - arguments.first
     )

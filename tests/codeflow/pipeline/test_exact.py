@@ -23,11 +23,9 @@ from codeflow_miners.changes import plan
 from edits import Files, commit_files
 from gitdag import Entry, Gitlink, Repo
 from mining import git_apply, run_in
+from strange import NAMES, TEXTS, edit
 
 SCRIPT = Path(__file__).parents[3] / "examples" / "check_with_git.py"
-NAMES = [b"a", b"A", b"a b", b"d/a", b"d /b", b"d/e/f.py", b'q"', b"t\tb", b"n\nl", b"b\\s"]
-NAMES += ["é".encode()]
-TEXTS = [b"", b"x", b"one\ntwo\n", b"cr\r\nlf\r\n", b"lone\rcr", b"\xc3\xa9\xe6\x97\xa5\n" * 30]
 
 
 def strange_history(folder: Path, seed: int, commits: int = 52) -> Repo:
@@ -58,33 +56,6 @@ def strange_history(folder: Path, seed: int, commits: int = 52) -> Repo:
             entries[b"seen/late"] = Entry("100644", b"only here\n")
         repo.commit(entries, snapshot=True)
     return repo
-
-
-def edit(draw: random.Random, files: Files, number: int) -> None:
-    path = draw.choice(sorted(files))
-    mode, content = files[path]
-    ring = draw.sample(sorted(files), min(3, len(files)))
-    kind = draw.randrange(9)
-    if kind == 0 and len(files) > 4:
-        del files[path]
-    elif kind == 1:
-        files[draw.choice(NAMES)] = files.pop(path)
-    elif kind == 2:
-        values = [files[p] for p in ring]
-        files.update(zip(ring, values[1:] + values[:1], strict=True))
-    elif kind == 3:
-        other = "120000" if mode == "100644" else "100755" if mode == "120000" else "100644"
-        files[path] = (other, content or b"target")
-    elif kind == 4:
-        files[path + b"/in"] = files.pop(path)
-    elif kind == 5:
-        files[path] = ("100644", draw.choice([b"\0binary", b"\xe9 latin\n", b"text again\n"]))
-    elif kind == 6 and mode != "120000":
-        files[b"copy %d" % number] = (mode, content + b"tail %d" % number)
-    else:
-        lines = files.get(b"long.c", ("", b"\n"))[1].split(b"\n")
-        lines[draw.randrange(len(lines))] = b"int changed_%d;" % number
-        files[b"long.c"] = ("100644", b"\n".join(lines))
 
 
 def work(files: Files, feature: int, step: int) -> None:

@@ -151,6 +151,7 @@ def test_units_write_every_text_once(
             headers="C",
             write_blobs=True,
             features=False,
+            beside=1,
             config=MineConfig(),
         )
         read_content(arguments, sink)

@@ -37,7 +37,7 @@ def mined(folder: Path, dates: list[int], window: tuple[float, float] = (0.4, 0.
         repo.commit({"f": f"{number}\n"}, when=when)
     config = MineConfig(window=Window(*window, "time"), limits=Limits(min_commits=2))
     assert repo.tip is not None
-    return read_chain(ObjectReader(repo.git_dir), bytes.fromhex(repo.tip), [], config, 1)
+    return read_chain(ObjectReader(repo.git_dir), "r", bytes.fromhex(repo.tip), [], config, 1)
 
 
 @pytest.mark.parametrize("name", WILD)

@@ -120,7 +120,7 @@ def changed_file(
     return {
         "status": "M", "old_path": path, "new_path": path, "old_mode": "100644",
         "new_mode": "100644", "old_blob": old, "new_blob": new, "additions": 1, "deletions": 1,
-        "language": None, "generated": False, "vendored": False, **more,
+        "language": None, "generated": False, "vendored": False, "file_kind": "source", **more,
     }  # fmt: skip
 
 

@@ -56,6 +56,7 @@ def change(blobs: Blobs, path: str, old: bytes | None, new: bytes | None) -> Fil
         LANGUAGES.get(PurePosixPath(path).suffix),
         False,
         False,
+        "source",
     )
 
 

@@ -69,6 +69,7 @@ def plant(
                 "language": "Python" if path.endswith(".py") else None,
                 "generated": False,
                 "vendored": False,
+                "file_kind": "source",
             }
         )
     at = datetime(2020, 1, 1, tzinfo=UTC)

@@ -15,7 +15,8 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from codeflow.contracts import STEP_FEATURES, Commit, History
-from codeflow_miners.kinds.span.features import file_kind, line_features
+from codeflow_miners.contents.file_kind import file_kind
+from codeflow_miners.kinds.span.features import line_features
 
 COMMON = [f"common_{k}" for k in range(40)]
 VERBS = ["add", "fix", "update", "handle", "improve", "rework", "document", "test", "clean"]

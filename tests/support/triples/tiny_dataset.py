@@ -203,6 +203,7 @@ def file_changes(git: Git, old: str, new: str) -> list[dict[str, Any]]:
                 "language": "Python" if new_path.endswith(".py") else None,
                 "generated": False,
                 "vendored": False,
+                "file_kind": "source",
             }
         )
     # one part of the patch for each change, two for a change of type

@@ -57,6 +57,7 @@ def change(path: str, sides: Sides, **fields: Any) -> FileChange:
         "language": None,
         "generated": False,
         "vendored": False,
+        "file_kind": "source",
     }
     return FileChange(**{**values, **fields})
 

@@ -14,6 +14,9 @@ from codeflow_miners.kinds.span.steps import Floats, Ints, Steps
 TERMS_PER_STEP = 400  # the rarest are kept: a sweeping change must not cost its square
 COMMON = 0.25  # terms in a larger share of the steps (a changelog's name) say nothing,
 RARE = 8  # unless the history is so short that this many steps are such a share
+# A term counts in full from this idf on, and less below: to share the one file that everybody
+# edits is no common subject. 2 / 3 is a term in the cube root of the steps.
+TELLING = 2 / 3
 
 # Logistic regression on pairs of steps of merged branches, whether both are of the same branch
 # (the tuning histories of docs/spans.md), rounded.
@@ -21,7 +24,7 @@ BIAS, TOPIC, PAUSE, DISTANCE = 1.0, 3.3, 0.2, 0.75
 
 
 def topic_band(steps: Steps, reach: int) -> Floats:
-    """Common subject in [0, 1]: mean tf-idf cosine of file stems, identifiers and messages."""
+    """Common subject in [0, 1]: mean damped cosine of file stems, identifiers, messages."""
     groups = (steps.stem_terms, steps.identifier_terms, steps.message_terms)
     band = np.zeros((steps.count, reach))
     for at, terms in groups:
@@ -41,7 +44,10 @@ def link_band(topic: Floats, elapsed: Ints) -> Floats:
 
 
 def _cosine_band(at: Ints, terms: Ints, count: int, reach: int) -> Floats:
-    """Cosines of all pairs of steps in the band; `at` and `terms` (T,) may repeat and be mixed."""
+    """Cosines of all pairs of steps in the band, common terms damped.
+
+    `at` and `terms` (T,) may repeat and be mixed.
+    """
     if len(at) == 0:
         return np.zeros((count, reach))
     order = np.lexsort((at, terms))
@@ -64,6 +70,7 @@ def _cosine_band(at: Ints, terms: Ints, count: int, reach: int) -> Floats:
 
     order = np.lexsort((at, number))
     at, number, weight = at[order], number[order], weight[order]
+    rarity = np.minimum(1.0, weight / TELLING)
     dots = np.zeros(count * reach)
     # Within one term the steps ascend, so a pair in the band lies at most `reach` entries apart.
     for lag in range(1, reach + 1):
@@ -72,7 +79,8 @@ def _cosine_band(at: Ints, terms: Ints, count: int, reach: int) -> Floats:
         if not near.any():  # nor is there any pair further apart
             break
         cell = at[:-lag][near] * reach + far[near] - 1
-        dots += np.bincount(cell, (weight[lag:] * weight[:-lag])[near], count * reach)
+        shared = (weight[lag:] * weight[:-lag] * rarity[lag:])[near]
+        dots += np.bincount(cell, shared, count * reach)
     band = dots.reshape(count, reach)
     for d in range(1, min(reach, count - 1) + 1):
         band[:-d, d - 1] /= np.maximum(norm[:-d] * norm[d:], 1e-9)

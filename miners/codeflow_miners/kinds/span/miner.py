@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from codeflow.contracts import History, Pair
+from codeflow_miners.kinds.span.chores import chores
 from codeflow_miners.kinds.span.net import Net, net_sizes
 from codeflow_miners.kinds.span.score import combine, components
 from codeflow_miners.kinds.span.select import select
@@ -20,12 +21,14 @@ class SpanMiner:
     """Chooses spans of 2 to `max_commits` steps that hang together, end where the subject changes,
     and keep what they wrote. Definition and evidence: docs/spans.md.
 
-    `tau` is the score a span must exceed; it is not lowered to fill a quota. Sizes are net of what
+    `least` is how strongly each step must be tied to the others, by common subject; `tau` is the
+    score a span must exceed; neither is lowered to fill a quota. Sizes are net of what
     is undone inside the span, estimated from hashes of lines. Weights are relative.
     """
 
     tau: float = 0.8
     density: int = 1
+    least: float = 0.15
     max_commits: int = 32
     max_files: int = 50
     max_lines: int = 2_000
@@ -61,9 +64,10 @@ class SpanMiner:
             return
         steps = read_steps(history)
         net = net_sizes(steps, self.max_commits)
-        parts = components(steps, net, self.max_commits)
+        upkeep = chores(history.commits, steps)
+        parts = components(steps, net, upkeep, self.max_commits)
         score = combine(parts, self.weights)
-        allowed = self._allowed(net, history)
+        allowed = self._allowed(net, history) & (parts["tie"] >= self.least)
         for old, new in select(score, allowed, self.tau, self.density):
             cell = (old, new - old)
             scores = {name: float(table[cell]) for name, table in parts.items()}

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from codeflow.contracts import History
+from codeflow_miners.contents.file_kind import SOURCE, TEST
 from codeflow_miners.history.dates import time_marks
 
 Ints = npt.NDArray[np.int64]
@@ -39,6 +40,8 @@ class Steps:
     row_step: Ints  # (R,) ascending
     row_file: Ints  # (R,) number of the file, kept through renames
     row_bytes: Ints  # (R,) size of the row's patch
+    row_path: list[str]  # (R,) the new path, or the old one of a file that went
+    row_work: npt.NDArray[np.bool_]  # (R,) whether the file is source or test
     stem_terms: tuple[Ints, Ints]
     identifier_terms: tuple[Ints, Ints]
     message_terms: tuple[Ints, Ints]
@@ -68,6 +71,8 @@ def read_steps(history: History) -> Steps:
         row_step=row_step,
         row_file=row_file,
         row_bytes=table["patch_bytes"].to_numpy().astype(np.int64),
+        row_path=[after or before for before, after in zip(old, new, strict=True)],
+        row_work=pc.is_in(table["file_kind"], pa.array([SOURCE, TEST])).to_numpy(),
         stem_terms=_stems(row_step, old, new),
         identifier_terms=(row_step[identifier_rows], identifiers.astype(np.int64)),
         message_terms=_words([c.messages for c in history.commits[1:]]),

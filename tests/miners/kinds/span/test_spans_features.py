@@ -7,11 +7,10 @@ import subprocess
 import sys
 import zlib
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codeflow_miners.kinds.span.features import file_kind, line_features
+from codeflow_miners.kinds.span.features import line_features
 
 LINES = st.lists(
     st.tuples(
@@ -71,30 +70,3 @@ def test_features_are_the_same_in_another_process() -> None:
     }
     here = line_features(b"@@ -1 +1 @@\n+alpha beta\n-gamma\n")
     assert runs == {f"{[list(map(int, part)) for part in here]}\n".encode()}
-
-
-@pytest.mark.parametrize(
-    ("path", "language", "kind"),
-    [
-        ("src/flask/app.py", "Python", "code"),
-        ("lib/contest.rb", "Ruby", "code"),
-        ("src/latest.c", "C", "code"),
-        ("tests/test_app.py", "Python", "test"),
-        ("src/app_test.go", "Go", "test"),
-        ("src/main/FooTest.java", "Java", "test"),
-        ("spec/helper.rb", "Ruby", "test"),
-        ("lib/app.test.js", "JavaScript", "test"),
-        ("docs/index.rst", "reStructuredText", "docs"),
-        ("README", None, "docs"),
-        ("CHANGES.rst", "reStructuredText", "docs"),
-        ("lib/history.py", "Python", "code"),
-        ("src/security.c", "C", "code"),
-        ("setup.py", "Python", "config"),
-        (".github/workflows/test.yml", "YAML", "config"),
-        ("package.json", "JSON", "config"),
-        ("data/words.csv", None, "data"),
-        ("share/unknown", None, "other"),
-    ],
-)
-def test_file_kind(path: str, language: str | None, kind: str) -> None:
-    assert file_kind(path, language) == kind

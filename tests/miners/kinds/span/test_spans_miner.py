@@ -12,6 +12,7 @@ import pytest
 
 from codeflow.contracts import History
 from codeflow_miners.kinds.span.miner import SpanMiner
+from spans_lures import LURES, lure, strew, swallowed
 from spans_planted import Edit, Planted, Step, boundary_f1, history, planted
 
 SEEDS = range(5)
@@ -41,9 +42,8 @@ def test_planted_features_are_found_and_windows_do_not_find_them(made: list[Plan
         assert np.mean(fixed) < 0.6
 
 
-@pytest.mark.parametrize("part", ["contrast", "retention"])
-def test_without_a_main_component_it_is_worse(part: str, made: list[Planted]) -> None:
-    assert mean_f1(SpanMiner(**{part: 0.0}), made) < mean_f1(SpanMiner(), made) - 0.02
+def test_without_contrast_it_is_worse(made: list[Planted]) -> None:
+    assert mean_f1(SpanMiner(contrast=0.0), made) < mean_f1(SpanMiner(), made) - 0.02
 
 
 def lines(word: str, number: int) -> tuple[str, ...]:
@@ -74,7 +74,62 @@ def test_work_that_is_undone_inside_is_not_a_span() -> None:
     ]
     given = history([*BETWEEN[:3], *attempt, *BETWEEN[3:]])
     assert spans(SpanMiner(), given) == []
-    assert spans(SpanMiner(retention=0.0), given) == [(3, 5)], "the wrong variant takes it"
+
+
+@pytest.mark.parametrize("kind", LURES)
+def test_a_pair_of_lures_holds_nothing_together(kind: str) -> None:
+    made = lure(kind, 7)
+    for between in range(4):
+        first, second = made.steps
+        given = history([*BETWEEN[:3], first, *BETWEEN[3 : 3 + between], second, BETWEEN[5]])
+        if made.author_kind == "bot":
+            by = {4, 5 + between}
+            commits = [
+                commit._replace(author_kind="bot") if k in by else commit
+                for k, commit in enumerate(given.commits)
+            ]
+            given = dataclasses.replace(given, commits=commits)
+        assert spans(SpanMiner(), given) == []
+
+
+def test_lures_strewn_between_features_are_not_swallowed(made: list[Planted]) -> None:
+    for seed, plant in enumerate(made):
+        strewn = strew(plant.history, plant.features, seed, every=8)
+        found = spans(SpanMiner(), strewn.history)
+        moved = [(strewn.place[i], strewn.place[j - 1] + 1) for i, j in plant.features]
+        assert swallowed(found, strewn) == []
+        assert boundary_f1(found, moved) >= 0.8
+
+
+def test_a_revert_without_words_is_known_by_its_lines() -> None:
+    added = lines("attempt", 10)
+    first = Step("attempt part", 60, (Edit("src/attempt.py", (), added),))
+    back = Step("attempt simpler", 60, (Edit("src/attempt.py", added, ()),))
+    middle = work("attempt", 1)
+    assert spans(SpanMiner(), history([*BETWEEN[:3], first, *middle, back, *BETWEEN[3:]])) == []
+
+
+def test_work_that_is_gone_at_the_end_is_not_a_span() -> None:
+    first, second = lines("attempt", 10), lines("attempt_more", 10)
+    steps = [
+        Step("attempt it", 60, (Edit("src/attempt.py", (), first),)),
+        Step("attempt more", 60, (Edit("src/attempt.py", (), second),)),
+        Step("attempt nothing", 60, (Edit("src/attempt.py", first + second, ()),)),
+    ]
+    given = history([*BETWEEN[:3], *steps, *BETWEEN[3:]])
+    assert (3, 6) not in spans(SpanMiner(), given)
+    assert spans(SpanMiner(retention=0.0), given) == [(3, 6)], "the wrong variant takes it"
+
+
+def test_one_strong_pair_does_not_carry_what_lies_between() -> None:
+    first, second = work("engine", 2)
+    given = history([*BETWEEN[:2], first, *BETWEEN[2:4], second, *BETWEEN[4:]])
+    assert spans(SpanMiner(), given) == []
+
+
+def test_two_pieces_side_by_side_are_two_spans() -> None:
+    given = history([*BETWEEN[:2], *work("engine"), *work("wheel"), *BETWEEN[2:]])
+    assert spans(SpanMiner(), given) == [(2, 4), (4, 6)]
 
 
 def test_unrelated_steps_give_nothing_and_work_is_taken_whole() -> None:
@@ -82,7 +137,7 @@ def test_unrelated_steps_give_nothing_and_work_is_taken_whole() -> None:
     given = history([*BETWEEN[:3], *work("engine", 4), *BETWEEN[3:]])
     (pair,) = SpanMiner().pairs(given)
     assert (pair.old, pair.new) == (3, 7)
-    assert pair.scores.keys() == {"score", "contrast", "joint", "retention"}
+    assert pair.scores.keys() == {"score", "contrast", "tie", "joint", "retention"}
     assert all(type(value) is float and 0 <= value <= 1 for value in pair.scores.values())
 
 

@@ -1,8 +1,9 @@
-"""Net sizes, joints and ties of every span against slow readings of their definitions."""
+"""Net sizes, links and ties of every span against slow readings of their definitions."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from codeflow.contracts import STEP_FEATURES, History
 from codeflow_miners.kinds.span.likeness import TERMS_PER_STEP, topic_band
 from codeflow_miners.kinds.span.net import net_sizes
-from codeflow_miners.kinds.span.score import strongest_ties, weakest_joints
+from codeflow_miners.kinds.span.score import strongest_ties, weakest_links
 from codeflow_miners.kinds.span.steps import read_steps
 from spans_planted import Edit, Step, history, row
 
@@ -59,23 +60,39 @@ def test_net_sizes_equal_counting(steps: list[Step]) -> None:
             assert net.files[cell] == len(files)
 
 
+def joined(
+    steps: Iterable[int],
+    pairs: list[tuple[int, int]],
+    tie: dict[tuple[int, int], float],
+    least: float,
+) -> bool:
+    """Whether ties of at least this strength make one piece of all steps."""
+    steps = list(steps)
+    seen, new = {steps[0]}, [steps[0]]
+    while new:
+        at = new.pop()
+        for pair in pairs:
+            if at in pair and tie[pair] >= least:
+                new += {*pair} - seen
+                seen |= {*pair}
+    return len(seen) == len(steps)
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.integers(2, 9), st.integers(1, 3), st.randoms(use_true_random=False))
-def test_joints_and_ties_equal_their_definitions(count: int, around: int, rng) -> None:  # type: ignore[no-untyped-def]
+def test_links_and_ties_equal_their_definitions(count: int, around: int, rng) -> None:  # type: ignore[no-untyped-def]
     pair = {(a, b): rng.random() for a in range(count) for b in range(a + 1, count)}
     band = np.zeros((count, LONGEST))
     for (a, b), value in pair.items():
         if b - a <= LONGEST:
             band[a, b - a - 1] = value
     near = {(a, b): v for (a, b), v in pair.items() if b - a <= LONGEST}
-    joints, ties = weakest_joints(band), strongest_ties(band, around)
+    links, ties = weakest_links(band), strongest_ties(band, around)
     for i in range(count):
         for m in range(2, min(LONGEST, count - i) + 1):
             inside = range(i, i + m)
-            weakest = min(
-                max(v for (a, b), v in near.items() if i <= a < cut <= b < i + m)
-                for cut in range(i + 1, i + m)
-            )
+            pairs = [(a, b) for a, b in near if i <= a and b < i + m]
+            weakest = max((v for v in near.values() if joined(inside, pairs, near, v)), default=0.0)
             outside = [*range(i - around, i), *range(i + m, i + m + around)]
             tie = max(
                 (
@@ -85,8 +102,13 @@ def test_joints_and_ties_equal_their_definitions(count: int, around: int, rng) -
                 ),
                 default=0.0,
             )
-            assert joints[i, m] == weakest
+            assert links[i, m] == np.float32(weakest)
             assert ties[i, m] == tie
+
+
+def telling(having: int, steps: int) -> float:
+    """How much of a term counts that so many of the steps have: all from an idf of 2 / 3 on."""
+    return min(1.0, 1.5 * float(np.log((steps + 1) / having) / np.log(steps + 1)))
 
 
 def test_topic_is_the_cosine_of_shared_rare_terms() -> None:
@@ -100,7 +122,7 @@ def test_topic_is_the_cosine_of_shared_rare_terms() -> None:
         Step("nothing alike", 1, edit("misc/other.py", "unrelated")),
     ]
     band = topic_band(read_steps(history(steps)), LONGEST)
-    assert np.isclose(band[0, 1], 1.0)  # same stem, name and words
+    assert np.isclose(band[0, 1], telling(2, 4))  # same stem, name and words
     assert band[0, 0] == band[1, 0] == band[2, 0] == 0
 
 
@@ -133,7 +155,10 @@ def test_of_a_sweeping_step_only_the_rarest_terms_count() -> None:
     near = Step("", 1, (Edit("near.x", (), rare),))
     far = Step("", 1, (Edit("far.x", (), common),))
     band = topic_band(read_steps(history([sweep, near, far, far, far])), LONGEST)
-    assert np.isclose(band[0, 0], 1 / 3)  # of stems, identifiers and words, all identifiers agree
+    # each of the shared ones is in 2 of the 5 steps
+    assert np.isclose(
+        band[0, 0], telling(2, 5) / 3
+    )  # of stems, identifiers and words, all identifiers agree
     assert band[0, 1] == 0
 
 
@@ -143,4 +168,4 @@ def test_topic_weighs_terms_by_rarity() -> None:
     band = topic_band(read_steps(history([first, second])), LONGEST)
     once, twice = np.log(3 / 1), np.log(3 / 2)  # of two steps
     cosine = 2 * twice**2 / (2 * twice**2 + 2 * once**2)
-    assert np.isclose(band[0, 0], cosine / 3)
+    assert np.isclose(band[0, 0], telling(2, 2) * cosine / 3)

@@ -1,0 +1,1 @@
+"""The Python interface: each command as a function; `codeflow/__init__.py` names them."""
