@@ -58,19 +58,25 @@ def tokenize(
         UsageError: something above is wrong, or the extra `train` is missing.
         DataError: no dataset, a damaged one, or no room to write.
     """
-    given = {
-        "name": name,
-        "tokenizer": tokenizer,
-        "vocab_size": vocab,
-        "loss": loss,
-        "long": long,
-        "validation": validation,
-        "seed": seed,
-    }
-    known: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
-    config = TokenizeConfig(renderings=(render,), length=length, **known)
+    config = config_of(
+        render,
+        length,
+        name=name,
+        tokenizer=tokenizer,
+        vocab_size=vocab,
+        loss=loss,
+        long=long,
+        validation=validation,
+        seed=seed,
+    )
     [done] = tokenize_all(folder, config, progress)
     return done
+
+
+def config_of(render: str, length: int, **given: Any) -> TokenizeConfig:
+    """One folder's configuration; None is what is not given, and so at its default."""
+    known = {key: value for key, value in given.items() if value is not None}
+    return TokenizeConfig(renderings=(render,), length=length, **known)
 
 
 def tokenize_all(

@@ -13,9 +13,6 @@ if TYPE_CHECKING:
     from codeflow.tokens.config import TokenizeConfig
     from codeflow.tokens.stage import Tokenized
 
-_SETTINGS = ("length", "name", "tokenizer", "vocab_size", "loss", "long", "validation", "seed")
-"""Options that are called as the field of `TokenizeConfig` that they set."""
-
 
 def add(commands: Any) -> None:
     """Puts the command on the parser."""
@@ -24,49 +21,51 @@ def add(commands: Any) -> None:
     tokenize.add_argument(
         "dir", metavar="DIR", help="dataset folder, or a URL of fsspec: then the folder is its copy"
     )
-    how = tokenize.add_argument_group("tokens", argument_default=argparse.SUPPRESS)
-    how.add_argument(
+    tokenize.add_argument(
         "--render",
         required=True,
         metavar="RENDERING",
         help="diff, blocks, files, fim-file, fim-repo or snapshot",
     )
-    how.add_argument("--length", required=True, type=int, metavar="T", help="tokens of a row")
-    how.add_argument("--name", metavar="NAME", help="of the folder (RENDERING-T)")
-    how.add_argument("--tokenizer", metavar="FILE", help="a tokenizer.json")
-    how.add_argument(
+    tokenize.add_argument("--length", required=True, type=int, metavar="T", help="tokens of a row")
+    tokenize.add_argument("--name", metavar="NAME", help="of the folder (RENDERING-T)")
+    tokenize.add_argument("--tokenizer", metavar="FILE", help="a tokenizer.json")
+    tokenize.add_argument(
         "--vocab",
-        dest="vocab_size",
         type=int,
         metavar="N",
         help="size of a tokenizer to train (32768)",
     )
-    how.add_argument("--loss", metavar="WHERE", help="patch, all, or the rest's weight")
-    how.add_argument("--long", choices=("cut", "drop"), help="long documents")
-    how.add_argument("--validation", type=float, metavar="SHARE", help="latest part to hold out")
-    how.add_argument("--seed", type=int)
+    tokenize.add_argument("--loss", metavar="WHERE", help="patch, all, or the rest's weight")
+    tokenize.add_argument("--long", choices=("cut", "drop"), help="long documents")
+    tokenize.add_argument(
+        "--validation", type=float, metavar="SHARE", help="latest part to hold out"
+    )
+    tokenize.add_argument("--seed", type=int)
     tokenize.add_argument(
         "--dry-run", action="store_true", help="say what would be done, and write nothing"
     )
 
 
 def _tokenize(parsed: argparse.Namespace) -> int:
-    config = _config(parsed)
+    from codeflow.api.tokens import config_of, tokens_stage
+
+    tokens_stage()
+    config = config_of(
+        parsed.render,
+        parsed.length,
+        name=parsed.name,
+        tokenizer=parsed.tokenizer,
+        vocab_size=parsed.vocab,
+        loss=parsed.loss,
+        long=parsed.long,
+        validation=parsed.validation,
+        seed=parsed.seed,
+    )
     if parsed.dry_run:
         return _preview(parsed.dir, config)
     write_all(parsed.dir, config)
     return EXIT_OK
-
-
-def _config(parsed: argparse.Namespace) -> TokenizeConfig:
-    """What is asked for; an option that is not given is at its default there."""
-    from codeflow.api.tokens import tokens_stage
-
-    tokens_stage()
-    from codeflow.tokens.config import TokenizeConfig
-
-    given = {key: value for key, value in vars(parsed).items() if key in _SETTINGS}
-    return TokenizeConfig(renderings=(parsed.render,), **given)
 
 
 def _preview(dir: str, config: TokenizeConfig) -> int:
