@@ -69,6 +69,7 @@ class Shards:
             DataError: a file is missing, is no Parquet, or has other columns.
         """
         self._metadata: dict[Path, pq.FileMetaData] = {}
+        self._file_ids: dict[Path, int] = {}
         self.groups: list[RowGroup] = []
         for path in paths:
             with tables.opened(path) as file:
@@ -76,6 +77,7 @@ class Shards:
             if not _same_columns(found, schema):
                 raise damaged(path, "not the columns that codeflow.records describes")
             self._metadata[path] = metadata
+            self._file_ids[path] = _file_id(path)
             column = schema.get_field_index(key)  # all columns before it are flat
             for number in range(metadata.num_row_groups):
                 group = metadata.row_group(number)
@@ -93,8 +95,24 @@ class Shards:
     ) -> pa.Table:
         """Decodes row groups of one file. Raises DataError when the file does not allow it."""
         path, numbers = groups[0].path, [group.number for group in groups]
-        with tables.opened(path, metadata=self._metadata[path]) as file:
-            return file.read_row_groups(numbers, columns=None if columns is None else list(columns))
+        try:
+            with tables.opened(path, metadata=self._metadata[path]) as file:
+                return file.read_row_groups(
+                    numbers, columns=None if columns is None else list(columns)
+                )
+        except DataError:
+            if _file_id(path) in (self._file_ids[path], -1):  # damaged, or gone
+                raise
+            again = "was published again since it was opened; open the dataset again"
+            raise DataError(f"{path}: {again}") from None
+
+
+def _file_id(path: Path) -> int:
+    """What another file of the same name has not: publishing writes anew and renames."""
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return -1
 
 
 class ContentStore:

@@ -55,6 +55,8 @@ def disk_error(error: OSError, folder: Path) -> CodeflowError:
             f"{where}: {what}; allow writing there or give another place, and run the same command "
             "again"
         )
+    if error.errno == errno.ENOENT and not Path(where).parent.exists():
+        return CodeflowError(f"{where}: {what}; give another place")
     if error.errno in _WRONG_KIND:
         return CodeflowError(f"{where}: {what}; move away what is there, or give another place")
     return CodeflowError(f"{where}: {what}; run the same command again")

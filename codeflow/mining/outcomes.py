@@ -96,6 +96,7 @@ def summarise(
         for r in index.repositories
         if r.failure is not None
     ]
+    failed.sort(key=lambda repository: repository.line or 0)
     blobs, content_bytes = _count_blobs(out, lines)
     shown = _shown(out)
     return Summary(

@@ -22,6 +22,7 @@ from codeflow.mining.index import MinedIndex
 from codeflow.pipeline import workdir
 from codeflow.pipeline.run import Execution, Plan, mining_settings
 from codeflow.publish.publisher import publish_stamp
+from codeflow.publish.summary import place_in_list
 from codeflow.storage import files, layout
 from codeflow.storage.layout import DONE, OUTCOME
 from codeflow.text.escape import one_line
@@ -68,7 +69,7 @@ def preview_mine(
     window = config.window
     lines = [
         f"repositories: {len(sources):,}, {len(here):,} of them on this machine"
-        + (f"; {repeated:,} more lines say the same again" if repeated else ""),
+        + (f"; lines that say the same again: {repeated:,}" if repeated else ""),
         f"kinds: {', '.join(config.kinds)}, starting in {window.start:g}:{window.stop:g} "
         f"by {window.by}",
     ]
@@ -131,9 +132,13 @@ def _problems(sources: Sequence[Any]) -> Iterator[str]:
 
     for source in sources:
         if source.problem:
-            yield f"{source.spec}: {source.problem}"
+            yield f"{_place(source)}: {source.problem}"
         elif source.is_path:
             try:
                 inspect_git_dir(Path(source.location))
             except RepositoryError as error:
-                yield f"{source.spec}: {error}"
+                yield f"{_place(source)}: {error}"
+
+
+def _place(source: Any) -> str:
+    return place_in_list(source.repo, source.line, source.spec)

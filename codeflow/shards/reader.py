@@ -107,7 +107,10 @@ class TokenShards(Sequence[Row]):
         self.name = self.path.name
         paths = sorted(self.path.glob(f"{split}-*.arrow"))
         if not paths:
-            raise UsageError(f"{self.path}: no {split}-*.arrow in it; run codeflow tokenize first")
+            remedy = "run codeflow tokenize first"
+            if split == "validation" and any(self.path.glob("*.arrow")):
+                remedy = "give `codeflow tokenize` a --validation, or the recipe every_steps = 0"
+            raise UsageError(f"{self.path}: no {split}-*.arrow in it; {remedy}")
         self._files = [_File(path) for path in paths]
         self._starts = [0, *itertools.accumulate(file.rows for file in self._files)]
         self.description = self._files[0].description

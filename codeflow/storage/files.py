@@ -17,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from codeflow.errors import UsageError
 from codeflow.storage.damage import reading
 
 TEMPORARY = ".tmp"
@@ -27,7 +28,12 @@ _WHOLE_ROW_GROUP = 1 << 30
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place when the block ends well."""
+    """A temporary path beside `path` that takes its place when the block ends well.
+
+    A device never gives its place away: who writes to `/dev/null` as root would have none any more.
+    """
+    if _is_device(path):
+        raise UsageError(f"{path}: is a device, not a file; give another path")
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}{TEMPORARY}")
     try:
@@ -37,6 +43,16 @@ def replacing(path: Path) -> Iterator[Path]:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
+
+
+def _is_device(path: Path) -> bool:
+    """Whether a device stands there, or a link to what is no file, as `/dev/stdout` may be."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    other = not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+    return stat.S_ISCHR(mode) or stat.S_ISBLK(mode) or (other and path.is_symlink())
 
 
 def write_bytes(path: Path, data: bytes) -> None:

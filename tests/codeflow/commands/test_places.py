@@ -235,6 +235,26 @@ def test_an_output_that_is_full(command: str, made: Path) -> None:
     assert line == "codeflow: the output: no space left; free some and run the same command again"
 
 
+def test_a_device_keeps_its_place(made: Path, tmp_path: Path) -> None:
+    """A link to one, so that a failure of this test takes nothing from the machine."""
+    place = tmp_path / "null"
+    place.symlink_to("/dev/null")
+    done = run_here("report", made / "data", "--out", place)
+    assert (done.status, done.err) == (
+        2, f"codeflow: {place}: is a device, not a file; give another path\n",
+    )  # fmt: skip
+    assert place.is_symlink()
+
+
+def test_a_place_below_nothing_that_can_be_made(made: Path) -> None:
+    done = run_here("report", made / "data", "--out", "/proc/nowhere/page.html")
+    assert done.status == 1
+    assert (
+        done.err
+        == "codeflow: /proc/nowhere/page.html: No such file or directory; give another place\n"
+    )
+
+
 @pytest.mark.parametrize("name", ["mined", "decisions", "triples", "blobs", ".work"])
 @pytest.mark.parametrize("command", ["mine", "filter", "publish", "verify", "inspect", "report"])
 def test_a_file_where_a_folder_belongs(name: str, command: str, made: Path, tmp_path: Path) -> None:

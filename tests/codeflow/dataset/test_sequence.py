@@ -108,6 +108,17 @@ class Page(HTMLParser):
         self.text += data
 
 
+def test_a_dataset_that_was_published_again_is_not_called_damaged(tmp_path: Path) -> None:
+    """As when `codeflow filter` is run beside a notebook that has it open."""
+    git = Git(tmp_path / "one.git")
+    open_before = Dataset(build(tmp_path / "data", {"one": (git, history(git, SNAPSHOTS))}))
+    path = next((tmp_path / "data" / "triples").glob("train-*"))
+    pq.write_table(pq.read_table(path).slice(0, 1), tmp_path / "new", compression=None)
+    (tmp_path / "new").replace(path)
+    with pytest.raises(DataError, match="was published again since it was opened"):
+        list(open_before)
+
+
 def test_a_notebook_shows_a_triple(dataset: Dataset) -> None:
     for triple in dataset:
         html = triple._repr_html_()

@@ -128,6 +128,17 @@ def test_no_damage_ends_a_command_otherwise_than_in_a_line(made: Path, tmp_path:
             shutil.rmtree(folder)
 
 
+def test_verify_names_the_command_that_mends_a_shard(made: Path, tmp_path: Path) -> None:
+    data = copied(made / "data", tmp_path / "data")
+    shard = next((data / "triples").glob("train-*"))
+    shard.write_bytes(shard.read_bytes()[:1000])
+    done = run("verify", data)
+    assert done.status == 1
+    assert done.out.endswith(f"to mend it: `codeflow publish {data}` makes it again from mined/\n")
+    assert run("publish", data).status == 0
+    assert run("verify", data).status == 0
+
+
 @FAULTS
 @pytest.mark.parametrize("turn", range(8))
 @pytest.mark.timeout(1800)

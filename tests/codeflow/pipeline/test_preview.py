@@ -57,7 +57,12 @@ CASES: dict[str, tuple[tuple[str, ...], int, tuple[str, ...]]] = {
     "what cannot be mined": (
         ("mine", "--repos", "list.txt", "--out", "new"),
         1,
-        ("repositories: 3", "2 of them", "1 more lines", "plain: not-a-repository"),
+        (
+            "repositories: 3",
+            "2 of them",
+            "say the same again: 1",
+            "line 2: plain: not-a-repository",
+        ),
     ),
     "all done": (MINE, 0, ("mined already", "filter: done", "publish: done")),
     "other filters": ((*MINE, "--filter", "none"), 0, ("filter: would run", "split: would run")),

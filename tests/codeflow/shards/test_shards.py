@@ -69,8 +69,12 @@ def test_damage_is_told_in_one_line(tmp_path: Path) -> None:
             TokenShards(folder)
         assert "\n" not in str(caught.value)
     file.write_bytes(data)
-    with pytest.raises(UsageError, match=r"no validation-\*\.arrow in it; run codeflow tokenize"):
+    with pytest.raises(
+        UsageError, match=r"no validation-\*\.arrow in it; give `codeflow tokenize`"
+    ):
         TokenShards(folder, "validation")
+    with pytest.raises(UsageError, match=r"no train-\*\.arrow in it; run codeflow tokenize first"):
+        TokenShards(tmp_path / "nothing")
 
 
 @pytest.mark.parametrize(

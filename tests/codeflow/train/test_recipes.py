@@ -141,7 +141,7 @@ def test_a_dry_run_finds_what_would_stop_the_run(tmp_path: Path) -> None:
     rows = random_rows(4, TOKENS, 8, 0)
     (held_out,) = (folder / "tokens/b").glob("validation-*")
     held_out.rename(tmp_path / "away")
-    assert "no validation-*.arrow" in problem()
+    assert "no validation-*.arrow in it; give `codeflow tokenize` a --validation" in problem()
     write_shard(held_out, rows, tokenizer="t1")
     assert "tokenizer t1" in problem()
     (tmp_path / "away").rename(held_out)
