@@ -30,8 +30,8 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from codeflow.shards.reader import Row, Source
-from codeflow.shards.writer import TokenShards
+from codeflow.shards.reader import TokenShards
+from codeflow.tokens.config import TokenizeConfig
 from codeflow.tokens.stage import tokenize
 from codeflow.train import metrics, recipe
 
@@ -60,21 +60,21 @@ ARMS = {
 FIRST = "loop"
 
 
-class Every(Source):
+class Every(TokenShards):
     """Evenly spaced rows of a split, so that every repository is among them."""
 
     chosen: Sequence[int] | None = None
 
     def __init__(self, folder: Path, rows: int) -> None:
-        super().__init__(folder, "validation", LENGTH)
+        super().__init__(folder, "validation")
         held = len(self)
         self.chosen = [i * held // rows for i in range(rows)] if rows < held else None
 
     def __len__(self) -> int:
         return super().__len__() if self.chosen is None else len(self.chosen)
 
-    def row(self, index: int) -> Row:
-        return super().row(index if self.chosen is None else self.chosen[index])
+    def __getitem__(self, index: Any) -> Any:
+        return super().__getitem__(index if self.chosen is None else self.chosen[index])
 
 
 def recipe_of(arm: Arm, seed: int, vocab_size: int, parsed: argparse.Namespace) -> recipe.Recipe:
@@ -109,7 +109,7 @@ def one(name: str, seed: int, parsed: argparse.Namespace) -> dict[str, Any]:
     import torch
 
     from codeflow.train.state import checkpoint
-    from codeflow.train.state.parallel import World, make_model
+    from codeflow.train.state.parallel import World, make_model, unwrapped
     from codeflow.train.trainer import train
     from codeflow.train.validation import validate
 
@@ -124,7 +124,7 @@ def one(name: str, seed: int, parsed: argparse.Namespace) -> dict[str, Any]:
     cpu = time.process_time() - cpu
     if stored.exists():
         return dict(json.loads(stored.read_text()))
-    model = make_model(made.model.config, made.compute, World(), seed)
+    model = unwrapped(make_model(made.model.config, made.compute, World(), seed))
     with checkpoint.opened(result.checkpoint, checkpoint.read_meta(result.checkpoint)) as reader:
         checkpoint.load_model(reader, model)
     judging = dataclasses.replace(made, batch=recipe.Batch(LENGTH, 8, 8))
@@ -211,15 +211,15 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="all figures, instead of the table")
     parsed = parser.parse_args()
     for name, (rendering, loss) in FOLDERS.items():
-        tokenize(
-            parsed.dir,
-            name,
-            rendering,
-            LENGTH,
+        wanted = TokenizeConfig(
+            renderings=(rendering,),
+            length=LENGTH,
+            name=name,
             vocab_size=parsed.vocab,
             loss=loss,
             validation=0.1,
         )
+        tokenize(parsed.dir, wanted)
     jobs = [
         (name, seed)
         for seed in range(parsed.first_seed, parsed.first_seed + parsed.seeds)

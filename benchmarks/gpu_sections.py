@@ -18,10 +18,11 @@ from gpu_correct import Line, correct, line
 from gpu_speed import TOY, fact, memory, profile, seconds_of, speed
 
 from codeflow.loopcoder.config import Compute
-from codeflow.shards.writer import Description, Row, write_shards
+from codeflow.shards.format import Description, Row
+from codeflow.shards.writer import write_shards
 from codeflow.train import metrics
 from codeflow.train import recipe as recipes
-from codeflow.train.guard import verify_resume
+from codeflow.train.resume import verify_resume
 from codeflow.train.state import checkpoint
 from codeflow.train.trainer import train
 

@@ -35,7 +35,8 @@ from codeflow.execution.process import keep_pages
 from codeflow.loopcoder.attention import BlockAttention, Documents
 from codeflow.loopcoder.config import ModelConfig, preset
 from codeflow.loopcoder.model import create
-from codeflow.shards.writer import Description, Row, write_shards
+from codeflow.shards.format import Description, Row
+from codeflow.shards.writer import write_shards
 from codeflow.train import metrics, recipe
 from codeflow.train.exact import TENSOR_BYTES
 from codeflow.train.trainer import train

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from codeflow.api.choices import PathLike
 from codeflow.api.display import displayed
 from codeflow.errors import UsageError
 from codeflow.execution.progress import Progress
+from codeflow.tokens.config import TokenizeConfig
 
 if TYPE_CHECKING:
-    from codeflow.tokens.config import TokensConfig
     from codeflow.tokens.stage import Tokenized
 
 
@@ -25,14 +26,15 @@ def tokenize(
     tokenizer: PathLike | None = None,
     vocab: int | None = None,
     loss: str | None = None,
-    long: str = "drop",
-    validation: float = 0.05,
-    seed: int = 0,
+    long: str | None = None,
+    validation: float | None = None,
+    seed: int | None = None,
     progress: Progress | bool | None = None,
 ) -> Tokenized:
     """Renders triples as training documents and packs them into rows, in `folder/tokens/NAME`.
 
-    Asked for the same again, the folder is left as it is. Needs the extra `train`.
+    Asked for the same again, the folder is left as it is. Needs the extra `train`. What is not
+    given is the default of `codeflow.tokens.config.TokenizeConfig`.
 
     Args:
         folder: a dataset folder, or a URL of fsspec: then the tokens are in its local copy.
@@ -56,39 +58,39 @@ def tokenize(
         UsageError: something above is wrong, or the extra `train` is missing.
         DataError: no dataset, a damaged one, or no room to write.
     """
-    stage = tokens_stage()
-    with displayed(progress) as display:
-        return stage(
-            folder if isinstance(folder, str) else Path(folder),
-            name or f"{render}-{length}",
-            render,
-            length,
-            tokenizer=None if tokenizer is None else Path(tokenizer),
-            vocab_size=vocab,
-            loss=loss,
-            long=long,
-            validation=validation,
-            seed=seed,
-            progress=display,
-        )
+    config = config_of(
+        render,
+        length,
+        name=name,
+        tokenizer=tokenizer,
+        vocab_size=vocab,
+        loss=loss,
+        long=long,
+        validation=validation,
+        seed=seed,
+    )
+    [done] = tokenize_all(folder, config, progress)
+    return done
+
+
+def config_of(render: str, length: int, **given: Any) -> TokenizeConfig:
+    """One folder's configuration; None is what is not given, and so at its default."""
+    known = {key: value for key, value in given.items() if value is not None}
+    return TokenizeConfig(renderings=(render,), length=length, **known)
 
 
 def tokenize_all(
-    folder: Path, config: TokensConfig, progress: Progress | bool | None
+    folder: PathLike, config: TokenizeConfig, progress: Progress | bool | None
 ) -> Iterator[Tokenized]:
-    """Writes the token folders that `[tokens]` asks for, one at a time."""
+    """Writes the token folders that a configuration asks for, one at a time."""
+    stage = tokens_stage()
+    place = folder if isinstance(folder, str) else Path(folder)
     for rendering in config.renderings:
-        yield tokenize(
-            folder,
-            rendering,
-            config.length,
-            vocab=config.vocab_size,
-            seed=config.seed,
-            progress=progress,
-        )
+        with displayed(progress) as display:
+            yield from stage(place, replace(config, renderings=(rendering,)), progress=display)
 
 
-def tokens_stage() -> Callable[..., Tokenized]:
+def tokens_stage() -> Callable[..., tuple[Tokenized, ...]]:
     """The stage. Raises UsageError where what it needs is not installed."""
     try:
         from codeflow.tokens.stage import tokenize

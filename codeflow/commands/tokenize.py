@@ -10,7 +10,7 @@ from codeflow.errors import EXIT_OK, UsageError
 from codeflow.storage.layout import TOKENIZER, TOKENS
 
 if TYPE_CHECKING:
-    from codeflow.tokens.config import TokensConfig
+    from codeflow.tokens.config import TokenizeConfig
     from codeflow.tokens.stage import Tokenized
 
 
@@ -29,66 +29,66 @@ def add(commands: Any) -> None:
     )
     tokenize.add_argument("--length", required=True, type=int, metavar="T", help="tokens of a row")
     tokenize.add_argument("--name", metavar="NAME", help="of the folder (RENDERING-T)")
-    tokenize.add_argument("--tokenizer", type=Path, metavar="FILE", help="a tokenizer.json")
+    tokenize.add_argument("--tokenizer", metavar="FILE", help="a tokenizer.json")
     tokenize.add_argument(
-        "--vocab", type=int, metavar="N", help="size of a tokenizer to train (32768)"
+        "--vocab",
+        type=int,
+        metavar="N",
+        help="size of a tokenizer to train (32768)",
     )
     tokenize.add_argument("--loss", metavar="WHERE", help="patch, all, or the rest's weight")
-    tokenize.add_argument("--long", choices=("cut", "drop"), default="drop", help="long documents")
+    tokenize.add_argument("--long", choices=("cut", "drop"), help="long documents")
     tokenize.add_argument(
-        "--validation", type=float, default=0.05, metavar="SHARE", help="latest part to hold out"
+        "--validation", type=float, metavar="SHARE", help="latest part to hold out"
     )
-    tokenize.add_argument("--seed", type=int, default=0)
+    tokenize.add_argument("--seed", type=int)
     tokenize.add_argument(
         "--dry-run", action="store_true", help="say what would be done, and write nothing"
     )
 
 
 def _tokenize(parsed: argparse.Namespace) -> int:
-    name = parsed.name or f"{parsed.render}-{parsed.length}"
-    if parsed.dry_run:
-        return _preview(parsed, name)
-    from codeflow.api.tokens import tokenize
+    from codeflow.api.tokens import config_of, tokens_stage
 
-    done = tokenize(
-        parsed.dir,
+    tokens_stage()
+    config = config_of(
         parsed.render,
         parsed.length,
         name=parsed.name,
         tokenizer=parsed.tokenizer,
-        vocab=parsed.vocab,
+        vocab_size=parsed.vocab,
         loss=parsed.loss,
         long=parsed.long,
         validation=parsed.validation,
         seed=parsed.seed,
-        progress=True,
     )
-    _show(done, parsed.length)
+    if parsed.dry_run:
+        return _preview(parsed.dir, config)
+    write_all(parsed.dir, config)
     return EXIT_OK
 
 
-def _preview(parsed: argparse.Namespace, name: str) -> int:
+def _preview(dir: str, config: TokenizeConfig) -> int:
     """Says what would be done: what is read, with which tokenizer, and what is there already."""
-    from codeflow.api.tokens import tokens_stage
-
-    tokens_stage()
     from codeflow.dataset import reader as dataset
     from codeflow.storage import files
-    from codeflow.tokens.stage import RECORD, require_known
+    from codeflow.tokens.config import VOCABULARY
+    from codeflow.tokens.stage import RECORD
 
-    loss = require_known(name, parsed.render, parsed.length, parsed.loss, parsed.long)
-    opened = dataset.open(parsed.dir)
+    [rendering] = config.renderings
+    opened = dataset.open(dir)
     count = opened.summary().triples.total()
-    print(f"would render {count:,} triples as {parsed.render} in rows of {parsed.length:,} tokens")
-    path = parsed.tokenizer or opened.folder / TOKENS / TOKENIZER
-    if parsed.tokenizer is not None and not path.exists():
+    print(f"would render {count:,} triples as {rendering} in rows of {config.length:,} tokens")
+    path = Path(config.tokenizer) if config.tokenizer else opened.folder / TOKENS / TOKENIZER
+    if config.tokenizer and not path.exists():
         raise UsageError(f"{path}: no such tokenizer")
-    made = "is there" if path.exists() else f"would be trained, of {parsed.vocab:,} tokens"
+    size = config.vocab_size or VOCABULARY
+    made = "is there" if path.exists() else f"would be trained, of {size:,} tokens"
     print(f"tokenizer: {path} {made}")
-    folder = opened.folder / TOKENS / name
+    folder = opened.folder / TOKENS / config.folder(rendering)
     record = files.read_json(folder / RECORD)
     if record is None:
-        print(f"rows: {folder}, a new folder; loss {loss}")
+        print(f"rows: {folder}, a new folder; loss {config.loss_of(rendering)}")
     else:
         was = record["settings"]
         print(
@@ -99,8 +99,8 @@ def _preview(parsed: argparse.Namespace, name: str) -> int:
     return EXIT_OK
 
 
-def write_all(folder: Path, config: TokensConfig) -> None:
-    """Writes the token folders that `[tokens]` asks for."""
+def write_all(folder: Path | str, config: TokenizeConfig) -> None:
+    """Writes the token folders that are asked for, and says of each what is in it."""
     from codeflow.api.tokens import tokenize_all
 
     for done in tokenize_all(folder, config, progress=True):

@@ -70,7 +70,7 @@ def _verify_resume(parsed: argparse.Namespace) -> int:
     _need_torch()
     import tempfile
 
-    from codeflow.train.guard import verify_resume
+    from codeflow.train.resume import verify_resume
 
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # each would wait in a folder of its own
         raise UsageError("verify-resume runs in one process: start it without torchrun")

@@ -23,6 +23,15 @@ class Options:
     rest: float
 
 
+def is_loss(loss: str) -> bool:
+    """Whether `rest_weight` takes it."""
+    try:
+        rest_weight(loss)
+    except UsageError:
+        return False
+    return True
+
+
 def rest_weight(loss: str) -> float:
     """`Options.rest` for a `--loss`. Raises UsageError."""
     if loss in ("patch", "all"):

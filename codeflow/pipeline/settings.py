@@ -13,7 +13,7 @@ from codeflow.curation.filter.stage import FilterConfig
 from codeflow.curation.mix.config import MixConfig
 from codeflow.curation.split.stage import SplitConfig
 from codeflow.errors import UsageError
-from codeflow.tokens.config import TokensConfig
+from codeflow.tokens.config import TokenizeConfig
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Settings:
     dedup: DedupConfig = field(default_factory=DedupConfig)
     mix: MixConfig = field(default_factory=MixConfig)
     split: SplitConfig = field(default_factory=SplitConfig)
-    tokens: TokensConfig = field(default_factory=TokensConfig)
+    tokens: TokenizeConfig = field(default_factory=TokenizeConfig)
 
 
 def read_settings(path: Path | None, base: Settings | None = None) -> Settings:

@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
-from codeflow.errors import UsageError
+from codeflow.errors import CodeflowError, UsageError
 from codeflow.storage import layout
 
 _NO_LOCKS: Final = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)  # of a file system that has none
@@ -54,6 +54,7 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
 
     Raises:
         UsageError: another run is in it, or it cannot be written to.
+        CodeflowError: the disk is full.
     """
     with ExitStack() as held:
         try:
@@ -64,6 +65,10 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
             ) from None
         except OSError as error:
             where = error.filename or folder
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise CodeflowError(
+                    f"{where}: no space left; free some and run the same command again"
+                ) from None
             raise UsageError(
                 f"{where}: {error.strerror}; give a folder that can be written to"
             ) from None

@@ -1,5 +1,1 @@
-"""From triples to rows of exactly T tokens: render, encode, pack, write, read, mix.
-
-Reading (`shards`, `mixture`) needs neither a tokenizer nor a dataset, so a trainer can import it
-alone.
-"""
+"""From triples to rows of exactly T tokens: order, render, encode, fit, pack, write."""

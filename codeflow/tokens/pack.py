@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from codeflow.shards.writer import PADDING, Row
+from codeflow.shards.format import PADDING, Row
 from codeflow.tokens.trim import Encoded
 
 _WINDOW_TOKENS = 1 << 22

@@ -10,7 +10,6 @@ same again, it is left alone.
 from __future__ import annotations
 
 import hashlib
-import re
 import shutil
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -18,18 +17,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from codeflow.dataset import reader as datasets
+from codeflow.dataset.order import OrderedTriples
 from codeflow.dataset.reader import Dataset
 from codeflow.documents.document import END_OF_TEXT, Document
 from codeflow.documents.options import Options, rest_weight
 from codeflow.documents.triples import RENDERINGS
 from codeflow.errors import DataError, UsageError
 from codeflow.execution.progress import Progress
-from codeflow.shards.writer import Description, write_shards
+from codeflow.shards.format import Description
+from codeflow.shards.writer import write_shards
 from codeflow.storage import files
 from codeflow.storage.layout import SPLITS, TOKENIZER, TOKENS
-from codeflow.tokens.config import LEAST_LENGTH
+from codeflow.tokens.config import VOCABULARY, TokenizeConfig
 from codeflow.tokens.fit import Fitter
-from codeflow.tokens.order import OrderedTriples
 from codeflow.tokens.pack import pack
 from codeflow.tokens.sample import sample
 from codeflow.tokens.tokenizer import Encoder, train
@@ -38,7 +38,6 @@ from codeflow.triple import Triple
 RECORD = "tokens.json"
 TRAINED = "tokenizer.trained.json"
 """What was asked for when it was trained: little text gives a smaller vocabulary than that."""
-VOCABULARY = 32768
 _CHECKED_TEXTS = 256
 _CHECKED_CHARS = 1 << 12
 
@@ -57,33 +56,15 @@ class Tokenized(NamedTuple):
 
 def tokenize(
     dataset_dir: Path | str,
-    name: str,
-    rendering: str,
-    length: int,
+    config: TokenizeConfig | None = None,
     *,
-    tokenizer: Path | str | None = None,
-    vocab_size: int | None = None,
-    loss: str | None = None,
-    long: str = "drop",
-    validation: float = 0.05,
-    seed: int = 0,
     fast: bool = True,
     progress: Progress | None = None,
-) -> Tokenized:
-    """Renders, encodes and packs a dataset into `DIR/tokens/NAME`.
+) -> tuple[Tokenized, ...]:
+    """Renders, encodes and packs a dataset into `DIR/tokens/NAME`, a folder for each rendering.
 
     Args:
-        rendering: one of `RENDERINGS`.
-        length: tokens of a row.
-        tokenizer: a `tokenizer.json`; by default `DIR/tokens/tokenizer.json`, which is trained on
-            the dataset when it is not there.
-        vocab_size: of a tokenizer that is trained, 32768 by default; one that is there has to be
-            of that size.
-        loss: where the loss is: `patch`, `all`, or the weight of what is not the patch; the
-            rendering's own by default.
-        long: what to do with a document of more than `length` tokens: `drop` it, or `cut` it
-            between files, each part with the head, the request and the lines that it changes.
-        validation: share of every repository to hold out, see `OrderedTriples`.
+        config: what to make, by default `TokenizeConfig()`.
         fast: whether to encode with gigatoken where that is possible; the ids are the same.
         progress: is told how many triples are rendered.
 
@@ -91,29 +72,39 @@ def tokenize(
         UsageError: an argument that does not do.
         DataError: no dataset, a damaged one, or no room to write.
     """
-    loss = require_known(name, rendering, length, loss, long)
-    options = Options(length, rest_weight(loss))
+    config = config or TokenizeConfig()
     dataset = datasets.open(dataset_dir)
     if progress is not None:
         progress.stage("tokenizer", None)
-    encoder = _encoder(dataset, Path(tokenizer) if tokenizer else None, vocab_size, fast)
+    encoder = _encoder(dataset, config, fast)
+    return tuple(_rendered(dataset, name, config, encoder, progress) for name in config.renderings)
+
+
+def _rendered(
+    dataset: Dataset,
+    rendering: str,
+    config: TokenizeConfig,
+    encoder: Encoder,
+    progress: Progress | None,
+) -> Tokenized:
+    """One folder, written or found as it is asked for."""
     settings = {
         "rendering": rendering,
-        "length": length,
-        "loss": loss,
-        "long": long,
-        "validation": validation,
-        "seed": seed,
+        "length": config.length,
+        "loss": config.loss_of(rendering),
+        "long": config.long,
+        "validation": config.validation,
+        "seed": config.seed,
         "tokenizer": encoder.hash,
         "dataset": str(dataset.manifest["sha256"])[:16],
     }
-    folder = dataset.folder / TOKENS / name
-    part = folder.with_name(f".{name}{files.TEMPORARY}")
+    folder = dataset.folder / TOKENS / config.folder(rendering)
+    part = folder.with_name(f".{folder.name}{files.TEMPORARY}")
     shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
     done = files.read_json(folder / RECORD)
     if done is None or done["settings"] != settings:
         try:
-            done = _write(dataset, part, encoder, options, settings, progress)
+            done = _write(dataset, part, encoder, settings, progress)
             (folder / RECORD).unlink(missing_ok=True)  # first: without it a folder is not whole
             shutil.rmtree(folder, ignore_errors=True)
             part.rename(folder)
@@ -125,37 +116,18 @@ def tokenize(
     return Tokenized(folder, **counts, slow_because=encoder.slow_because)
 
 
-def require_known(name: str, rendering: str, length: int, loss: str | None, long: str) -> str:
-    """The loss that is meant. Raises UsageError for an argument of `tokenize` that does not do."""
-    if rendering not in RENDERINGS:
-        raise UsageError(f"rendering {rendering!r}: choose one of {', '.join(RENDERINGS)}")
-    if length < LEAST_LENGTH:
-        raise UsageError(f"length {length}: give {LEAST_LENGTH} tokens or more")
-    if long not in ("cut", "drop"):
-        raise UsageError(f"long {long!r}: choose cut or drop")
-    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
-        raise UsageError(f"name {name!r}: use letters, digits, `.`, `_` and `-`")
-    loss = loss if loss is not None else RENDERINGS[rendering].loss
-    rest_weight(loss)
-    return loss
-
-
-def _encoder(dataset: Dataset, path: Path | None, vocab_size: int | None, fast: bool) -> Encoder:
+def _encoder(dataset: Dataset, config: TokenizeConfig, fast: bool) -> Encoder:
     """The tokenizer asked for, checked on texts of the dataset; trained when there is none.
 
     Raises:
         UsageError: it is of another size than asked for, or does not do.
     """
-    if path is not None and vocab_size is not None:
-        raise UsageError(
-            f"{path}: is trained already; leave the vocabulary of {vocab_size} out, or the "
-            "tokenizer, to have one trained"
-        )
-    if path is None:
+    path, vocab_size = Path(config.tokenizer), config.vocab_size
+    if not config.tokenizer:
         path = dataset.folder / TOKENS / TOKENIZER
         if not path.exists():
             _train(dataset, path, vocab_size or VOCABULARY)
-        elif vocab_size is not None and vocab_size != (trained := _trained_size(path)):
+        elif vocab_size and vocab_size != (trained := _trained_size(path)):
             raise UsageError(
                 f"{path}: is there, with a vocabulary of {trained}, not {vocab_size}; leave that "
                 "out to use it, or remove the file to have another trained"
@@ -186,11 +158,11 @@ def _write(
     dataset: Dataset,
     folder: Path,
     encoder: Encoder,
-    options: Options,
     settings: dict[str, Any],
     progress: Progress | None,
 ) -> dict[str, Any]:
     """Writes the folder's files; the record of what is in them."""
+    options = Options(settings["length"], rest_weight(settings["loss"]))
     ordered = OrderedTriples(dataset, settings["validation"], folder / "triples")
     description = Description(
         options.length,

@@ -8,9 +8,9 @@ from typing import Any
 
 from codeflow.config import differing_keys, from_mapping
 from codeflow.errors import UsageError
-from codeflow.shards.reader import Source, data_hash
 from codeflow.storage.files import read_json
 from codeflow.train import recipe as recipes
+from codeflow.train.data import Sources, data_hash
 from codeflow.train.state.parallel import World
 
 
@@ -29,7 +29,7 @@ def require_recipe(out: Path, recipe: recipes.Recipe, world: World) -> None:
         )
 
 
-def require_data(path: Path, meta: Mapping[str, Any], sources: tuple[Source, ...]) -> None:
+def require_data(path: Path, meta: Mapping[str, Any], sources: Sources) -> None:
     """Raises UsageError when a checkpoint was trained on other shards."""
     if meta["data_hash"] == data_hash(sources):
         return

@@ -1,10 +1,7 @@
 """Which rows a step reads, and reading them ahead of the step that needs them.
 
-The order is a function of the seed and of one value, `Position`: how many rows were taken from
-each source. The next row comes from the source that is furthest behind its share; within a source
-an epoch is a permutation computed row by row, without a list of rows, unless a curriculum sorts
-them by difficulty first. Every rank plans the whole global step and reads its own rows of it, so
-the data do not depend on the number of ranks, of threads, or on an interruption.
+The order is that of `codeflow.shards.mixture`. Every rank plans the whole global step and reads its
+own rows of it, so the data do not depend on the number of ranks, of threads, or on an interruption.
 
 Cost: planning is some microseconds a row; reading is a copy of T tokens, done by threads.
 """
@@ -12,6 +9,7 @@ Cost: planning is some microseconds a row; reading is a copy of T tokens, done b
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -27,11 +25,14 @@ from codeflow.errors import DataError, UsageError
 from codeflow.loopcoder.attention import Documents
 from codeflow.loopcoder.context import Part
 from codeflow.loopcoder.loss import next_tokens
-from codeflow.shards.reader import Row, Source, check_vocabulary, open_sources
+from codeflow.shards.format import Row
+from codeflow.shards.mixture import Curriculum, Mixture, Pick, Position
+from codeflow.shards.reader import TokenShards
+from codeflow.storage.layout import TOKENS
 from codeflow.train import recipe as recipes
 from codeflow.train.state.parallel import World
 
-Sources = tuple[Source, ...]
+Sources = tuple[TokenShards, ...]
 _AHEAD = 2  # steps read ahead of the one that is computed, beyond one a worker
 
 
@@ -45,22 +46,76 @@ def sources_of(recipe: recipes.Recipe, data_dir: Path) -> tuple[Sources, Sources
     check_vocabulary(train, recipe.model.config.vocab_size)
     if not recipe.validation.every_steps:
         return train, ()
-    return train, open_sources(data_dir, names, "validation", length, train[0].tokenizer)
+    return train, open_sources(
+        data_dir, names, "validation", length, train[0].description.tokenizer
+    )
+
+
+def open_sources(
+    data: Path, names: tuple[str, ...], split: str, sequence_tokens: int, tokenizer: str
+) -> Sources:
+    """The named folders below `data/tokens`, all of one tokenizer and length.
+
+    Args:
+        tokenizer: the hash they must have, or empty for whichever they share.
+
+    Raises:
+        UsageError: one is not there, or is not what the recipe needs.
+        DataError: damaged shards.
+    """
+    absent = missing(data, names)
+    if absent:
+        raise UsageError(f"{data}: no token folders {', '.join(absent)} in {data / 'tokens'}")
+    sources = tuple(TokenShards(data / TOKENS / name, split) for name in names)
+    wanted = tokenizer or sources[0].description.tokenizer
+    for source in sources:
+        has = source.description
+        if has.length != sequence_tokens:
+            raise UsageError(
+                f"{source.path}: rows of {has.length} tokens, the recipe's "
+                f"batch.sequence_tokens is {sequence_tokens}"
+            )
+        if has.tokenizer != wanted:
+            raise UsageError(
+                f"{source.path}: made with tokenizer {has.tokenizer}, this run needs {wanted}"
+            )
+    return sources
+
+
+def missing(data: Path, names: tuple[str, ...]) -> list[str]:
+    """Those of the named token folders that are not there."""
+    return [name for name in names if not (data / TOKENS / name).is_dir()]
+
+
+def check_vocabulary(sources: Sources, vocab_size: int) -> None:
+    """Raises UsageError when a tokenizer has more tokens than the model has."""
+    for source in sources:
+        has = source.description.vocab_size
+        if has > vocab_size:
+            raise UsageError(
+                f"{source.path}: its tokenizer has {has:,} tokens, the recipe's model "
+                f"{vocab_size:,}: set model.overrides.vocab_size = {has}, or run codeflow tokenize "
+                "with a smaller tokenizer"
+            )
+
+
+def data_hash(sources: Sources) -> str:
+    """Identity of the rows that a run reads, by order and number."""
+    text = json.dumps({source.name: source.describe() for source in sources}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def mixture_of(sources: Sources, recipe: recipes.Recipe) -> Mixture:
+    """The stream that a recipe trains on."""
+    weights = [float(recipe.data.sources[source.name]) for source in sources]
+    rows = recipe.schedule.steps * recipe.batch.rows_per_step
+    by_difficulty = recipe.data.order == "curriculum"
+    curriculum = Curriculum(recipe.data.phases, rows) if by_difficulty else None
+    return Mixture(sources, weights, recipe.seed, curriculum)
 
 
 @dataclass(frozen=True)
-class Position:
-    """Rows taken so far from each source, in the recipe's order. All there is to resume data."""
-
-    taken: tuple[int, ...]
-
-    @property
-    def rows(self) -> int:
-        return sum(self.taken)
-
-
-@dataclass(frozen=True)
-class Micro:
+class MicroBatch:
     """One forward pass of one rank: (B, t) tokens, targets, weights, and how rows are packed.
 
     t is T, or this rank's part of it; `rows` are whole.
@@ -72,13 +127,13 @@ class Micro:
     weights: Tensor
     rows: tuple[Row, ...]
 
-    def of(self, part: Part | None) -> Micro:
+    def of(self, part: Part | None) -> MicroBatch:
         """This rank's part of whole rows. Targets were taken before: a chunk's last token has to
         predict the next chunk's first."""
         if part is None:
             return self
         ids, targets, weights = map(part.take, (self.input_ids, self.targets, self.weights))
-        return Micro(ids, replace(self.documents, part=part), targets, weights, self.rows)
+        return MicroBatch(ids, replace(self.documents, part=part), targets, weights, self.rows)
 
     def to(self, device: str) -> tuple[Tensor, Documents, Tensor, Tensor]:
         """What the model takes, on its device."""
@@ -90,7 +145,7 @@ class Micro:
 class Step:
     """What one rank computes in one optimiser step, and the position after it."""
 
-    micros: tuple[Micro, ...]
+    micros: tuple[MicroBatch, ...]
     after: Position
 
     def counts(self, window: int) -> tuple[float, float, float, float]:
@@ -106,87 +161,18 @@ class Step:
         return weight, targets, causal, near
 
 
-def plan(
-    position: Position, shares: Sequence[float], rows: int
-) -> tuple[list[tuple[int, int]], Position]:
-    """The next rows as (source, how many of it were taken before), and the position after them."""
-    total = sum(shares)
-    taken = list(position.taken)
-    picked = []
-    for count in range(position.rows + 1, position.rows + rows + 1):
-        behind = [share / total * count - t for share, t in zip(shares, taken, strict=True)]
-        source = max(range(len(taken)), key=lambda i: (behind[i], -i))
-        picked.append((source, taken[source]))
-        taken[source] += 1
-    return picked, Position(tuple(taken))
-
-
-def shuffled(index: int, size: int, key: str) -> int:
-    """Where a permutation of `range(size)`, fixed by the key, sends an index.
-
-    A four-round Feistel network over the next even number of bits, walked until it lands inside:
-    at most four rounds on average, no memory.
-    """
-    half = max(1, -(-(size - 1).bit_length() // 2))
-    mask = (1 << half) - 1
-    while True:
-        left, right = index >> half, index & mask
-        for turn in range(4):
-            digest = hashlib.blake2b(f"{key}/{turn}/{right}".encode(), digest_size=8).digest()
-            left, right = right, left ^ (int.from_bytes(digest) & mask)
-        index = left << half | right
-        if index < size:
-            return index
-
-
-def row_of(source: Source, taken: int, seed: int) -> int:
-    """The row that is read when `taken` rows of the source were read before; epochs differ."""
-    epoch, index = divmod(taken, len(source))
-    return shuffled(index, len(source), f"{seed}/{source.name}/{epoch}")
-
-
-def order_of(source: Source, recipe: recipes.Recipe) -> Callable[[int], int]:
-    """By how many rows of a source were taken before: which row is next.
-
-    A curriculum cuts the rows, sorted by difficulty, into as many parts as the run has phases. It
-    reads part p during phase p, again from the start (in another order) when that is longer. So
-    the order depends on the length of the run, which is part of the recipe.
-    """
-    settings, seed = recipe.data, recipe.seed
-    if settings.order == "random":
-        return lambda taken: row_of(source, taken, seed)
-    rows, phases = len(source), settings.phases
-    if rows < phases:
-        raise UsageError(
-            f"{source.folder}: {rows} rows for data.phases = {phases}: give fewer phases"
-        )
-    share = settings.sources[source.name] / sum(settings.sources.values())
-    total = max(phases, round(recipe.schedule.steps * recipe.batch.rows_per_step * share))
-    easiest = source.easiest_first()
-
-    def next_row(taken: int) -> int:
-        phase = min(taken * phases // total, phases - 1)
-        before = -(-phase * total // phases)
-        part = easiest[phase * rows // phases : (phase + 1) * rows // phases]
-        epoch, index = divmod(taken - before, len(part))
-        key = f"{seed}/{source.name}/{phase}/{epoch}"
-        return int(part[shuffled(index, len(part), key)])
-
-    return next_row
-
-
-def collate(rows: Sequence[Row]) -> Micro:
+def collate(rows: Sequence[Row]) -> MicroBatch:
     """Stacks rows of one length."""
-    ids = torch.from_numpy(np.stack([row.input_ids for row in rows]))
-    weights = torch.from_numpy(np.stack([row.weights for row in rows]))
-    documents = Documents.of([row.doc_lengths for row in rows])
+    ids = torch.from_numpy(np.stack([row.input_ids for row in rows]).astype(np.int64))
+    weights = torch.from_numpy(np.stack([row.token_weights for row in rows]))
+    documents = Documents.of([row.doc_lengths.tolist() for row in rows])
     targets, weights = next_tokens(ids, weights, documents)
-    return Micro(ids, documents, targets, weights, tuple(rows))
+    return MicroBatch(ids, documents, targets, weights, tuple(rows))
 
 
-def checked(source: Source, index: int, vocab_size: int) -> Row:
+def checked(source: TokenShards, index: int, vocab_size: int) -> Row:
     """A row whose tokens the model knows. Raises DataError that names the shard otherwise."""
-    row = source.row(index)
+    row = source[index]
     if row.input_ids.max() >= vocab_size:
         raise DataError(
             f"{source.path_of(index)}: token {row.input_ids.max()}, but the model's vocabulary "
@@ -196,26 +182,26 @@ def checked(source: Source, index: int, vocab_size: int) -> Row:
 
 
 def steps(
-    sources: Sequence[Source], recipe: recipes.Recipe, world: World, start: Position
+    mixture: Mixture, recipe: recipes.Recipe, world: World, start: Position
 ) -> Generator[Step, None, None]:
     """Endless steps of this rank from a position on, read ahead by `run.data_workers` threads."""
     batch, vocab_size = recipe.batch, recipe.model.config.vocab_size
-    shares = [float(recipe.data.sources[source.name]) for source in sources]
-    orders = [order_of(source, recipe) for source in sources]
 
-    def plans() -> Iterator[tuple[list[tuple[int, int]], Position]]:
+    def plans() -> Iterator[tuple[list[Pick], Position]]:
         position = start
         while True:
-            picked, position = plan(position, shares, batch.rows_per_step)
+            picked, position = mixture.plan(position, batch.rows_per_step)
             yield picked, position
 
-    def read(planned: tuple[list[tuple[int, int]], Position]) -> Step:
+    def read(planned: tuple[list[Pick], Position]) -> Step:
         picked, after = planned
         width = batch.micro_batch_rows
         micros = []
         for first in range(world.reader * width, batch.rows_per_step, world.readers * width):
-            chosen = picked[first : first + width]
-            rows = [checked(sources[s], orders[s](n), vocab_size) for s, n in chosen]
+            rows = [
+                checked(mixture.sources[pick.source], mixture.index(pick), vocab_size)
+                for pick in picked[first : first + width]
+            ]
             micros.append(collate(rows).of(world.part))
         return Step(tuple(micros), after)
 
@@ -246,7 +232,9 @@ def ahead(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def validation_micros(source: Source, recipe: recipes.Recipe, world: World) -> Iterator[Micro]:
+def validation_micros(
+    source: TokenShards, recipe: recipes.Recipe, world: World
+) -> Iterator[MicroBatch]:
     """This rank's part of the first validation rows of a source, in stored order.
 
     All have the shape that training has, so that nothing is compiled for another one, and every

@@ -14,10 +14,9 @@ from typing import Any
 
 from codeflow.errors import CodeflowError
 from codeflow.loopcoder.model import build
-from codeflow.shards.reader import missing, open_sources
 from codeflow.train import metrics
 from codeflow.train import recipe as recipes
-from codeflow.train.data import sources_of
+from codeflow.train.data import missing, open_sources, sources_of
 from codeflow.train.state.checkpoint import latest
 from codeflow.train.state.memory import memory_bytes
 

@@ -1,4 +1,4 @@
-"""Silent errors, and the proof that resuming changes nothing.
+"""Silent errors: memory or arithmetic that gives a wrong result without any other sign of it.
 
 A *fingerprint* of a tensor is the sum of its bits read as integers: one flipped bit always changes
 it, and it costs one read of the tensor. Three uses, as the papers describe: of what rests between
@@ -7,21 +7,19 @@ two steps, of replicas that must agree, and of a step computed twice from the sa
 
 from __future__ import annotations
 
-import os
 import socket
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, replace
-from multiprocessing import get_context
-from pathlib import Path
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 
-from codeflow.errors import CodeflowError, UsageError
-from codeflow.train.recipe import Recipe
-from codeflow.train.state.parallel import World, local
+from codeflow.errors import CodeflowError
+from codeflow.loopcoder.model import LoopCoder
+from codeflow.train import recipe as recipes
+from codeflow.train.outcome import Outcome
+from codeflow.train.state.checkpoint import live_tensors
+from codeflow.train.state.optim import Optimizer
+from codeflow.train.state.parallel import World, to_local
 
 Fingerprint = dict[str, int]
 _INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
@@ -31,11 +29,62 @@ class SilentError(CodeflowError):
     """Memory or arithmetic gave a wrong result without any other sign of it."""
 
 
+class Guard:
+    """The checks of one run, on every rank alike; all of them raise SilentError."""
+
+    def __init__(
+        self, settings: recipes.Guard, model: LoopCoder, optimizer: Optimizer, world: World
+    ) -> None:
+        self._settings, self._world = settings, world
+        self._model, self._optimizer = model, optimizer
+        self._state_at_rest: Fingerprint | None = None
+
+    def before(self, done: int) -> None:
+        """Before a step, when so many are done: nothing has changed since `after`."""
+        state_at_rest, self._state_at_rest = self._state_at_rest, None
+        if state_at_rest is not None:
+            wrong = differing(state_at_rest, fingerprint(self._live()))
+            agree(wrong, "changed between two steps", done, self._world)
+
+    def computed(self, number: int, compute: Callable[[], Outcome]) -> Outcome:
+        """What a step gives, computed twice from the same state when that is its turn.
+
+        Twice costs a copy of the state and a second step.
+        """
+        every = self._settings.recompute_every_steps
+        if not every or number % every:
+            return compute()
+        start = {name: to_local(tensor).clone() for name, tensor in self._live().items()}
+        first = compute()
+        result = fingerprint(self._live())
+        if not any(name.startswith("optim/") for name in start):
+            self._optimizer.load({})
+        for name, tensor in self._live().items():
+            to_local(tensor).copy_(start[name])
+        second = compute()
+        wrong = differing(result, fingerprint(self._live()))
+        same = (first.loss, first.grad_norm) == (second.loss, second.grad_norm)
+        if first.state == "good" and not same:
+            wrong = wrong or ["the loss"]
+        agree(wrong, "came out different when computed again", number, self._world)
+        return second
+
+    def after(self, done: int, saving: bool) -> None:
+        """After a step, when so many are done: replicas agree; keeps what `before` compares."""
+        every = self._settings.fingerprint_every_steps
+        if every and (saving or done % every == 0):
+            self._state_at_rest = fingerprint(self._live())
+            compare_replicas(self._state_at_rest, done, self._world)
+
+    def _live(self) -> dict[str, Tensor]:
+        return live_tensors(self._model, self._optimizer)
+
+
 def fingerprint(tensors: Mapping[str, Tensor]) -> Fingerprint:
     """Of this rank's part of every tensor. Costs one read of it, and a number back each."""
     by_device: dict[torch.device, dict[str, Tensor]] = {}  # one wait for each
     for name, tensor in tensors.items():
-        part = local(tensor)
+        part = to_local(tensor)
         bits = part.contiguous().view(_INTEGERS[part.element_size()])
         by_device.setdefault(part.device, {})[name] = bits.sum(dtype=torch.int64)
     found: Fingerprint = {}
@@ -72,76 +121,3 @@ def compare_replicas(mine: Fingerprint, step: int, world: World) -> None:
         for name in mine
     }
     agree(differing(mine, usual), "differs between replicas", step, world)
-
-
-@dataclass(frozen=True)
-class Proof:
-    """Two runs of the same steps: one in one go, one stopped and resumed."""
-
-    steps: int
-    stopped_at: int
-    straight: str
-    resumed: str
-
-    @property
-    def ok(self) -> bool:
-        return self.straight == self.resumed
-
-    def __str__(self) -> str:
-        verdict = "equal: resuming is exact" if self.ok else "DIFFERENT: resuming is not exact"
-        return (
-            f"{self.steps} steps in one go            {self.straight}\n"
-            f"{self.stopped_at} steps, resumed, {self.steps - self.stopped_at} more  "
-            f"{self.resumed}\n"
-            f"{verdict}"
-        )
-
-
-def verify_resume(
-    recipe_path: Path,
-    data: Path,
-    work: Path,
-    steps: int,
-    at: int,
-    settings: Sequence[str] = (),
-) -> Proof:
-    """Trains `steps` steps twice in `work`, the second time stopped after `at` and resumed with
-    another number of data workers; the hashes are over weights, optimiser, generators, position.
-
-    Each of the three trainings is a process of its own that compiles its own kernels, since a run
-    that is resumed is one, too.
-    """
-    from codeflow.train.recipe import read_recipe
-    from codeflow.train.state.checkpoint import state_hash
-
-    recipe = read_recipe(recipe_path, settings)
-    if not 0 < at < steps <= recipe.schedule.steps:
-        raise UsageError(
-            f"verify-resume: need 0 < {at} < {steps} <= schedule.steps = {recipe.schedule.steps}"
-        )
-    quiet = replace(recipe.run, checkpoint_every_steps=0, tensorboard=False)
-    recipe = replace(recipe, run=quiet, validation=replace(recipe.validation, every_steps=0))
-    other = replace(recipe, run=replace(quiet, data_workers=quiet.data_workers + 2))
-    straight = _trained_apart(recipe, data, work / "straight", steps)
-    _trained_apart(recipe, data, work / "resumed", at)
-    resumed = _trained_apart(other, data, work / "resumed", steps)
-    return Proof(steps, at, state_hash(straight), state_hash(resumed))
-
-
-def _trained_apart(recipe: Recipe, data: Path, out: Path, steps: int) -> Path:
-    """The checkpoint after so many steps, from a new process. Raises what it raises."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as apart:
-        try:
-            return apart.submit(_train, recipe, data, out, steps).result()
-        except BrokenProcessPool:
-            raise CodeflowError(
-                f"{out}: the process that trained was killed; is there too little memory?"
-            ) from None
-
-
-def _train(recipe: Recipe, data: Path, out: Path, steps: int) -> Path:
-    """Runs in the new process. Kernels that another one has compiled are not taken from it."""
-    from codeflow.train.trainer import train
-
-    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(out.parent / f"kernels-{os.getpid()}")
-    return train(recipe, data, out, stop_after=steps).checkpoint

@@ -29,10 +29,10 @@ from torch import Tensor, nn
 
 from codeflow.loopcoder.attention import Documents
 from codeflow.loopcoder.config import ModelConfig
-from codeflow.loopcoder.model import Layer
+from codeflow.loopcoder.model import Layer, LoopCoder
 from codeflow.storage.files import replacing
 from codeflow.train import recipe as recipes
-from codeflow.train.state.parallel import World, inner
+from codeflow.train.state.parallel import World
 
 UNKNOWN: Final = "unknown"
 PEAK_BFLOAT16: Final[Mapping[str, float]] = {
@@ -195,10 +195,14 @@ class Diagnostics:
 
 
 @contextlib.contextmanager
-def diagnosing(model: nn.Module) -> Iterator[Diagnostics]:
-    """Hooks for one forward and backward pass. They copy the last layer's output twice."""
+def diagnosing(model: LoopCoder | None) -> Iterator[Diagnostics]:
+    """Hooks for one forward and backward pass, of no model none. They copy the last layer's output
+    twice."""
     found = Diagnostics()
-    backbone = inner(model).model
+    if model is None:
+        yield found
+        return
+    backbone = model.model
 
     def after_last(module: nn.Module, inputs: Any, output: Any) -> None:
         number = len(found.hidden) + 1

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
 
@@ -31,7 +31,7 @@ class Result:
 @dataclass(frozen=True)
 class Outcome:
     """What one step gave. `state` is `good`, `bad` (not finite) or `empty` (no target tokens);
-    `work` what it had to compute, over all ranks."""
+    `work` what it had to compute, over all ranks; `diagnosis` what its loop did, where asked."""
 
     loss: float
     grad_norm: float
@@ -39,6 +39,7 @@ class Outcome:
     weight: float
     state: str
     work: Work
+    diagnosis: Mapping[str, Any] = field(default_factory=dict)
 
 
 @contextlib.contextmanager
@@ -84,7 +85,7 @@ def _first_line(error: BaseException) -> str:
 
 
 @contextlib.contextmanager
-def alone(out: Path, world: World) -> Iterator[None]:
+def exclusive(out: Path, world: World) -> Iterator[None]:
     """Holds a run's folder. Raises UsageError, on every rank, when another trainer is in it."""
     with contextlib.ExitStack() as stack:
         taken = False

@@ -22,21 +22,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from codeflow.config import as_mapping
 from codeflow.errors import CodeflowError, UsageError
-from codeflow.shards.reader import data_hash
+from codeflow.shards.mixture import Position
 from codeflow.storage.files import write_json
 from codeflow.train import data, metrics
-from codeflow.train import guard as verify
 from codeflow.train import recipe as recipes
 from codeflow.train.belonging import require_data, require_recipe
 from codeflow.train.exact import compute_exactly
-from codeflow.train.outcome import Outcome, Result, alone, explained, last_of
+from codeflow.train.guard import Guard
+from codeflow.train.outcome import Outcome, Result, exclusive, explained, last_of
 from codeflow.train.state import checkpoint
 from codeflow.train.state.optim import Optimizer, learning_rate
-from codeflow.train.state.parallel import World, accumulating, inner, joined, local, make_model
+from codeflow.train.state.parallel import World, accumulating, joined, make_model, unwrapped
 from codeflow.train.state.trained import keep_tokenizer
 from codeflow.train.stopping import Stop, StoppedError, listening
 from codeflow.train.validation import validate
@@ -74,7 +73,7 @@ def train(
         compute_exactly(world.device)
         with (
             explained(out, world),
-            alone(out, world),
+            exclusive(out, world),
             contextlib.closing(Training(recipe, data_dir, out, world, say)) as training,
         ):
             last = min(stop_after or recipe.schedule.steps, recipe.schedule.steps)
@@ -82,7 +81,11 @@ def train(
 
 
 class Training:
-    """One run in one process: the model, its optimiser, and where they stand."""
+    """One run in one process: the model, its optimiser, and where they stand.
+
+    `wrapped` is the model as several processes compute it, `model` the LoopCoder inside, whose
+    parameters have the released names.
+    """
 
     def __init__(
         self,
@@ -98,13 +101,12 @@ class Training:
         self.recipe, self.out, self.world = recipe, out, world
         self._progress = progress if world.first else lambda line: None
         self.sources, self.held_out = data.sources_of(recipe, data_dir)
-        self.tokenizer = self.sources[0].tokenizer
-        self.step = self._saved = 0
-        self.position = data.Position((0,) * len(self.sources))
+        self.mixture = data.mixture_of(self.sources, recipe)
+        self.tokenizer = self.sources[0].description.tokenizer
+        self.step = 0
+        self.position = Position((0,) * len(self.sources))
         self.bad_steps, self.bad_in_a_row, self.empty_steps = 0, 0, 0
         self.outcome = Outcome(math.nan, math.nan, 0.0, 0.0, "good", metrics.Work())
-        self._rest: verify.Fingerprint | None = None
-        self._diagnostics: dict[str, Any] = {}
         self.log: metrics.Log | None = None
         torch.manual_seed(recipe.seed)
         folder = out / "checkpoints"
@@ -114,10 +116,12 @@ class Training:
         )
         path = world.gather(checkpoint.latest(folder))[0]
         read = path is not None or (recipe.parent.run and not recipe.parent.fold)
-        self.model = make_model(
+        self.wrapped = make_model(
             recipe.model.config, recipe.compute, world, recipe.seed, drawn=not read
         )
-        self.optimizer = Optimizer(inner(self.model), recipe.optimizer)
+        self.model = unwrapped(self.wrapped)
+        self.optimizer = Optimizer(self.model, recipe.optimizer)
+        self.guard = Guard(recipe.guard, self.model, self.optimizer, world)
         self.parent: dict[str, Any] = {}
         fold_losses: dict[str, Any] = {}
         if path is not None:
@@ -126,7 +130,7 @@ class Training:
             fold_losses = self._start_from_parent()
         if world.first:
             write_json(out / "recipe.json", as_mapping(recipe))
-            keep_tokenizer(self.sources[0].folder, out)
+            keep_tokenizer(self.sources[0].path, out)
             self.log = metrics.Log(out, self.step, recipe.run.tensorboard)
             if fold_losses:
                 self.log.write("fold", 0, fold_losses)
@@ -134,7 +138,7 @@ class Training:
     def close(self) -> None:
         """Ends the threads and lets go of the model, which several processes need (`joined`)."""
         self.saver.close()
-        del self.model, self.optimizer
+        del self.wrapped, self.model, self.optimizer, self.guard
         if self.log is not None:
             self.log.close()
 
@@ -152,8 +156,8 @@ class Training:
             checkpoint.load_model(reader, self.model)
             checkpoint.load_optimizer(reader, self.optimizer)
             checkpoint.load_rng(reader, self.world)
-        self.step = self._saved = meta["step"]
-        self.position = data.Position(tuple(meta["position"]))
+        self.step = meta["step"]
+        self.position = Position(tuple(meta["position"]))
         self.parent = meta["parent"]
         self.bad_steps, self.bad_in_a_row, self.empty_steps = meta["bad_steps"]
         self.outcome = replace(self.outcome, loss=float(meta["loss"]))
@@ -187,12 +191,12 @@ class Training:
         self.parent = {"checkpoint": path.name, **{key: meta[key] for key in kept}}
         if not (wanted.fold and self.held_out):
             return {}
-        backbone = inner(self.model).model
+        backbone = self.model.model
         loop = backbone.config
         backbone.config = replace(loop, loop_num=1)
-        before = validate(self.model, self.held_out, self.recipe, self.world)
+        before = validate(self.wrapped, self.held_out, self.recipe, self.world)
         backbone.config = loop
-        after = validate(self.model, self.held_out, self.recipe, self.world)
+        after = validate(self.wrapped, self.held_out, self.recipe, self.world)
         self._progress(f"folded: validation loss {before['loss']:.4f} -> {after['loss']:.4f}")
         return {"dense": before, "loop": after}
 
@@ -200,23 +204,32 @@ class Training:
 
     def run(self, last: int, observe: Observer | None, stop: Stop) -> Result:
         """Trains up to step `last` and saves there, or stops before, and saves where it is."""
-        ahead = data.steps(self.sources, self.recipe, self.world, self.position)
-        started, first, stopped = time.monotonic(), self.step, False
-        self._stop, stop.saving = stop, True
+        ahead = data.steps(self.mixture, self.recipe, self.world, self.position)
+        started, first, saved = time.monotonic(), self.step, self.step
+        stop.saving, stopped = True, False
         with contextlib.closing(ahead) as steps:
-            self._validate_if_owed(last)
+            if self._validation_is_owed(last):
+                self._validate(stop)
             while self.step < last and not (stopped := stop.agreed(self.world)):
                 begin = time.monotonic()
                 step = next(steps)
                 waited = time.monotonic() - begin
-                self._check_rest()
-                self._advance(step)
+                self.guard.before(self.step)
+                self.outcome = self.guard.computed(self.step + 1, partial(self.compute, step))
+                self._count(step.after)
                 now = time.monotonic()
                 self._report(now - begin, waited, last, (now - started) / (self.step - first))
                 if observe is not None:
                     observe(self)
-                self._after_step(last)
-        if stopped and self._saved < self.step:
+                saving = self._saving_is_due(last)
+                self.guard.after(self.step, saving)
+                if self._validation_is_due(last):
+                    self._validate(stop)
+                self.saver.check()
+                if saving:
+                    self._save()
+                    saved = self.step
+        if stopped and saved < self.step:
             self._save()
         self.saver.settle()
         self.world.barrier()  # a checkpoint is there once rank 0 is done
@@ -230,26 +243,6 @@ class Training:
         assert path is not None
         return Result(self.step, self.outcome.loss, path)
 
-    def _advance(self, step: data.Step) -> None:
-        guard = self.recipe.guard
-        again = guard.recompute_every_steps
-        if again and (self.step + 1) % again == 0:
-            self.outcome = self._compute_twice(step)
-        else:
-            self.outcome = self.compute(step)
-        self.step += 1
-        self.position = step.after
-        self.empty_steps += self.outcome.state == "empty"
-        self.bad_in_a_row = self.bad_in_a_row + 1 if self.outcome.state == "bad" else 0
-        self.bad_steps += self.outcome.state == "bad"
-        if self.bad_in_a_row > guard.max_bad_steps:
-            self.saver.settle()  # the checkpoint that is named may still be on its way
-            raise CodeflowError(
-                f"step {self.step}: loss or gradient not finite in {self.bad_in_a_row} steps in a "
-                f"row (loss {self.outcome.loss}, gradient norm {self.outcome.grad_norm}); lower "
-                f"optimizer.lr and go on from {last_of(self.out)} in another --out"
-            )
-
     def compute(self, step: data.Step) -> Outcome:
         """One optimiser step on this rank's micro-batches."""
         world, device = self.world, self.world.device
@@ -258,17 +251,15 @@ class Training:
         work = metrics.Work(*counts)
         if weight == 0:
             return Outcome(0.0, 0.0, lr, 0.0, "empty", work)
+        diagnosis: dict[str, Any] = {}
         mine = torch.zeros((), dtype=torch.float64, device=device)  # no wait for each micro-batch
         for number, micro in enumerate(step.micros, 1):
-            with accumulating(self.model, number == len(step.micros)):
-                if number == 1 and self._diagnosed:
-                    with metrics.diagnosing(self.model) as found:
-                        loss = self.model(*micro.to(device))
-                        (loss.sum * (world.size / weight)).backward()
-                    self._diagnostics = found.values()
-                else:
-                    loss = self.model(*micro.to(device))
+            with accumulating(self.wrapped, number == len(step.micros)):
+                looked_at = self.model if number == 1 and self._diagnosis_is_due() else None
+                with metrics.diagnosing(looked_at) as found:
+                    loss = self.wrapped(*micro.to(device))
                     (loss.sum * (world.size / weight)).backward()
+            diagnosis |= found.values()
             mine += loss.sum.detach()
         mean = world.sum(float(mine))[0] / weight
         norm = float(self.optimizer.clip())
@@ -276,82 +267,54 @@ class Training:
         if good:
             self.optimizer.step(lr)
         self.optimizer.zero_grad()
-        return Outcome(mean, norm, lr, weight, "good" if good else "bad", work)
+        state = "good" if good else "bad"
+        return Outcome(mean, norm, lr, weight, state, work, diagnosis)
 
-    @property
-    def _diagnosed(self) -> bool:
+    def _diagnosis_is_due(self) -> bool:
         every = self.recipe.run.diagnose_every_steps
         return bool(every) and (self.step + 1) % every == 0
 
-    # -- checks for silent errors ---------------------------------------------------------------
-
-    def live(self) -> dict[str, Tensor]:
-        """Weights and optimiser state by name, not copied."""
-        return checkpoint.live_tensors(self.model, self.optimizer)
-
-    def _compute_twice(self, step: data.Step) -> Outcome:
-        """From the same state twice; costs a copy of the state and a second step."""
-        before = {name: local(tensor).clone() for name, tensor in self.live().items()}
-        first = self.compute(step)
-        result = verify.fingerprint(self.live())
-        if not any(name.startswith("optim/") for name in before):
-            self.optimizer.load({})
-        for name, tensor in self.live().items():
-            local(tensor).copy_(before[name])
-        second = self.compute(step)
-        wrong = verify.differing(result, verify.fingerprint(self.live()))
-        if (first.loss, first.grad_norm) != (
-            second.loss,
-            second.grad_norm,
-        ) and first.state == "good":
-            wrong = wrong or ["the loss"]
-        verify.agree(wrong, "came out different when computed again", self.step + 1, self.world)
-        return second
-
-    def _check_rest(self) -> None:
-        if self._rest is not None:
-            wrong = verify.differing(self._rest, verify.fingerprint(self.live()))
-            verify.agree(wrong, "changed between two steps", self.step, self.world)
-            self._rest = None
-
     # -- after a step ---------------------------------------------------------------------------
 
-    def _after_step(self, last: int) -> None:
-        recipe, step = self.recipe, self.step
-        every = recipe.run.checkpoint_every_steps
-        saving = step == last or (every > 0 and step % every == 0)
-        check = recipe.guard.fingerprint_every_steps
-        if check and (saving or step % check == 0):
-            self._rest = verify.fingerprint(self.live())
-            verify.compare_replicas(self._rest, step, self.world)
-        if self._validation_is_due(last):
-            self._validate()
-        self.saver.check()
-        if saving:
-            self._save()
+    def _count(self, after: Position) -> None:
+        """Takes the step into account. Raises CodeflowError after too many bad ones."""
+        self.step += 1
+        self.position = after
+        self.empty_steps += self.outcome.state == "empty"
+        self.bad_in_a_row = self.bad_in_a_row + 1 if self.outcome.state == "bad" else 0
+        self.bad_steps += self.outcome.state == "bad"
+        if self.bad_in_a_row > self.recipe.guard.max_bad_steps:
+            self.saver.settle()  # the checkpoint that is named may still be on its way
+            raise CodeflowError(
+                f"step {self.step}: loss or gradient not finite in {self.bad_in_a_row} steps in a "
+                f"row (loss {self.outcome.loss}, gradient norm {self.outcome.grad_norm}); lower "
+                f"optimizer.lr and go on from {last_of(self.out)} in another --out"
+            )
+
+    def _saving_is_due(self, last: int) -> bool:
+        every = self.recipe.run.checkpoint_every_steps
+        return self.step == last or (every > 0 and self.step % every == 0)
 
     def _save(self) -> None:
         self.saver.save(
             checkpoint.snapshot(self.model, self.optimizer, self.world, self.step, self._meta())
         )
-        self._saved = self.step
 
     def _validation_is_due(self, last: int) -> bool:
         if not self.held_out:
             return False
         return self.step == last or self.step % self.recipe.validation.every_steps == 0
 
-    def _validate_if_owed(self, last: int) -> None:
-        """Validates where the run was stopped before it had, so that its log is as without."""
+    def _validation_is_owed(self, last: int) -> bool:
+        """Whether the run was stopped before it had validated, so that its log is as without."""
         known = set() if self.log is None else self.log.resumed_at
         lacking = "step" in known and "validation" not in known
-        if self.world.gather(lacking)[0] and self._validation_is_due(last):
-            self._validate()
+        return self.world.gather(lacking)[0] and self._validation_is_due(last)
 
-    def _validate(self) -> None:
-        between = partial(self._stop.require_none, self.world)
+    def _validate(self, stop: Stop) -> None:
+        between = partial(stop.require_none, self.world)
         try:
-            losses = validate(self.model, self.held_out, self.recipe, self.world, between)
+            losses = validate(self.wrapped, self.held_out, self.recipe, self.world, between)
         except StoppedError:
             return
         if self.log is not None:
@@ -366,7 +329,7 @@ class Training:
             "about": recipe.about,
             "recipe": as_mapping(recipe),
             "recipe_hash": recipe.hash,
-            "data_hash": data_hash(self.sources),
+            "data_hash": data.data_hash(self.sources),
             "data": {source.name: source.describe() for source in self.sources},
             "tokenizer": self.tokenizer,
             "model": as_mapping(recipe.model.config),
@@ -395,8 +358,7 @@ class Training:
             "empty_steps": self.empty_steps,
         }
         self.log.write("step", self.step, values)
-        every = recipe.run.diagnose_every_steps
-        if every and self.step % every == 0 and self.outcome.state != "empty":
-            self.log.write("diagnostics", self.step, self._diagnostics)
+        if self.outcome.diagnosis:
+            self.log.write("diagnostics", self.step, self.outcome.diagnosis)
         if self.step % recipe.run.log_every_steps == 0 or self.step == last:
             self._progress(metrics.progress_line(self.step, last, values))

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from codeflow.shards.reader import Source
+from codeflow.shards.reader import TokenShards
 from codeflow.train import recipe as recipes
-from codeflow.train.data import Micro, validation_micros
+from codeflow.train.data import MicroBatch, validation_micros
 from codeflow.train.state.parallel import World
 
 Sums = dict[tuple[str, str], list[float]]  # (what, label) -> [weighted loss, weight]
@@ -25,7 +25,7 @@ Sums = dict[tuple[str, str], list[float]]  # (what, label) -> [weighted loss, we
 @torch.no_grad()
 def validate(
     model: nn.Module,
-    sources: Sequence[Source],
+    sources: Sequence[TokenShards],
     recipe: recipes.Recipe,
     world: World,
     between: Callable[[], None] = lambda: None,
@@ -60,7 +60,7 @@ def validate(
     return out
 
 
-def _add(sums: Sums, source: str, micro: Micro, losses: Any, weights: Any) -> None:
+def _add(sums: Sums, source: str, micro: MicroBatch, losses: Any, weights: Any) -> None:
     weights = weights.astype(np.float64)
     weighted = np.where(weights > 0, losses, 0.0) * weights
     for i, row in enumerate(micro.rows):
@@ -69,8 +69,8 @@ def _add(sums: Sums, source: str, micro: Micro, losses: Any, weights: Any) -> No
         for number, (loss, weight) in enumerate(zip(*by_document, strict=True)):
             keys = [("loss", ""), ("sources", source)]
             for what, labels in (("languages", row.languages), ("kinds", row.kinds)):
-                if number < len(labels) and labels[number]:
-                    keys.append((what, labels[number]))
+                if label := labels[number]:
+                    keys.append((what, label))
             for key in keys:
                 sums[key][0] += float(loss)
                 sums[key][1] += float(weight)

@@ -19,9 +19,7 @@ PLUGINS = sorted(
     for path in (ROOT / folder).rglob("*.py")
 )
 LOOPCODER = sorted(
-    path
-    for room in ("loopcoder", "train", "shards")
-    for path in (ROOT / "codeflow" / room).rglob("*.py")
+    path for room in ("loopcoder", "shards") for path in (ROOT / "codeflow" / room).rglob("*.py")
 )
 SHIPPED = sorted([*(ROOT / "codeflow").rglob("*.py"), *PLUGINS])
 

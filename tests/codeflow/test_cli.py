@@ -70,7 +70,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
     "window of no number": ((*MINE, "new", "--window", "nan:nan"), 2, "0.4:0.8"),
     "window by": ((*MINE, "new", "--window-by", "size"), 2, "'size'"),
     "unknown kind": ((*MINE, "new", "--kinds", "comit"), 2, "did you mean 'commit'?"),
-    "strange kind": ((*MINE, "new", "--kinds", "xyzzy"), 2, "known: commit, span"),
+    "strange kind": ((*MINE, "new", "--kinds", "xyzzy"), 2, "known: branch, commit, span"),
     "missing configuration": ((*MINE, "new", "--config", "no.toml"), 2, "no.toml"),
     "broken configuration": ((*MINE, "new", "--config", "list.txt"), 2, "list.txt"),
     "unknown key": ((*MINE, "new", "--config", "key.toml"), 2, "did you mean 'min_commits'?"),

@@ -312,7 +312,7 @@ def everything(*_: object) -> bool:
         ("Python", "syntax.passes_screen", everything),  # no look at the new side at all
         ("C", "syntax.stays_balanced", everything),
         # any word in column 0 begins an item, `else` and the second line of an expression too
-        ("Python", "syntax_screen._ANCHOR", re.compile(rb"\n\n(?=[A-Za-z_@])")),
+        ("Python", "grammar.syntax_screen._ANCHOR", re.compile(rb"\n\n(?=[A-Za-z_@])")),
     ],
 )
 def test_screens_that_judge_wrongly_are_caught(

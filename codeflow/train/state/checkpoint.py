@@ -27,13 +27,14 @@ from typing import Any, Final
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 from codeflow.errors import CodeflowError, DataError
+from codeflow.loopcoder.model import LoopCoder
 from codeflow.storage.files import usual_mode
 from codeflow.train.state.optim import Optimizer
-from codeflow.train.state.parallel import World, inner, local, shard_range
+from codeflow.train.state.parallel import World, shard_range, to_local
 
 META: Final = "meta.json"
 FORMAT: Final = 1
@@ -53,20 +54,20 @@ class Snapshot:
     meta: Mapping[str, Any]
 
 
-def live_tensors(model: nn.Module, optimizer: Optimizer) -> dict[str, Tensor]:
+def live_tensors(model: LoopCoder, optimizer: Optimizer) -> dict[str, Tensor]:
     """Every tensor that decides what follows, by its name in a checkpoint; not copied."""
-    parameters = {f"model/{n}": p.detach() for n, p in inner(model).named_parameters()}
+    parameters = {f"model/{n}": p.detach() for n, p in model.named_parameters()}
     return parameters | {f"optim/{n}": t for n, t in optimizer.state().items()}
 
 
 def snapshot(
-    model: nn.Module, optimizer: Optimizer, world: World, step: int, meta: Mapping[str, Any]
+    model: LoopCoder, optimizer: Optimizer, world: World, step: int, meta: Mapping[str, Any]
 ) -> Snapshot:
     """Copies to CPU memory. `meta` is what rank 0 writes beside the tensors."""
     tensors = live_tensors(model, optimizer)
     shapes = {name: list(tensor.shape) for name, tensor in tensors.items()}
     mine = {
-        name: local(tensor).to("cpu", copy=True).contiguous()
+        name: to_local(tensor).to("cpu", copy=True).contiguous()
         for name, tensor in tensors.items()
         if world.first or isinstance(tensor, DTensor)
     }
@@ -276,13 +277,13 @@ def opened(path: Path, meta: Mapping[str, Any]) -> Iterator[Reader]:
 
 
 @torch.no_grad()
-def load_model(reader: Reader, model: nn.Module, optional: tuple[str, ...] = ()) -> None:
+def load_model(reader: Reader, model: LoopCoder, optional: tuple[str, ...] = ()) -> None:
     """Fills the model. Raises DataError for a missing or misshapen tensor.
 
     Args:
         optional: parts of names that may be missing (the gates, when a dense model is folded).
     """
-    for name, parameter in inner(model).named_parameters():
+    for name, parameter in model.named_parameters():
         stored = f"model/{name}"
         if stored not in reader.names:
             if any(part in name for part in optional):
@@ -293,7 +294,7 @@ def load_model(reader: Reader, model: nn.Module, optional: tuple[str, ...] = ())
                 f"{reader.path}: {name} is {reader.shape(stored)}, the recipe's model has "
                 f"{tuple(parameter.shape)}: it is a checkpoint of another shape"
             )
-        local(parameter).copy_(_part(reader, stored, parameter))
+        to_local(parameter).copy_(_part(reader, stored, parameter))
 
 
 def load_optimizer(reader: Reader, optimizer: Optimizer) -> None:
@@ -309,7 +310,7 @@ def load_optimizer(reader: Reader, optimizer: Optimizer) -> None:
         if reader.shape(stored) == ():
             state[path] = reader.rows(stored).clone()
             continue
-        mine = _part(reader, stored, parameter).to(local(parameter).device, copy=True)
+        mine = _part(reader, stored, parameter).to(to_local(parameter).device, copy=True)
         if isinstance(parameter, DTensor):
             mine = DTensor.from_local(
                 mine,

@@ -192,7 +192,7 @@ def make_model(
     return model
 
 
-def inner(model: nn.Module) -> LoopCoder:
+def unwrapped(model: nn.Module) -> LoopCoder:
     """The LoopCoder inside the wrapping; its parameters have the released names."""
     module = model.module if isinstance(model, DistributedDataParallel) else model
     assert isinstance(module, LoopCoder)
@@ -207,7 +207,7 @@ def accumulating(model: nn.Module, last: bool) -> contextlib.AbstractContextMana
     return contextlib.nullcontext()
 
 
-def local(tensor: Tensor) -> Tensor:
+def to_local(tensor: Tensor) -> Tensor:
     """This rank's part; the tensor itself when it is not spread."""
     part = tensor.to_local() if isinstance(tensor, DTensor) else tensor
     return part.detach()
@@ -232,4 +232,4 @@ def shard_of(whole: Tensor, like: Tensor) -> Tensor:
 @torch.no_grad()
 def place(target: Tensor, whole: Tensor) -> None:
     """Fills this rank's part of `target` from a whole tensor."""
-    local(target).copy_(shard_of(whole, target))
+    to_local(target).copy_(shard_of(whole, target))

@@ -21,11 +21,10 @@ from codeflow.documents.triples import RENDERINGS
 from codeflow.errors import CodeflowError, DataError, UsageError
 from codeflow.loopcoder import decode, load
 from codeflow.tokens.prompt import REPLIES, prompt_of
-from codeflow.tokens.stage import tokenize
 from codeflow.tokens.tokenizer import Encoder
 from codeflow.train.state.trained import find
 from codeflow.triple import Triple
-from token_samples import make, opened, plain
+from token_samples import make, opened, plain, tokenized
 from training_runs import SHAPE, run, small
 
 T = 512
@@ -35,7 +34,7 @@ T = 512
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A dataset, and a run of two steps on its diffs."""
     data, _ = make(tmp_path_factory.mktemp("commands"))
-    done = tokenize(data, "d", "diff", T, vocab_size=600, validation=0.3, fast=False)
+    done = tokenized(data, "d", "diff", T, vocab_size=600, validation=0.3, fast=False)
     vocab_size = Encoder.open(done.folder / "tokenizer.json", fast=False).vocab_size
     recipe = small(
         2,

@@ -377,9 +377,10 @@ def test_other_damage_is_said_and_the_triples_are_replayed(
     assert report.problem_count == 1
     assert report.triples == len(reading.open(copied)) > 0
     assert main(["verify", str(copied)]) == 1
-    out = capsys.readouterr().out
-    assert out.splitlines()[-1].startswith("1 problem in ")
-    assert "triples replayed" in out.splitlines()[-1]
+    *_, found, remedy = capsys.readouterr().out.splitlines()
+    assert found.startswith("1 problem in ")
+    assert "triples replayed" in found
+    assert remedy.startswith("to mend it: ")
 
 
 def test_a_damaged_table_is_not_decoded(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:

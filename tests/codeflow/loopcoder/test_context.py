@@ -17,7 +17,7 @@ from codeflow.loopcoder.config import Compute
 from codeflow.loopcoder.context import Part
 from codeflow.loopcoder.loss import next_tokens
 from codeflow.train import recipe as recipes
-from codeflow.train.state.parallel import World, inner, make_model, place
+from codeflow.train.state.parallel import World, make_model, place, unwrapped
 from loopcoder_models import SMALL, random_ids, random_model, relative_error
 from ranks import on_ranks
 
@@ -56,7 +56,7 @@ def here(world: World, rows: list[list[int]], compute: Compute) -> Result:
     """The same of this rank's part, gradients summed over the ranks by DDP or FSDP2."""
     model = make_model(SMALL, compute, world, seed=0)
     values = random_model().state_dict()
-    for name, parameter in inner(model).named_parameters():
+    for name, parameter in unwrapped(model).named_parameters():
         place(parameter, values[name])
     share = len(rows) // world.readers
     ids, documents, targets, weights = batch(rows)
@@ -67,7 +67,7 @@ def here(world: World, rows: list[list[int]], compute: Compute) -> Result:
     ids, targets, weights = (take(x[mine]) for x in (ids, targets, weights))
     loss = model(ids, documents, targets, weights)
     (loss.sum * world.size).backward()
-    grads = {n: p.grad for n, p in inner(model).named_parameters() if p.grad is not None}
+    grads = {n: p.grad for n, p in unwrapped(model).named_parameters() if p.grad is not None}
     whole = {n: g.full_tensor() if isinstance(g, DTensor) else g for n, g in grads.items()}
     with torch.no_grad():
         logits = model(ids, documents)

@@ -19,8 +19,8 @@ from torch.nn.attention import flex_attention as flex_module
 from codeflow.loopcoder import attention
 from codeflow.loopcoder.attention import BlockAttention, Documents, FlexAttention
 from codeflow.loopcoder.config import Compute
-from codeflow.shards.reader import open_sources
 from codeflow.train import data
+from codeflow.train.data import open_sources
 from codeflow.train.state.parallel import World
 from codeflow.train.trainer import Training
 from graphs import CountingBackend
@@ -137,7 +137,7 @@ def test_validation_has_the_shape_of_training_and_counts_each_row_once(
             for ids, weights in zip(micro.input_ids, micro.weights, strict=True)
             if weights.any()
         ]
-    assert sorted(counted) == sorted(tuple(source.row(i).input_ids.tolist()) for i in range(rows))
+    assert sorted(counted) == sorted(tuple(source[i].input_ids.tolist()) for i in range(rows))
 
 
 def test_padded_validation_gives_the_loss_of_one_row_at_a_time(tmp_path: Path) -> None:

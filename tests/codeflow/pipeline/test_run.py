@@ -333,7 +333,7 @@ def test_heads_stay_pinned_when_a_run_goes_on(
 ) -> None:
     repo, ids = history(tmp_path / "r")
     listing, out = listing_of(tmp_path, repo.path), tmp_path / "out"
-    stop_before(monkeypatch, "mining.Mining.mine_all")
+    stop_before(monkeypatch, "mining.driver.Mining.mine_all")
     with pytest.raises(KeyboardInterrupt):
         mine(listing, out)
     monkeypatch.undo()
@@ -376,7 +376,7 @@ def test_what_failed_to_open_is_tried_again_until_histories_are_divided(
 
     # the same, but histories had been divided: the failure stays, and so does its row
     shutil.rmtree(tmp_path / "late")
-    stop_before(monkeypatch, "mining.Mining.mine_all")
+    stop_before(monkeypatch, "mining.driver.Mining.mine_all")
     with pytest.raises(KeyboardInterrupt):
         mine(listing, tmp_path / "after")
     monkeypatch.undo()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -13,36 +12,14 @@ import pyarrow as pa
 import pytest
 
 from codeflow.cli import main
+from codeflow.dataset.order import OrderedTriples
 from codeflow.errors import DataError, UsageError
 from codeflow.shards import writer as module
-from codeflow.shards.mixture import Mixture
-from codeflow.shards.writer import Description, Row, TokenShards, write_shards
-from codeflow.tokens.order import OrderedTriples
-from codeflow.tokens.stage import tokenize
-from token_samples import make, opened
-
-T = 64
-DESCRIPTION = Description(T, "ab" * 8, 600, "diff", "cd" * 8)
-
-
-def row(number: int) -> Row:
-    lengths = [1 + number % 20, 43 - number % 20, 20]
-    return Row(
-        np.arange(number, number + T, dtype=np.uint32),
-        np.array(lengths, np.int32),
-        np.array([10, T - 10], np.int32),
-        np.array([0.0, 0.5], np.float32),
-        ("a" * 32, "b" * 32, ""),
-        ("Go", None, None),
-        ("span", "commit", "padding"),
-    )
-
-
-def write(folder: Path, count: int, description: Description = DESCRIPTION, start: int = 0) -> Path:
-    folder.mkdir()
-    rows = [row(start + k) for k in range(count)]
-    assert list(write_shards(folder, "train", iter(rows), description)) == rows
-    return folder
+from codeflow.shards.format import Row
+from codeflow.shards.reader import TokenShards
+from codeflow.shards.writer import write_shards
+from token_samples import make, opened, tokenized
+from written_rows import DESCRIPTION, T, row, write
 
 
 def same(a: Row, b: Row) -> bool:
@@ -86,82 +63,70 @@ def test_damage_is_told_in_one_line(tmp_path: Path) -> None:
     folder = write(tmp_path / "x", 50)
     file = folder / "train-00000.arrow"
     data = file.read_bytes()
-    for broken in (data[: len(data) // 2], data[:-3], b"", b"x" * 1000):
+    for broken in (data[: len(data) // 2], data[:10], data[:-3], b"", b"x" * 1000):
         file.write_bytes(broken)
-        with pytest.raises(DataError, match=r"train-00000\.arrow.*tokenize") as caught:
+        with pytest.raises(DataError, match=r"train-00000\.arrow: truncated.*tokenize") as caught:
             TokenShards(folder)
         assert "\n" not in str(caught.value)
     file.write_bytes(data)
-    write(tmp_path / "y", 5, DESCRIPTION._replace(tokenizer="other"))
-    (tmp_path / "y" / "train-00000.arrow").rename(folder / "train-00001.arrow")
-    with pytest.raises(DataError, match="otherwise"):
-        TokenShards(folder)
-    with pytest.raises(DataError, match="no validation-"):
+    with pytest.raises(
+        UsageError, match=r"no validation-\*\.arrow in it; give `codeflow tokenize`"
+    ):
         TokenShards(folder, "validation")
+    with pytest.raises(UsageError, match=r"no train-\*\.arrow in it; run codeflow tokenize first"):
+        TokenShards(tmp_path / "nothing")
 
 
-@pytest.fixture(scope="module")
-def sources(tmp_path_factory: pytest.TempPathFactory) -> list[TokenShards]:
-    folder = tmp_path_factory.mktemp("mixture")
-    return [
-        TokenShards(write(folder / name, count, start=start))
-        for name, count, start in (("a", 7, 0), ("b", 20, 1000), ("c", 3, 2000))
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("tokenizer", "t1"), ("vocab_size", 7), ("rendering", "fim-repo"), ("dataset", "other")],
+)
+def test_files_of_two_makings_are_refused(tmp_path: Path, field: str, value: object) -> None:
+    folder = write(tmp_path / "x", 5)
+    other = write(tmp_path / "y", 5, DESCRIPTION._replace(**{field: value}))
+    (other / "train-00000.arrow").rename(folder / "train-00001.arrow")
+    has = getattr(DESCRIPTION, field)
+    with pytest.raises(DataError, match=f"{field} {value}, but train-00000.arrow has {has}"):
+        TokenShards(folder)
+
+
+def test_files_that_are_no_shards_are_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "x", 2) / "train-00000.arrow"
+    with pa.memory_map(str(path)) as mapped:
+        table = pa.ipc.open_file(mapped).read_all()
+    metadata = dict(table.schema.metadata)
+    newer = {
+        b"codeflow.tokens": metadata[b"codeflow.tokens"].replace(b'"version": 1', b'"version": 2')
+    }
+    halves = table.set_column(3, "run_weights", table["run_weights"].cast(pa.list_(pa.float64())))
+    for spoilt, message in (
+        (table.replace_schema_metadata(None), "no codeflow.tokens metadata"),
+        (table.replace_schema_metadata({b"codeflow.tokens": b"[]"}), "no codeflow.tokens metadata"),
+        (table.replace_schema_metadata(newer), "format 2, this version reads 1"),
+        (table.drop_columns(["kinds"]), "no column 'kinds'"),
+        (halves, r"column 'run_weights' is list<item: double>, not list<item: float>"),
+    ):
+        with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, spoilt.schema) as writer:
+            writer.write_table(spoilt)
+        with pytest.raises(DataError, match=rf"train-00000\.arrow: {message}"):
+            TokenShards(path.parent)
+
+
+def test_a_row_that_does_not_add_up_is_named(tmp_path: Path) -> None:
+    rows = [
+        row(0),
+        row(1)._replace(run_lengths=np.array([10, T - 11], np.int32)),
+        row(2)._replace(doc_lengths=np.array([T, 1, 0], np.int32)),
+        row(3)._replace(kinds=("span",)),
     ]
-
-
-def ids(mixture: Mixture, count: int, **options: object) -> list[int]:
-    return [int(m.row.input_ids[0]) for m in islice(mixture.rows(**options), count)]  # type: ignore[arg-type]
-
-
-def test_shares_hold_at_every_point_and_epochs_are_whole(sources: list[TokenShards]) -> None:
-    mixture = Mixture(sources, [5, 3, 2], seed=3)
-    rows = list(islice(mixture.rows(), 200))
-    for count in range(1, 201):
-        taken = np.bincount([m.source for m in rows[:count]], minlength=3)
-        assert (abs(taken - np.array([0.5, 0.3, 0.2]) * count) <= 1).all()
-    for source, shards in enumerate(sources):
-        mine = [int(m.row.input_ids[0]) for m in rows if m.source == source]
-        every = {int(r.input_ids[0]) for r in shards}
-        epochs = [mine[k : k + len(every)] for k in range(0, len(mine), len(every))]
-        for epoch in epochs[:-1]:
-            assert set(epoch) == every
-        assert len(epochs) < 3 or epochs[0] != epochs[1]
-
-
-def test_a_resumed_stream_goes_on_as_an_uninterrupted_one(sources: list[TokenShards]) -> None:
-    mixture = Mixture(sources, [5, 3, 2], seed=3)
-    expected = ids(mixture, 120)
-    assert expected == ids(Mixture(sources, [5, 3, 2], seed=3), 120)
-    assert expected != ids(Mixture(sources, [5, 3, 2], seed=4), 120)
-    for stop in (1, 7, 50):
-        state = list(islice(mixture.rows(), stop))[-1].state
-        state = json.loads(json.dumps(state))
-        later = ids(Mixture(sources, [5, 3, 2], seed=3), 120 - stop, state=state)
-        assert later == expected[stop:]
-
-
-def test_ranks_share_one_stream_and_may_change_in_number(sources: list[TokenShards]) -> None:
-    mixture = Mixture(sources, [1, 2, 1])
-    expected = ids(mixture, 60)
-    by_rank = [list(islice(mixture.rows(rank=r, ranks=3), 10)) for r in range(3)]
-    for rank, rows in enumerate(by_rank):
-        assert [int(m.row.input_ids[0]) for m in rows] == expected[rank:30:3]
-        assert rows[-1].state == by_rank[0][-1].state
-    state = by_rank[1][-1].state
-    two = [ids(mixture, 15, state=state, rank=r, ranks=2) for r in range(2)]
-    assert [two[k % 2][k // 2] for k in range(30)] == expected[30:]
-
-
-def test_mixtures_that_cannot_be_are_refused(sources: list[TokenShards], tmp_path: Path) -> None:
-    other = TokenShards(write(tmp_path / "o", 3, DESCRIPTION._replace(tokenizer="other")))
-    with pytest.raises(DataError, match="tokenizer"):
-        Mixture([sources[0], other], [1, 1])
-    for weights in ([1.0], [1.0, 0.0], [1.0, -1.0], [1.0, float("nan")]):
-        with pytest.raises(UsageError, match="weight"):
-            Mixture(sources[:2], weights)
-    state = Mixture(sources, [1, 1, 1]).start()
-    with pytest.raises(DataError, match="position"):
-        next(Mixture(sources, [1, 1, 2]).rows(state))
+    folder = tmp_path / "x"
+    folder.mkdir()
+    list(write_shards(folder, "train", rows, DESCRIPTION))
+    shards = TokenShards(folder)
+    assert same(shards[0], row(0))
+    for index, message in ((1, "do not add up to 64"), (2, "do not add up"), (3, "one label")):
+        with pytest.raises(DataError, match=rf"train-00000\.arrow: row {index}: .*{message}"):
+            shards[index]
 
 
 @pytest.fixture(scope="module")
@@ -188,14 +153,14 @@ def digests(path: Path) -> dict[str, str]:
     ],
 )
 def test_the_stage_writes_the_same_bytes_again(folder: Path, rendering: str) -> None:
-    first = tokenize(folder, "one", rendering, 2048, vocab_size=600)
-    second = tokenize(folder, "two", rendering, 2048, vocab_size=600, fast=False)
+    first = tokenized(folder, "one", rendering, 2048, vocab_size=600)
+    second = tokenized(folder, "two", rendering, 2048, vocab_size=600, fast=False)
     assert digests(first.folder) == digests(second.folder)
     assert set(digests(first.folder)) == {
         "tokens.json", "tokenizer.json", "train-00000.arrow", "validation-00000.arrow",
     }  # fmt: skip
     stamp = (first.folder / "tokens.json").stat().st_mtime_ns
-    assert tokenize(folder, "one", rendering, 2048) == first
+    assert tokenized(folder, "one", rendering, 2048) == first
     assert (first.folder / "tokens.json").stat().st_mtime_ns == stamp
     missing = 0
     for split in ("train", "validation"):
@@ -206,7 +171,7 @@ def test_the_stage_writes_the_same_bytes_again(folder: Path, rendering: str) -> 
         missing += len(wanted - shown)
         assert len(shards) == first.rows[split]
     assert missing == first.documents.get("too-long", 0) or rendering.startswith("fim")
-    other = tokenize(folder, "one", rendering, 2048, seed=1, loss="0.5")
+    other = tokenized(folder, "one", rendering, 2048, seed=1, loss="0.5")
     assert digests(other.folder) != digests(second.folder)
 
 
@@ -217,14 +182,14 @@ def test_wrong_arguments_are_usage_errors(folder: Path) -> None:
     ):  # fmt: skip
         arguments = {"name": "bad", "rendering": "diff", "length": 512, **change}
         with pytest.raises(UsageError, match=message):
-            tokenize(folder, **arguments)  # type: ignore[arg-type]
+            tokenized(folder, **arguments)  # type: ignore[arg-type]
     assert not (folder / "tokens" / "bad").exists()
 
 
 def test_a_full_disk_is_one_line_and_the_old_folder_stays(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    done = tokenize(folder, "kept", "diff", 512)
+    done = tokenized(folder, "kept", "diff", 512)
     before = digests(done.folder)
 
     def full(*arguments: object) -> None:
@@ -232,7 +197,7 @@ def test_a_full_disk_is_one_line_and_the_old_folder_stays(
 
     monkeypatch.setattr("codeflow.tokens.stage.write_shards", full)
     with pytest.raises(DataError, match=r"kept.*No space left") as caught:
-        tokenize(folder, "kept", "diff", 256)
+        tokenized(folder, "kept", "diff", 256)
     assert "\n" not in str(caught.value)
     assert digests(done.folder) == before
     assert not list((folder / "tokens").glob(".*"))
@@ -279,7 +244,7 @@ def test_many_buckets_give_the_same_order(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = [t.id for t in OrderedTriples(opened(folder), 0, tmp_path / "a").triples("train")]
-    monkeypatch.setattr("codeflow.tokens.order._BUCKET_BYTES", 500)
+    monkeypatch.setattr("codeflow.dataset.order._BUCKET_BYTES", 500)
     ordered = OrderedTriples(opened(folder), 0, tmp_path / "b")
     assert len(list((tmp_path / "b").iterdir())) > 3
     assert [t.id for t in ordered.triples("train")] == one

@@ -12,8 +12,7 @@ from typing import NamedTuple
 import pytest
 
 import faults
-from codeflow.tokens.stage import tokenize
-from token_samples import make
+from token_samples import make, tokenized
 
 OLD, NEW = 512, 256
 
@@ -32,7 +31,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def ask(folder: Path, length: int) -> dict[str, bytes]:
-    tokenize(folder, "it", "diff", length, vocab_size=600)
+    tokenized(folder, "it", "diff", length, vocab_size=600)
     return contents(folder)
 
 

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from codeflow.documents.document import ContextFile, Document, Piece
-from codeflow.shards.writer import PADDING, Row
+from codeflow.shards.format import PADDING, Row
 from codeflow.tokens.fit import Encoded, Fitter
 from codeflow.tokens.pack import pack
 from codeflow.tokens.tokenizer import Encoder

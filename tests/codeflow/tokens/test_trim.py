@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 
 import codeflow
 from codeflow.documents.document import FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX, IM_END, Document, Piece
-from codeflow.shards.writer import Row, TokenShards
+from codeflow.shards.format import Row
+from codeflow.shards.reader import TokenShards
 from codeflow.tokens.fit import Fitter
 from codeflow.tokens.pack import pack
-from codeflow.tokens.stage import tokenize
 from codeflow.tokens.tokenizer import Encoder
 from codeflow.tokens.trim import Around, Encoded, fullest
 from gitdag import Content, Path_, Repo
-from token_samples import encoder_for, make
+from token_samples import encoder_for, make, tokenized
 
 FORM = re.compile(r"<\|fim_prefix\|>(.*)<\|fim_suffix\|>(.*)<\|fim_middle\|>(.*)<\|im_end\|>", re.S)
 QUICK = settings(
@@ -220,7 +220,7 @@ def test_rows_of_a_mined_history_are_full(tmp_path: Path) -> None:
         repo.commit(files, message=f"Make change {number}")
     folder = tmp_path / "data"
     codeflow.mine([repo.path], folder, kinds=["commit"], window=(0, 1), until="mine")
-    made = tokenize(folder, "fim", "fim-file", 1024, vocab_size=600)
+    made = tokenized(folder, "fim", "fim-file", 1024, vocab_size=600)
     assert made.documents["trimmed"] > 5
     assert made.documents["whole"] > 5
     assert made.rows["train"] > 30

@@ -23,9 +23,8 @@ from codeflow.cli import main
 from codeflow.documents.document import SPECIAL
 from codeflow.errors import UsageError
 from codeflow.tokens.sample import sample
-from codeflow.tokens.stage import tokenize
 from codeflow.tokens.tokenizer import Encoder, train
-from token_samples import make, opened
+from token_samples import make, opened, tokenized
 
 
 @pytest.fixture(scope="module")
@@ -104,10 +103,10 @@ def test_one_that_loses_text_is_refused(
     path.write_text(with_special(made(texts)))
     for fast in ("fast", ""):
         with pytest.raises(UsageError, match=message):
-            tokenize(folder, "x", "diff", 512, tokenizer=path, fast=bool(fast))
+            tokenized(folder, "x", "diff", 512, tokenizer=path, fast=bool(fast))
     argv = ["tokenize", str(folder), "--render", "diff", "--length", "512"]
     assert main([*argv, "--tokenizer", str(path)]) == 2
-    [line] = capsys.readouterr().err.splitlines()
+    line = capsys.readouterr().err.splitlines()[-1]  # behind how far it came
     assert str(path) in line
     assert not (folder / "tokens" / "x").exists()
 
@@ -118,7 +117,7 @@ def test_one_without_the_special_tokens_is_refused(
     path = tmp_path / "mine.json"
     path.write_text(str(words(texts, known=True).to_str()))
     with pytest.raises(UsageError, match="lacks the special tokens"):
-        tokenize(folder, "x", "diff", 512, tokenizer=path)
+        tokenized(folder, "x", "diff", 512, tokenizer=path)
 
 
 def test_ones_that_give_all_back_are_taken(folder: Path, texts: list[str], tmp_path: Path) -> None:
@@ -127,7 +126,7 @@ def test_ones_that_give_all_back_are_taken(folder: Path, texts: list[str], tmp_p
     for number, text in enumerate((json.dumps(values), with_special(words(texts, known=True)))):
         path = tmp_path / f"{number}.json"
         path.write_text(text)
-        done = tokenize(folder, f"taken{number}", "diff", 512, tokenizer=path, fast=False)
+        done = tokenized(folder, f"taken{number}", "diff", 512, tokenizer=path, fast=False)
         assert done.rows["train"] > 0
 
 
@@ -155,7 +154,7 @@ def test_another_size_than_is_there_is_refused(
     assert main(argv) == 0, "without it, what is there is used"
     capsys.readouterr()
     assert main([*argv, "--vocab", "400"]) == 2
-    [line] = capsys.readouterr().err.splitlines()
+    line = capsys.readouterr().err.splitlines()[-1]  # behind how far it came
     assert str(tokenizer) in line
     assert "30000, not 400" in line
     assert tokenizer.read_bytes() == before
@@ -166,16 +165,16 @@ def test_another_size_than_is_there_is_refused(
 
 def test_the_size_of_one_that_was_put_there_is_its_own(tmp_path: Path) -> None:
     folder = make(tmp_path)[0]
-    tokenize(folder, "a", "diff", 512, vocab_size=30000)
+    tokenized(folder, "a", "diff", 512, vocab_size=30000)
     tokenizer = folder / "tokens" / "tokenizer.json"
     tokenizer.write_text(train(list(sample(opened(folder))), 500))
     with pytest.raises(UsageError, match="500, not 30000"):
-        tokenize(folder, "b", "diff", 512, vocab_size=30000)
-    assert tokenize(folder, "b", "diff", 512, vocab_size=500).rows["train"] > 0
+        tokenized(folder, "b", "diff", 512, vocab_size=30000)
+    assert tokenized(folder, "b", "diff", 512, vocab_size=500).rows["train"] > 0
 
 
 def test_a_size_and_a_tokenizer_exclude_each_other(folder: Path, tmp_path: Path) -> None:
     path = tmp_path / "mine.json"
     path.write_text("{}")
     with pytest.raises(UsageError, match=r"mine\.json: is trained already"):
-        tokenize(folder, "x", "diff", 512, tokenizer=path, vocab_size=600)
+        tokenized(folder, "x", "diff", 512, tokenizer=path, vocab_size=600)

@@ -14,11 +14,10 @@ import pytest
 from codeflow import cli
 from codeflow.errors import CodeflowError
 from codeflow.loopcoder import export
-from codeflow.tokens import stage
 from codeflow.train import data, metrics
 from codeflow.train.state import checkpoint
 from loopcoder_models import random_model
-from token_samples import make
+from token_samples import make, tokenized
 from token_shards import random_rows, write_shard
 from training_runs import SHAPE, TOKENS, VOCAB, make_data, run, small
 
@@ -198,7 +197,7 @@ def test_what_cannot_be_written_elsewhere_is_one_line(tmp_path: Path) -> None:
     made, _ = make(tmp_path / "mined")
     (made / "tokens").write_text("x")
     with pytest.raises(CodeflowError, match=r"tokenizer.json: cannot be written") as caught:
-        stage.tokenize(made, "d", "diff", 512, vocab_size=600, fast=False)
+        tokenized(made, "d", "diff", 512, vocab_size=600, fast=False)
     assert "\n" not in str(caught.value)
 
 

@@ -60,13 +60,13 @@ def targets_of_the_chunk(rank: int) -> None:
     from codeflow.train import data
 
     random_gates(rank)
-    real = data.Micro.of
+    real = data.MicroBatch.of
 
-    def of(self: data.Micro, part: Any) -> data.Micro:
+    def of(self: data.MicroBatch, part: Any) -> data.MicroBatch:
         micro = real(self, part)
         return dataclasses.replace(micro, targets=micro.input_ids.roll(-1, dims=1))
 
-    data.Micro.of = of  # type: ignore[method-assign]
+    data.MicroBatch.of = of  # type: ignore[method-assign]
 
 
 def model_of(out: Path) -> dict[str, torch.Tensor]:

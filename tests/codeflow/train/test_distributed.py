@@ -17,7 +17,7 @@ from codeflow.loopcoder.config import Compute
 from codeflow.loopcoder.model import build
 from codeflow.train import recipe as recipes
 from codeflow.train.state import checkpoint
-from codeflow.train.state.parallel import World, inner, make_model
+from codeflow.train.state.parallel import World, make_model, unwrapped
 from codeflow.train.trainer import Training
 from live_bytes import LiveBytes
 from loopcoder_models import SMALL, random_ids
@@ -130,8 +130,8 @@ def peak_bytes(world: World, layers: int, by_pass: bool) -> int:
     """Of a forward and a backward pass on few tokens, so that weights' gradients decide."""
     config = dataclasses.replace(SMALL, num_hidden_layers=layers, intermediate_size=2048)
     model = make_model(config, Compute(activation_checkpointing=True), world, seed=0)
-    assert inner(model).model.gradients_by_pass
-    inner(model).model.gradients_by_pass = by_pass
+    assert unwrapped(model).model.gradients_by_pass
+    unwrapped(model).model.gradients_by_pass = by_pass
     ids = random_ids(1, 8)
     with LiveBytes() as live:
         model(ids, None, ids, torch.ones(ids.shape)).sum.backward()

@@ -15,6 +15,7 @@ from codeflow.errors import CodeflowError, UsageError
 from codeflow.loopcoder.attention import Documents
 from codeflow.loopcoder.config import ModelConfig
 from codeflow.loopcoder.model import build
+from codeflow.shards.mixture import Position
 from codeflow.train import data, metrics
 from codeflow.train import recipe as recipes
 from codeflow.train.dry_run import dry_run
@@ -290,14 +291,20 @@ def test_rates_count_what_the_step_had(tmp_path: Path, monkeypatch: pytest.Monke
     run(recipe, folder, tmp_path / "out")
     line = json.loads((tmp_path / "out/metrics.jsonl").read_text().splitlines()[0])
     (step,) = itertools.islice(
-        data.steps(data.sources_of(recipe, folder)[0], recipe, World(), data.Position((0, 0))), 1
+        data.steps(
+            data.mixture_of(data.sources_of(recipe, folder)[0], recipe),
+            recipe,
+            World(),
+            Position((0, 0)),
+        ),
+        1,
     )
     rows = [row for micro in step.micros for row in micro.rows]
     lengths = [n for row in rows for n in row.doc_lengths]
     targets = 0
     for row in rows:
         first = set(np.cumsum([0, *row.doc_lengths]).tolist())
-        targets += sum(w > 0 and i not in first for i, w in enumerate(row.weights))
+        targets += sum(w > 0 and i not in first for i, w in enumerate(row.token_weights))
     assert line["target_tokens_per_s"] * line["seconds"] == pytest.approx(targets)
     config = recipe.model.config
     causal = sum(n * (n + 1) / 2 for n in lengths)  # all are shorter than the window

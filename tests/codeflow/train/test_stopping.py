@@ -135,8 +135,8 @@ def test_asked_once_it_saves_and_the_same_command_ends_with_the_same_bits(
     os.killpg(process.pid, signum)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130, stderr
-    *_, said, last = stderr.splitlines()
-    assert "stopping after this step" in said
+    *said, last = stderr.splitlines()  # a checkpoint's line may come in between
+    assert any("stopping after this step" in line for line in said)
     found = ENDED.fullmatch(last)
     assert found, stderr
     assert step <= int(found[1]) == int(found[2]) < STEPS

@@ -16,12 +16,13 @@ import torch.nn.functional as F  # noqa: N812
 
 from codeflow import cli
 from codeflow.errors import CodeflowError, DataError, UsageError
-from codeflow.shards.reader import Source, open_sources
+from codeflow.shards.reader import TokenShards
 from codeflow.train import data, validation
-from codeflow.train.guard import SilentError
+from codeflow.train.data import open_sources
+from codeflow.train.guard import Guard, SilentError
 from codeflow.train.state import checkpoint, parallel
 from codeflow.train.state.optim import Optimizer
-from codeflow.train.state.parallel import World, inner
+from codeflow.train.state.parallel import World
 from codeflow.train.trainer import Training
 from token_shards import random_rows, write_shard
 from training_runs import TOKENS, VOCAB, losses, make_data, run, small
@@ -80,8 +81,8 @@ def test_accumulation_is_a_token_mean(
     }
     recipe = small(batch={"rows_per_step": 8, "micro_batch_rows": 1}, **changes)
     training = Training(recipe, folder, tmp_path / "model", World(), lambda line: None)
-    model = inner(training.model)
-    step = next(data.steps(training.sources, recipe, World(), training.position))
+    model = training.model
+    step = next(data.steps(training.mixture, recipe, World(), training.position))
     total, means, weight = torch.zeros(()), torch.zeros(()), 0.0
     for micro in step.micros:
         logits = model(micro.input_ids, micro.documents).flatten(0, 1)
@@ -251,7 +252,7 @@ def test_non_finite_steps_are_skipped_counted_and_end_the_run(
     states: list[tuple[str, Any]] = []
 
     def watch(training: Training) -> None:
-        weights = {n: p.detach().clone() for n, p in inner(training.model).named_parameters()}
+        weights = {n: p.detach().clone() for n, p in training.model.named_parameters()}
         states.append((training.outcome.state, weights))
 
     recipe = small(5, run={"data_workers": 0})
@@ -285,7 +286,7 @@ def test_fully_masked_batches_change_nothing(
     before: list[Any] = []
 
     def watch(training: Training) -> None:
-        before.append({n: p.detach().clone() for n, p in inner(training.model).named_parameters()})
+        before.append({n: p.detach().clone() for n, p in training.model.named_parameters()})
         assert training.outcome.state == "empty"
 
     run(small(3), folder, tmp_path / "out", observe=watch)
@@ -302,16 +303,16 @@ def test_flipped_bit_at_rest_is_caught(folder: Path, tmp_path: Path, name: str) 
     recipe = small(6, guard={"fingerprint_every_steps": 1})
 
     flipped: list[int] = []
-    real = Training._after_step
+    real = Guard.after
 
-    def after(self: Training, last: int) -> None:
-        real(self, last)
-        if self.step == 3:
-            flip(self.live()[name])
+    def after(self: Guard, done: int, saving: bool) -> None:
+        real(self, done, saving)
+        if done == 3:
+            flip(self._live()[name])
             flipped.append(1)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Training, "_after_step", after)
+        patch.setattr(Guard, "after", after)
         with pytest.raises(SilentError, match=f"step 3: silent error: {name} changed between"):
             run(recipe, folder, tmp_path / "out")
     assert flipped
@@ -428,15 +429,15 @@ def test_validation_is_a_token_mean_by_label(folder: Path, tmp_path: Path) -> No
     sums: dict[tuple[str, str], list[float]] = {}
     for source in held:
         for i in range(len(source)):
-            row = source.row(i)
+            row = source[i]
             start = 0
             for number, length in enumerate(row.doc_lengths):
-                ids = torch.from_numpy(row.input_ids[start : start + length])[None]
-                weights = torch.from_numpy(row.weights[start + 1 : start + length]).double()
+                ids = torch.from_numpy(row.input_ids[start : start + length].astype(int))[None]
+                weights = torch.from_numpy(row.token_weights[start + 1 : start + length]).double()
                 start += length
                 if not weights.any():
                     continue
-                logits = inner(training.model)(ids)[0, :-1].detach()  # a document on its own
+                logits = training.model(ids)[0, :-1].detach()  # a document on its own
                 loss = F.cross_entropy(logits, ids[0, 1:], reduction="none").double()
                 for key in (
                     ("languages", row.languages[number]),
@@ -496,4 +497,4 @@ decay_steps = 2
 
 
 def test_source_is_lazy(folder: Path) -> None:
-    assert len(Source(folder / "tokens/a", "train", TOKENS)) == 24
+    assert len(TokenShards(folder / "tokens/a")) == 24

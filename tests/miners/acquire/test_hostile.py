@@ -82,7 +82,7 @@ def test_what_they_hold_comes_through_all_stages(mined: Mined, tmp_path: Path) -
     words = ("filter", str(tmp_path / "out"), "--workers", "1", "--filter", "strict", "optout")
     done = faults.run([sys.executable, "-m", "codeflow", *words], timeout=LIMIT_S)
     assert "Traceback" not in done.stderr
-    assert done.returncode == 1, done.stderr  # for the repositories that could not be mined
+    assert done.returncode == 0, done.stderr  # what could not be mined was told by mining
     rules = {row["rule"] for row in pq.read_table(tmp_path / "out/ledger").to_pylist()}
     assert "message/too-short" in rules
     assert not [rule for rule in rules if rule.endswith("/error")]

@@ -19,8 +19,9 @@ import torch
 
 from codeflow.errors import CodeflowError
 from codeflow.train import recipe as recipes
+from codeflow.train.guard import Guard
 from codeflow.train.outcome import Result
-from codeflow.train.trainer import Training, train
+from codeflow.train.trainer import train
 from ranks import become, context, free_port
 from token_shards import write_folder
 
@@ -123,14 +124,14 @@ def kill_at(processes: Any, out: Path, step: int, delay_s: float = 0.0) -> bool:
 
 def flip_in_replica(name: str, rank: int) -> None:
     """A `patch`: one bit, in rank 1, between step 2 of the optimiser and the comparison."""
-    real = Training._after_step
+    real = Guard.after
 
-    def after(self: Training, last: int) -> None:
-        if rank == 1 and self.step == 2:
-            self.live()[name].view(-1).view(torch.int32)[0].bitwise_xor_(1)
-        real(self, last)
+    def after(self: Guard, done: int, saving: bool) -> None:
+        if rank == 1 and done == 2:
+            self._live()[name].view(-1).view(torch.int32)[0].bitwise_xor_(1)
+        real(self, done, saving)
 
-    Training._after_step = after  # type: ignore[method-assign]
+    Guard.after = after  # type: ignore[method-assign]
 
 
 def _one(

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from codeflow.dataset import reader as reading
 from codeflow.dataset.reader import Dataset
 from codeflow.documents.document import Document, Piece
+from codeflow.tokens.config import TokenizeConfig
 from codeflow.tokens.sample import sample
+from codeflow.tokens.stage import Tokenized, tokenize
 from codeflow.tokens.tokenizer import Encoder, train
 from tiny_dataset import SNAPSHOTS, Files, Git, build, history
 
@@ -43,6 +46,15 @@ def make(folder: Path) -> tuple[Path, Mapping[str, tuple[Git, Sequence[str]]]]:
         git = Git(folder / f"{name}.git")
         repos[name] = (git, history(git, snapshots))
     return build(folder / "data", repos), repos
+
+
+def tokenized(
+    folder: Path, name: str, rendering: str, length: int, *, fast: bool = True, **settings: Any
+) -> Tokenized:
+    """One token folder of the dataset."""
+    config = TokenizeConfig(renderings=(rendering,), length=length, name=name, **settings)
+    [made] = tokenize(folder, config, fast=fast)
+    return made
 
 
 def encoder_for(folder: Path, *, fast: bool = True) -> Encoder:

@@ -48,13 +48,12 @@ class OrderedTriples:
         """Sorts them.
 
         Args:
-            share: of every repository's triples to hold out, where no validation is published.
+            share: of every repository's triples to hold out, where no validation is published;
+                from 0 up to but without 1.
 
         Raises:
-            UsageError: a share outside [0, 1), or one that holds nothing out.
+            UsageError: a share that holds nothing out.
         """
-        if not 0 <= share < 1:
-            raise UsageError(f"validation {share}: give a share from 0 up to but without 1")
         self._dataset = dataset
         self._folder = folder
         keys = _read_keys(dataset)
