@@ -502,7 +502,7 @@ def test_a_limit_on_time_sticks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     repo, _ = history(tmp_path / "r")
     listing, out = listing_of(tmp_path, repo.path), tmp_path / "out"
     config = MineConfig(limits=Limits(unit_seconds=0.0))
-    stop_before(monkeypatch, "publishing.Publishing.publish")
+    stop_before(monkeypatch, "publish.publisher.Publishing.publish")
     with pytest.raises(KeyboardInterrupt):
         mine(listing, out, config)
     monkeypatch.undo()
