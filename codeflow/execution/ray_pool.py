@@ -63,7 +63,7 @@ class RayPool:
         try:
             self._begin(workers, address, preload)
         except BaseException:  # Ctrl-C while it starts: nobody else knows of its processes
-            self.close()
+            self._shut_down()
             raise
 
     def _begin(self, workers: int | None, address: str | None, preload: Sequence[str]) -> None:
@@ -111,13 +111,16 @@ class RayPool:
         begun = time.monotonic()
         for reference in self._pending:  # of a cluster that lives on
             self._ray.cancel(reference, force=True)
+        self._shut_down()
+        self._note(f"Ray is down after {time.monotonic() - begun:.1f} s")
+
+    def _shut_down(self) -> None:
         if self._started:
             timer = threading.Timer(_DISCONNECTED_S, kill_local_ray)
             timer.daemon = True
             timer.start()
             self._ray.shutdown()
             timer.cancel()
-        self._note(f"Ray is down after {time.monotonic() - begun:.1f} s")
 
 
 def _run_in_worker(unit: Unit, folder: Path) -> UnitResult | Failure:

@@ -15,7 +15,7 @@ import pytest
 from codeflow.commands import export_data as command
 from codeflow.dataset import commitpack as export_data
 from codeflow.dataset import reader as dataset
-from codeflow.errors import DataError, UsageError
+from codeflow.errors import CodeflowError, DataError, UsageError
 from codeflow.storage.layout import SPLITS
 from tiny_dataset import SNAPSHOTS, Files, Git, build, contents, history, triple_row, write_dataset
 
@@ -191,7 +191,7 @@ def test_same_bytes_again_and_what_is_refused(made: Any, tmp_path: Path) -> None
         export_data.export_commitpack(made[0], tmp_path / "rows.csv")
     with pytest.raises(DataError, match="not a dataset"):
         export_data.export_commitpack(tmp_path, tmp_path / "x.jsonl")
-    with pytest.raises(DataError, match="cannot be written"):
+    with pytest.raises(CodeflowError, match="give another place"):
         export_data.export_commitpack(made[0], one / "below-a-file.jsonl")
 
 

@@ -142,6 +142,6 @@ def test_loopcoder_imports_nothing_of_mining() -> None:
                 assert top not in ("codeflow_miners", "codeflow_filters", "pygit2"), (file, name)
                 allowed = tuple(
                     f"codeflow.{name}"
-                    for name in ("loopcoder", "errors", "config", "files", "process")
+                    for name in ("loopcoder", "errors", "config", "storage", "text")
                 )
                 assert top != "codeflow" or name.startswith(allowed), (file, name)

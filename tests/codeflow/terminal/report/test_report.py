@@ -224,5 +224,9 @@ def test_a_folder_that_is_no_dataset_is_one_line(tmp_path: Path) -> None:
 
 def test_assets_are_in_the_package() -> None:
     """The wheel takes whole packages: what the page is made of lies in one."""
-    assert {p.suffix for p in (ROOT / "codeflow" / "report").iterdir()} >= {".j2", ".css", ".js"}
+    assert {p.suffix for p in (ROOT / "codeflow/terminal/report").iterdir()} >= {
+        ".j2",
+        ".css",
+        ".js",
+    }
     assert write.__module__ == "codeflow.terminal.report"
