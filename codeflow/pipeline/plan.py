@@ -37,9 +37,11 @@ def asked_settings(folder: Path) -> Settings:
     """
     mined, asked = workdir.stored(folder), asked_of(folder)
     settings = Settings()
+    mine = {} if mined is None else dict(mined.config)
+    mine.pop("own_kinds", None)  # what is in the files of one's own kinds, and no setting
     for name, tables in (
         (ASKED, {} if asked is None else asked.tables),
-        (RUN, {} if mined is None else {"mine": mined.config}),
+        (RUN, {} if mined is None else {"mine": mine}),
     ):
         try:
             settings = with_tables(settings, tables, "it")
