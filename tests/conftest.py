@@ -5,11 +5,15 @@ what gates a landing must not fail by the luck of the draw; what looks for fault
 """
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a job that a shell started with `&`
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # else no process here could be asked
 
 settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
