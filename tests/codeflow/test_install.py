@@ -60,7 +60,7 @@ def test_each_target_installs_its_own(tmp_path: Path) -> None:
 
 
 def test_who_has_made_the_one_need_not_make_it_for_the_other(tmp_path: Path) -> None:
-    """The tests' installation holds the demo's; the demo's does not hold the tests'."""
+    """The tests' installation holds the demo's and the docs'; the demo's holds neither."""
     (tmp_path / "venv" / "bin").mkdir(parents=True)
     (tmp_path / "venv" / "bin" / "pip").touch()
     (tmp_path / "venv" / ".installed-demo").touch()
@@ -71,6 +71,7 @@ def test_who_has_made_the_one_need_not_make_it_for_the_other(tmp_path: Path) -> 
     assert {Path(word).name for word in touched.split()[1:]} == {
         ".installed-demo",
         ".installed-dev",
+        ".installed-docs",
     }
 
 
