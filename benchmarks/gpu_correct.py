@@ -27,7 +27,7 @@ from codeflow.loopcoder.config import Compute, ModelConfig
 from codeflow.loopcoder.model import KeyValue, LoopCoder, build
 from codeflow.train.state.optim import orthogonalised
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests/support"))
+sys.path.extend(map(str, Path(__file__).parents[1].glob("tests/support/*")))
 import loopcoder_reference as reference
 
 FLOAT32, BFLOAT16, OF_THE_CPU = 2e-5, 2e-2, 1.5

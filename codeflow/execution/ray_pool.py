@@ -29,6 +29,8 @@ from codeflow.execution.units import record_failure, run_unit
 RETRIES = 3
 _ANSWER_S = 10.0
 _DISCONNECTED_S = 0.2
+_CANCELLED_TIMES = 3
+_CANCELLED_S = 1.0
 
 
 class RayPool:
@@ -109,10 +111,21 @@ class RayPool:
 
     def close(self) -> None:
         begun = time.monotonic()
-        for reference in self._pending:  # of a cluster that lives on
-            self._ray.cancel(reference, force=True)
-        self._shut_down()
+        if self._started:
+            self._shut_down()
+        else:
+            self._cancel_all()
         self._note(f"Ray is down after {time.monotonic() - begun:.1f} s")
+
+    def _cancel_all(self) -> None:
+        """Ends what runs on a cluster that lives on. One that was about to start when it was
+        cancelled may start all the same, and is cancelled again."""
+        left = list(self._pending)
+        for _ in range(_CANCELLED_TIMES):
+            for reference in left:
+                self._ray.cancel(reference, force=True)
+            if left:
+                _, left = self._ray.wait(left, num_returns=len(left), timeout=_CANCELLED_S)
 
     def _shut_down(self) -> None:
         if self._started:
