@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,10 @@ from codeflow.storage.layout import SPLITS
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from codeflow.dataset.statistics import Summary
 
+
+_NAMED = 10
 _CONDITIONS = ("grep", "path", "repo", "kind", "language", "split")
 
 
@@ -80,6 +83,9 @@ def _inspect(parsed: argparse.Namespace) -> int:
             write_found(found, sys.stdout)
         else:
             show_found(found, _console())
+            if not found.triples:
+                for line in _not_here(opened.summary(), conditions):
+                    print(line)
         return EXIT_OK if found.triples else EXIT_INCOMPLETE
     if parsed.id is not None:
         triple = opened.triple(parsed.id)
@@ -92,6 +98,27 @@ def _inspect(parsed: argparse.Namespace) -> int:
     else:
         show_dataset(opened, _console())
     return EXIT_OK
+
+
+def _not_here(summary: Summary, conditions: Mapping[str, str | None]) -> Iterator[str]:
+    """A line for each condition that no triple at all could meet, with what may have been meant."""
+    from codeflow.commands.arguments import nearest
+    from codeflow.text.escape import one_line
+
+    repos = {repo for repo, _ in summary.repos}
+    known = {
+        "kind": {kind for _, kind in summary.triples},
+        "language": {language for language in summary.languages if language},
+        "repo": repos | {repo.rpartition("/")[2] for repo in repos},
+    }
+    for name, values in known.items():
+        asked = conditions[name]
+        if asked is None or asked.casefold() in {value.casefold() for value in values}:
+            continue
+        near = nearest(asked, values)
+        some = ", ".join(sorted(values)[:_NAMED])
+        meant = f"did you mean {near}?" if near else f"there are {some}"
+        yield one_line(f"there is no {name} {asked!r} here; {meant}")
 
 
 def _console() -> Console:

@@ -91,6 +91,27 @@ def test_a_table_for_people(mined: tuple[Repo, Path], capsys: pytest.CaptureFixt
     assert capsys.readouterr().out == "no triple matches\n"
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--kind", "comit"), "there is no kind 'comit' here; did you mean commit?"),
+        (("--kind", "xyz"), "there is no kind 'xyz' here; there are commit"),
+        (("--language", "Pyton"), "there is no language 'Pyton' here; did you mean Python?"),
+        (("--repo", "\x1b[2J"), "there is no repo '\\x1b[2J' here; there are r"),
+        (("--language", "python", "--grep", "no such words"), None),
+    ],
+)
+def test_what_is_not_here_is_named(
+    mined: tuple[Repo, Path],
+    capsys: pytest.CaptureFixture[str],
+    words: tuple[str, ...],
+    said: str | None,
+) -> None:
+    capsys.readouterr()
+    assert main(["inspect", str(mined[1]), *words]) == 1
+    assert capsys.readouterr().out.splitlines() == ["no triple matches", *([said] if said else [])]
+
+
 def test_wrong_usage(mined: tuple[Repo, Path], capsys: pytest.CaptureFixture[str]) -> None:
     _, out = mined
     assert main(["inspect", str(out), "abc", "--list"]) == 2
