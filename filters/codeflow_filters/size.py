@@ -6,7 +6,8 @@ files, 1,000 lines (at 500, whole features with their tests go) and 32,768 estim
 that fits the first long context; `strict` takes SWE-smith's figures. A triple of several commits
 may have `several_factor` times as many files and lines, but its patch has to fit as any other; so
 may a merge that brings in several (of 140 such merges that the limits of one commit dropped in
-seven audited histories, half lie within those of several).
+seven audited histories, half lie within those of several), unless it brings a main or a release
+branch along: that is a bag of other people's work.
 `file-size` has to read the changed files, and takes no part in `default`: many a good project has
 long files.
 
@@ -17,12 +18,14 @@ Cost: 15 µs a triple; `file-size` that of reading.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from codeflow.config import require_within
 from codeflow.contracts import CONTENTS, Cost, Verdict, drop, keep
+from codeflow.text.merges import bookkeeping
+from codeflow.text.messages import subject
 from codeflow.triple import Triple
 
 
@@ -62,8 +65,7 @@ class Size:
         )
 
     def __call__(self, triple: Triple) -> Verdict:
-        # of a merge, the subjects it brings in follow its message
-        commits = sum(max(1, len(message) - 1) for message in triple.messages)
+        commits = sum(map(_commits, triple.messages))
         factor = self.several_factor if commits > 1 else 1.0
         lines = triple.additions + triple.deletions
         if not lines:
@@ -82,6 +84,13 @@ class Size:
         if tokens > self.max_tokens:
             return drop("too-many-tokens", f"about {tokens:.0f} tokens")
         return keep()
+
+
+def _commits(message: Sequence[str]) -> int:
+    """What a step is worth in commits: of a merge, the subjects it brings in follow its message."""
+    if not message or bookkeeping(subject(message[0])) is not None:
+        return 1
+    return max(1, len(message) - 1)
 
 
 @dataclass(frozen=True)

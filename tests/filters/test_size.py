@@ -40,6 +40,17 @@ def test_a_merge_of_several_commits_may_change_as_much_as_they_may() -> None:
     assert judge(triple(many, [of_two[0]])).reason == "too-many-lines"
 
 
+@pytest.mark.parametrize(
+    "subject", ["Merge branch 'master' into topic", "Merge branch '4.0'", "Merge tag 'v1.2'"]
+)
+def test_a_merge_of_a_main_or_a_release_branch_is_one_change(subject: str) -> None:
+    many = {"a.py": ("", lines(100))}
+    message = [f"{subject}\n\nConflicts:\n\ta.py", "Add dates", "Test dates"]
+    assert (
+        Size(max_lines=50, several_factor=2.0)(triple(many, [message])).reason == "too-many-lines"
+    )
+
+
 def test_without_a_changed_line_there_is_nothing_to_learn() -> None:
     assert Size()(triple({"a.py": ("x\n", "x\n")})).reason == "no-lines"
 

@@ -13,10 +13,10 @@ is decided by the history up to its head, before any tree is read.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
+from codeflow.text.merges import bookkeeping
 from codeflow_miners.history.commit import RawCommit
 from codeflow_miners.history.messages import clean, decode, subject
 from codeflow_miners.history.reached import newest_reached
@@ -33,31 +33,6 @@ NO_BRANCH: Final[Mapping[str, str]] = {
 }
 _LONG_LIVED_MERGES: Final = 4
 _INTEGRATED: Final = 2
-
-_NAME: Final = re.compile(
-    r"""Merge\ (?:remote-tracking\ )?branch(?:es)?\ '(?P<branch>[^']+)'
-    | Merge\ (?:pull\ request|PR)\ \#\d+\ from\ (?P<request>\S+)
-    | Merged\ in\ (?P<bitbucket>\S+)\ \(pull\ request
-    | Merge\ (?P<tag>tag)\ '
-    """,
-    re.VERBOSE,
-)
-_VERSION: Final = r"v?\d+(?:[._](?:\d+|x))*"
-_RELEASE: Final = re.compile(
-    rf"""(?:^|.*/)(?:
-      (?:releases?|rel|stable|maint|maintenance|support|lts|oldstable)(?:[-_/.]?{_VERSION})?
-    | v?\d+(?:[._](?:\d+|x))+(?:[-_.]?(?:x|stable|branch|maint|maintenance|release|lts|rc\d*|dev))?
-    | (?:{_VERSION}[-_.])(?:stable|branch|maint|maintenance|release|lts)
-    )$ | (?:^|/)releases?/""",
-    re.VERBOSE | re.IGNORECASE,
-)
-_MAIN: Final = r"(?:master|main|trunk|develop|development|dev|default|next|HEAD)"
-_MAIN_NAME: Final = re.compile(rf"(?:(?:refs/heads|refs/remotes|origin|upstream)/)*{_MAIN}$")
-_SYNC: Final = re.compile(
-    rf"sync(?:ed|ing|hroni[sz]\w*)?\b.*\b(?:with|from|up|upstream|{_MAIN})\b"
-    rf"|(?:back-?)?merge (?:(?:from|with|changes from|latest|in) )*(?:upstream|{_MAIN})\b",
-    re.IGNORECASE,
-)
 
 
 class Branch(NamedTuple):
@@ -182,15 +157,12 @@ def _left_out(
     if line.fork is None:
         return "unrelated", None
     words = subject(clean(decode(commits[merge].message, commits[merge].encoding)))[:200]
-    named = _NAME.search(words)
-    name: str = (named and (named["branch"] or named["request"] or named["bitbucket"])) or ""
     tag = min((tagged[i] for i in inner if i in tagged), default=None)
     if tag is not None:
         return "release", f"tag {tag}"
-    if named and (named["tag"] or _RELEASE.search(name)):
-        return "release", words
-    if (named and named["branch"] and _MAIN_NAME.match(name)) or _SYNC.match(words):
-        return "sync", words
+    rule = bookkeeping(words)
+    if rule is not None:
+        return rule, words
     if times >= _LONG_LIVED_MERGES:
         return "long-lived", f"{times} merges"
     return None, None
