@@ -60,10 +60,11 @@ _DEPENDENCY_WORDS: Final = frozenset(
     upgrading version versions""".split()  # noqa: SIM905
 )
 
-# What renovate says of one dependency: the version needs no dot.
+# What renovate says of one dependency: the version needs no dot where it is called what it is.
+# "Update retries to 3" and "Update API to v2" are changes.
 _UPDATE_TO: Final = re.compile(
-    r"(?:update|bump|upgrade) (?:dependency |module |plugin |action )?[\w.@/:+-]+"
-    r"(?: (?:monorepo|digest|action|docker tag))? to (?:v?\d[\w.+-]*|[0-9a-f]{7,40})"
+    r"(?:update|bump|upgrade) (?:(?:dependency|module|plugin|action) [\w.@/:+-]+"
+    r"|[\w.@/:+-]+ (?:monorepo|digest|action|docker tag)) to (?:v?\d[\w.+-]*|[0-9a-f]{7,40})"
     r"(?: \[security\])?\W*",
     re.IGNORECASE,
 )
