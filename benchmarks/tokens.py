@@ -23,11 +23,11 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["RAYON_NUM_THREADS"] = "1"
 
 from codeflow.dataset import reader as datasets
+from codeflow.dataset.order import OrderedTriples
 from codeflow.documents.document import END_OF_TEXT, ContextFile, Document
 from codeflow.documents.options import Options, rest_weight
 from codeflow.documents.triples import RENDERINGS
 from codeflow.tokens import fit
-from codeflow.tokens.order import OrderedTriples
 from codeflow.tokens.pack import pack
 from codeflow.tokens.sample import sample
 from codeflow.tokens.stage import render_all

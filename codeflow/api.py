@@ -12,12 +12,14 @@ from typing import Any
 from codeflow.config import MineConfig, Window
 from codeflow.errors import UsageError
 from codeflow.execution.progress import Progress, Quiet
-from codeflow.pipeline.destination import place_of, send
+from codeflow.mining.sources import parse_sources, read_repos
+from codeflow.pipeline.destination import send
 from codeflow.pipeline.plan import asked_settings, plan
 from codeflow.pipeline.run import Execution, run
 from codeflow.pipeline.settings import Settings, read_settings, with_tables
 from codeflow.plugins.entry_points import Spec
 from codeflow.publish.summary import Summary
+from codeflow.storage.place import place_of
 from codeflow.terminal.progress import make_progress
 
 PathLike = str | os.PathLike[str]
@@ -64,9 +66,6 @@ def mine(
         CodeflowError: the disk is full or not writable; the same call goes on afterwards.
         KeyboardInterrupt: stopped; the same call goes on afterwards.
     """
-    from codeflow_miners.acquire.given import read_repos
-    from codeflow_miners.acquire.repositories import parse_sources
-
     if isinstance(repos, (str, os.PathLike)):
         sources = read_repos([repos])
     else:

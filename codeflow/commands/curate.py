@@ -10,8 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codeflow.commands import sentence
+from codeflow.commands.options import (
+    add_filter_options,
+    add_split_options,
+    carry_out,
+    show_preview,
+    with_filter_options,
+    with_split_options,
+)
 from codeflow.errors import EXIT_OK, UsageError
-from codeflow.pipeline.destination import place_of
 
 if TYPE_CHECKING:
     from codeflow.execution.progress import Progress
@@ -61,34 +68,6 @@ def add(commands: Any) -> None:
 _TABLES = {"filter": "filter", "dedup": "dedup", "mix": "mix", "publish": "split"}
 
 
-def add_filter_options(parser: Any) -> None:
-    """The options that choose filters."""
-    parser.add_argument(
-        "--filter",
-        action="extend",
-        nargs="+",
-        metavar="FILTER",
-        help="NAME, module:attr or file.py:attr; `codeflow filters` lists names (default: default)",
-    )
-    parser.add_argument(
-        "--decontaminate",
-        action="extend",
-        nargs="+",
-        metavar="JSONL",
-        help="leave out what these benchmark instances would be given away by",
-    )
-
-
-def add_split_options(parser: Any) -> None:
-    """The options of the split."""
-    parser.add_argument(
-        "--split-by",
-        choices=("auto", "family", "time"),
-        help="hold out whole families of forks, or the latest positions (auto: by their number)",
-    )
-    parser.add_argument("--validation", type=float, metavar="SHARE", help="how much to hold out")
-
-
 def add_execution(parser: Any) -> None:
     """The options that change no byte of the result."""
     how = parser.add_argument_group("how it is run (nothing here changes a byte of the result)")
@@ -108,29 +87,13 @@ def add_execution(parser: Any) -> None:
     )
 
 
-def with_filter_options(config: Any, parsed: argparse.Namespace) -> Any:
-    """The settings of the stage `filter` with what the command line says besides."""
-    if parsed.filter is not None:
-        config = replace(config, filters=tuple(parsed.filter))
-    if parsed.decontaminate is not None:
-        config = config.decontaminated(parsed.decontaminate)
-    return config
-
-
-def with_split_options(config: Any, parsed: argparse.Namespace) -> Any:
-    """The settings of the split with what the command line says besides."""
-    if parsed.split_by is not None:
-        config = replace(config, by=parsed.split_by)
-    if parsed.validation is not None:
-        config = replace(config, validation=parsed.validation)
-    return config
-
-
 def _filter(parsed: argparse.Namespace) -> int:
     return _again(parsed, "filter", lambda config: with_filter_options(config, parsed))
 
 
 def _dedup(parsed: argparse.Namespace) -> int:
+    from codeflow.storage.place import place_of
+
     def change(config: Any) -> Any:
         if parsed.threshold is None:
             return config
@@ -169,11 +132,11 @@ def _publish(parsed: argparse.Namespace) -> int:
 
 
 def _again(parsed: argparse.Namespace, stage: str, change: Callable[[Any], Any]) -> int:
-    from codeflow.commands.mine import carry_out, show_preview
-    from codeflow.pipeline.destination import mined_at, send
+    from codeflow.pipeline.destination import send
     from codeflow.pipeline.plan import asked_settings, plan_again
     from codeflow.pipeline.run import Execution, run_again
     from codeflow.pipeline.settings import read_settings
+    from codeflow.storage.place import mined_at
 
     if parsed.workers is not None and parsed.workers < 1:
         raise UsageError(f"--workers {parsed.workers}: give 1 or more")

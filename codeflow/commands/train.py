@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from codeflow.errors import EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_OK, UsageError
-from codeflow.pipeline.destination import local
 from codeflow.storage.layout import RUNS
+from codeflow.storage.place import local
 from codeflow.storage.store import is_url, shown
 
 

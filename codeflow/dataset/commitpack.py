@@ -33,12 +33,12 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from codeflow.dataset import reader as datasets
+from codeflow.dataset.order import OrderedTriples
 from codeflow.dataset.reader import Dataset
 from codeflow.errors import UsageError
 from codeflow.execution.failures import disk_error
 from codeflow.records import SYMLINK_MODE, FileChange
 from codeflow.storage import files
-from codeflow.tokens.order import OrderedTriples
 from codeflow.triple import Triple
 
 COMMITPACK = pa.schema(

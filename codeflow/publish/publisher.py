@@ -36,7 +36,6 @@ from codeflow.publish.shards import (
     describe,
     gather_units,
     plan_shards,
-    remove_unlisted,
     triples_units,
 )
 from codeflow.publish.summary import Summary
@@ -160,7 +159,7 @@ class Publishing:
         text = card.render(good, counts, self._index.config, has, licenses, stages)
         files.write_bytes(folder / layout.CARD, text.encode())
         lines.append(describe(folder, layout.CARD))
-        remove_unlisted(folder, {str(line["path"]) for line in lines})
+        manifest.remove_unlisted(folder, {str(line["path"]) for line in lines})
         lines = sorted(lines, key=lambda line: str(line["path"]))
         values = self._manifest(lines, kinds, counts)
         files.write_bytes(folder / layout.MANIFEST, manifest.seal(values))

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from codeflow.dataset import reader as datasets
+from codeflow.dataset.order import OrderedTriples
 from codeflow.dataset.reader import Dataset
 from codeflow.documents.document import END_OF_TEXT, Document
 from codeflow.documents.options import Options, rest_weight
@@ -29,7 +30,6 @@ from codeflow.storage import files
 from codeflow.storage.layout import TOKENIZER, TOKENS
 from codeflow.tokens.config import LEAST_LENGTH
 from codeflow.tokens.fit import Fitter
-from codeflow.tokens.order import OrderedTriples
 from codeflow.tokens.pack import pack
 from codeflow.tokens.sample import sample
 from codeflow.tokens.tokenizer import Encoder, train

@@ -13,11 +13,11 @@ import pyarrow as pa
 import pytest
 
 from codeflow.cli import main
+from codeflow.dataset.order import OrderedTriples
 from codeflow.errors import DataError, UsageError
 from codeflow.shards import writer as module
 from codeflow.shards.mixture import Mixture
 from codeflow.shards.writer import Description, Row, TokenShards, write_shards
-from codeflow.tokens.order import OrderedTriples
 from codeflow.tokens.stage import tokenize
 from token_samples import make, opened
 
@@ -279,7 +279,7 @@ def test_many_buckets_give_the_same_order(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = [t.id for t in OrderedTriples(opened(folder), 0, tmp_path / "a").triples("train")]
-    monkeypatch.setattr("codeflow.tokens.order._BUCKET_BYTES", 500)
+    monkeypatch.setattr("codeflow.dataset.order._BUCKET_BYTES", 500)
     ordered = OrderedTriples(opened(folder), 0, tmp_path / "b")
     assert len(list((tmp_path / "b").iterdir())) > 3
     assert [t.id for t in ordered.triples("train")] == one
