@@ -76,8 +76,8 @@ def carry_out(json: bool, work: Callable[[Progress], Summary]) -> int:
     """Runs something with a display, and says at the end what came of it."""
     from codeflow.execution.process import Interrupts, spare_pandas, stopped_by
     from codeflow.execution.ray_pool import kill_local_ray
-    from codeflow.publish.summary import render_summary
     from codeflow.terminal.progress import make_progress
+    from codeflow.terminal.summary import render_summary
 
     spare_pandas()
     with stopped_by(Interrupts(_GOES_ON, kill_local_ray)):

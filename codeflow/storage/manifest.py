@@ -16,7 +16,7 @@ from codeflow.errors import DataError
 from codeflow.records import SCHEMA_VERSION
 from codeflow.storage import files
 from codeflow.storage.damage import damaged, mends, reading
-from codeflow.storage.layout import CARD, MANIFEST, MINED_INDEX, TABLES
+from codeflow.storage.layout import CARD, MANIFEST, MINED, MINED_INDEX, TABLES
 
 _KINDS: Mapping[str, type] = {
     "config": dict,
