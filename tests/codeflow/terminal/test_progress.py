@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
-from codeflow.publish.summary import Failure, render_summary
+from codeflow.publish.summary import Failure
 from codeflow.terminal.progress import JsonProgress, LiveProgress, PlainProgress, make_progress
+from codeflow.terminal.summary import render_summary
 from displays import HOSTILE, SUMMARY, Clock, Terminal, rendered
 
 # --- hostile names ----------------------------------------------------------------------------

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 
-from codeflow.publish.summary import Failure, LeftOut, StageCount, Summary, render_summary
+from codeflow.publish.summary import Failure, LeftOut, StageCount, Summary
+from codeflow.terminal.summary import render_summary
 
 HOSTILE = "https://example.org/\x1b]0;owned\x07\x1b[2J\r\n\u202eevil\x9b31m\udcff"
 
