@@ -171,15 +171,12 @@ def brute_force(rows: Sequence[Row], config: DedupConfig = DEFAULT) -> set[froze
             if naive_jaccard(shingles[one.id], shingles[other.id]) >= config.threshold:
                 pairs.append((one.id, other.id))
     cluster = {row.id: {row.id} for row in rows}
-    for one, other in pairs:
-        if cluster[one] is not cluster[other]:
-            cluster[one] |= cluster[other]
-            for id in cluster[other]:
-                cluster[id] = cluster[one]
+    for first, second in pairs:
+        if cluster[first] is not cluster[second]:
+            cluster[first] |= cluster[second]
+            for id in cluster[second]:
+                cluster[id] = cluster[first]
     return {frozenset(ids) for ids in cluster.values() if len(ids) > 1}
-
-
-# -- what is kept
 
 
 def alike(rng: random.Random, count: int, **more: Any) -> list[Row]:
