@@ -28,7 +28,7 @@ def judged(*files: dict[str, object], judge: Worth | None = None) -> tuple[bool,
     [
         ("CHANGES.md", "docs", "changelog"),
         ("docs/changelog.rst", "docs", "changelog"),
-        ("docs/changelog_3x.md", "docs", "docs"),
+        ("docs/changelog_3x.md", "docs", "changelog"),
         ("news/123.bugfix", "data", "changelog"),
         ("changelog.d/12.md", "docs", "changelog"),
         (".changeset/tall-cats.md", "configuration", "changelog"),

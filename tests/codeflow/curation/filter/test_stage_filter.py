@@ -267,10 +267,10 @@ def test_the_example_filter_runs_from_the_command_line(listing: Path, tmp_path: 
     assert {row["rule"] for row in ledger(tmp_path / "out", "filter")} == {"tests_too/no-tests"}
 
 
-def short(triple: Triple) -> Verdict:
-    """Weighs short changes less."""
+def pairs(triple: Triple) -> Verdict:
+    """Weighs changes of an even number of lines less."""
     lines = triple.additions + triple.deletions
-    return keep(weight=0.5, reason="short") if lines <= 3 else keep()
+    return keep(weight=0.5, reason="even") if lines % 2 == 0 else keep()
 
 
 def low(triple: Triple) -> Verdict:
@@ -282,18 +282,20 @@ def test_weights_of_filters_multiply_and_are_told(
     listing: Path, everything: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    summary = codeflow.mine(listing, out, until="mix", filters=[short, low], config=WHOLE)
+    summary = codeflow.mine(listing, out, until="mix", filters=[pairs, low], config=WHOLE)
     kept = by_id(out)
     seen = Counter[str]()
     for id, triple in kept.items():
-        is_short, is_low = triple.additions + triple.deletions <= 3, id < "8"
-        assert triple.weight == (0.5 if is_short else 1) * (4 if is_low else 1)
+        is_even, is_low = (triple.additions + triple.deletions) % 2 == 0, id < "8"
+        assert triple.weight == (0.5 if is_even else 1) * (4 if is_low else 1)
         told = {name: value for name, value in triple.scores.items() if name.startswith("weight:")}
-        expected = {"weight:short/short": 0.5} if is_short else {}
+        expected = {"weight:pairs/even": 0.5} if is_even else {}
         assert told == expected | ({"weight:low": 4.0} if is_low else {})
         seen.update(told)
     assert len(seen) == 2
-    decided = pq.read_table(out / "decisions" / "filter", columns=["kept", "rule", "scores"])
+    decided = pq.read_table(
+        next((out / "decisions" / "filter").glob("*.parquet")), columns=["kept", "rule", "scores"]
+    )
     assert not decided.column("rule").drop_null().to_pylist()
     counts = Counter(pair["key"] for row in decided["scores"].to_pylist() for pair in row)
     [note] = [note for note in summary.notes if note.startswith("weighed")]
