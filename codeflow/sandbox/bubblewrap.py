@@ -123,7 +123,7 @@ class Bubblewrap:
                     watched = _watch(first, handle, begun[0], captures, limits)
         finally:
             if watched is None:
-                process.kill()  # it may still wait for us
+                os.kill(process.pid, signal.SIGKILL)  # it may still wait for us
             status, used_s = _reap(process)
         out, err, said = (capture.finish() for capture in captures)
         if watched is None:
