@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 
@@ -34,6 +34,7 @@ from codeflow.train.exact import compute_exactly
 from codeflow.train.guard import Guard
 from codeflow.train.outcome import Outcome, Result, exclusive, explained, last_of
 from codeflow.train.state import checkpoint
+from codeflow.train.state.host_copies import HostCopies
 from codeflow.train.state.optim import Optimizer, learning_rate
 from codeflow.train.state.parallel import World, accumulating, joined, make_model, unwrapped
 from codeflow.train.state.trained import keep_tokenizer
@@ -41,6 +42,8 @@ from codeflow.train.stopping import Stop, StoppedError, listening
 from codeflow.train.validation import validate
 
 Observer = Callable[["Training"], None]
+GATES: Final = ("gate_projections",)
+"""What a loop has and a dense parent has not."""
 
 
 def train(
@@ -111,13 +114,19 @@ class Training:
         torch.manual_seed(recipe.seed)
         folder = out / "checkpoints"
         require_recipe(out, recipe, world)
+        self.copies = HostCopies(world.device)
         self.saver = checkpoint.Saver(
             folder, world, recipe.run.keep_checkpoints, recipe.parallel.timeout_s, self._say_saved
         )
         path = world.gather(checkpoint.latest(folder))[0]
-        read = path is not None or (recipe.parent.run and not recipe.parent.fold)
+        read = path is not None or bool(recipe.parent.run)
+        fresh = GATES if recipe.parent.fold and path is None else ()
         self.wrapped = make_model(
-            recipe.model.config, recipe.compute, world, recipe.seed, drawn=not read
+            recipe.model.config,
+            recipe.compute,
+            world,
+            recipe.seed,
+            drawn=lambda name: not read or any(part in name for part in fresh),
         )
         self.model = unwrapped(self.wrapped)
         self.optimizer = Optimizer(self.model, recipe.optimizer)
@@ -183,8 +192,7 @@ class Training:
             )
         checkpoint.check_files(path, meta, self.world)
         with checkpoint.opened(path, meta) as reader:
-            gates = ("gate_projections",) if wanted.fold else ()
-            checkpoint.load_model(reader, self.model, optional=gates)
+            checkpoint.load_model(reader, self.model, optional=GATES if wanted.fold else ())
             if wanted.optimizer:
                 checkpoint.load_optimizer(reader, self.optimizer)
         kept = ("name", "about", "step", "tokens", "recipe_hash", "data_hash", "data", "parent")
@@ -296,9 +304,9 @@ class Training:
         return self.step == last or (every > 0 and self.step % every == 0)
 
     def _save(self) -> None:
-        self.saver.save(
-            checkpoint.snapshot(self.model, self.optimizer, self.world, self.step, self._meta())
-        )
+        self.saver.settle()  # the copies of the one before are free then
+        state = self.model, self.optimizer, self.world, self.step, self._meta()
+        self.saver.save(checkpoint.snapshot(*state, self.copies))
 
     def _validation_is_due(self, last: int) -> bool:
         if not self.held_out:
