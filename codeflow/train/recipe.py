@@ -19,6 +19,7 @@ from typing import Any, Final
 from codeflow.config import as_mapping, from_mapping, read_toml, stage_hash
 from codeflow.errors import UsageError
 from codeflow.loopcoder.config import Compute, ModelConfig, preset
+from codeflow.train.sinks import SINKS
 
 RESULT: Final = ("seed", "model", "compute", "data", "batch", "optimizer", "schedule", "parent")
 
@@ -191,20 +192,25 @@ class Parallel:
 
 @dataclass(frozen=True)
 class Run:
-    """Saving and reporting; 0 steps between two checkpoints saves at the end alone."""
+    """Saving and reporting; 0 steps between two checkpoints saves at the end alone.
+
+    `sinks` are the programs that get the metrics, too.
+    """
 
     checkpoint_every_steps: int = 100
     keep_checkpoints: int = 2
     log_every_steps: int = 10
     diagnose_every_steps: int = 50
     data_workers: int = 1
-    tensorboard: bool = False
+    sinks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _positive(
             "run", keep_checkpoints=self.keep_checkpoints, log_every_steps=self.log_every_steps
         )
-        _not_negative("run", **{k: v for k, v in vars(self).items() if k != "tensorboard"})
+        _not_negative("run", **{k: v for k, v in vars(self).items() if k != "sinks"})
+        for name in self.sinks:
+            _one_of("run", "sinks", name, tuple(SINKS))
 
 
 @dataclass(frozen=True)

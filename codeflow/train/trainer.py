@@ -27,9 +27,10 @@ from codeflow.config import as_mapping
 from codeflow.errors import CodeflowError, UsageError
 from codeflow.shards.mixture import Position
 from codeflow.storage.files import write_json
-from codeflow.train import data, metrics
+from codeflow.train import data, metrics, sinks
 from codeflow.train import recipe as recipes
 from codeflow.train.belonging import require_data, require_recipe
+from codeflow.train.diagnostics import diagnosing, gradient_norms
 from codeflow.train.exact import compute_exactly
 from codeflow.train.guard import Guard
 from codeflow.train.outcome import Outcome, Result, exclusive, explained, last_of
@@ -101,6 +102,7 @@ class Training:
         problem = recipe.uneven(world.readers, world.size // world.readers)
         if problem:
             raise UsageError(f"recipe: {problem}")
+        sinks.require(recipe.run.sinks)
         self.recipe, self.out, self.world = recipe, out, world
         self._progress = progress if world.first else lambda line: None
         self.sources, self.held_out = data.sources_of(recipe, data_dir)
@@ -140,7 +142,9 @@ class Training:
         if world.first:
             write_json(out / "recipe.json", as_mapping(recipe))
             keep_tokenizer(self.sources[0].path, out)
-            self.log = metrics.Log(out, self.step, recipe.run.tensorboard)
+            about = sinks.About(out, recipe.name, as_mapping(recipe), self.step)
+            into = [sinks.SINKS[name](about) for name in recipe.run.sinks]
+            self.log = metrics.Log(out, self.step, into)
             if fold_losses:
                 self.log.write("fold", 0, fold_losses)
 
@@ -264,11 +268,13 @@ class Training:
         for number, micro in enumerate(step.micros, 1):
             with accumulating(self.wrapped, number == len(step.micros)):
                 looked_at = self.model if number == 1 and self._diagnosis_is_due() else None
-                with metrics.diagnosing(looked_at) as found:
+                with diagnosing(looked_at) as found:
                     loss = self.wrapped(*micro.to(device))
                     (loss.sum * (world.size / weight)).backward()
             diagnosis |= found.values()
             mine += loss.sum.detach()
+        if self._diagnosis_is_due():
+            diagnosis["grad_norm"] = gradient_norms(self.optimizer.parameters)
         mean = world.sum(float(mine))[0] / weight
         norm = float(self.optimizer.clip())
         good = math.isfinite(mean) and math.isfinite(norm)
