@@ -20,7 +20,6 @@ from codeflow.errors import DataError
 from codeflow.storage import manifest
 from codeflow.terminal.report.page import render
 from codeflow.terminal.report.training import read_runs
-from codeflow.terminal.report.writer import write
 from reported import ADDRESS, SECRET, Reported, curated, mined, write_run
 from small_history import ROOT, environment
 
