@@ -33,9 +33,9 @@ from codeflow.curation.batches import Part, Piece
 from codeflow.curation.filter.time_limit import Alarm, TimeIsUpError
 from codeflow.curation.mined_reader import MinedReader, MinedRepositoryView
 from codeflow.errors import CodeflowError, UsageError
-from codeflow.mining.outcomes import without_folders
 from codeflow.plugins.entry_points import LoadedFilter
 from codeflow.records import TRIPLES
+from codeflow.text.privacy import without_folders
 from codeflow.triple import Triple
 
 ALWAYS = (

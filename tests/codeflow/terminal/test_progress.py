@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codeflow.publish.summary import Failure, LeftOut, StageCount, Summary, render_summary
+from codeflow.publish.summary import Failure, LeftOut, StageCount, Summary
 from codeflow.terminal.progress import (
     JsonProgress,
     LiveProgress,
@@ -25,6 +25,7 @@ from codeflow.terminal.progress import (
     Tally,
     make_progress,
 )
+from codeflow.terminal.summary import render_summary
 
 HOSTILE = "https://example.org/\x1b]0;owned\x07\x1b[2J\r\n\u202eevil\x9b31m\udcff"
 
