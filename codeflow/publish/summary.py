@@ -135,18 +135,24 @@ def summarise(
 
 
 def _notes(records: Sequence[Record]) -> list[str]:
-    """That `--filter none` is not all there is to keeping everything."""
+    """What filters weighed; that `--filter none` is not all there is to keeping everything."""
     settings = {record.name: record.settings for record in records}
+    notes = [
+        "weighed, and kept: " + ", ".join(f"{n:,} by {rule}" for rule, n in weighed.items())
+        for record in records
+        if (weighed := record.figures.get("weighed"))
+    ]
     dedup = settings.get("dedup")
     if dedup is None:
-        return []
+        return notes
     if not (dedup["exact"] or dedup["near"]):
-        return ["dedup is off (exact and near are false): duplicates are kept"]
+        return [*notes, "dedup is off (exact and near are false): duplicates are kept"]
     if settings["filter"]["filters"]:
-        return []
+        return notes
     return [
+        *notes,
         "no filter was asked for, but dedup drops duplicates all the same; "
-        "[dedup] exact = false and near = false keep them"
+        "[dedup] exact = false and near = false keep them",
     ]
 
 
