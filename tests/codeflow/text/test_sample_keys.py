@@ -17,7 +17,7 @@ import pytest
 
 from codeflow.text.secrets import find_secrets
 from codeflow_filters.secrets import Secrets
-from planted_triple import plant
+from triples import plant
 
 DRAW = random.Random(11)
 
