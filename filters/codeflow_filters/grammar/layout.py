@@ -101,8 +101,9 @@ def _children(language: str, node: Node) -> list[Node | bytes]:
     for before, child, after in zip(
         [None, *children], children, [*children[1:], None], strict=False
     ):
-        trailing = before is not None and before.is_named and after is not None
-        if child.type == "," and trailing and after.type in _CLOSING and not (counts and one):
+        closes = after is not None and after.type in _CLOSING
+        is_last = child.type == "," and closes and before is not None and before.is_named
+        if is_last and not (counts and one):
             continue
         if not (bare and child.type in ("(", ")")):
             kept.append(child)
