@@ -71,11 +71,12 @@ def open_repository(source: Source, context: MiningContext) -> Flow:
     """
     key = source.key
     with_tags = context.lookahead > 1 or context.branch_sizes is not None
+    limit = context.config.projection.max_file_bytes
     [acquired] = yield [
         Unit(
             f"{key}/acquire",
             acquire_source,
-            AcquireArguments(source, context.cache, with_tags),
+            AcquireArguments(source, context.cache, with_tags, limit),
             waits=True,
         )
     ]

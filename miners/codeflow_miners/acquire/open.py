@@ -12,6 +12,7 @@ from codeflow.contracts import Sink
 from codeflow.errors import CodeflowError, RepositoryError
 from codeflow.records import CONTAINED, table_of
 from codeflow_miners.acquire.clone import acquire
+from codeflow_miners.acquire.partial import require_files
 from codeflow_miners.acquire.preflight import GitDir, inspect_git_dir
 from codeflow_miners.acquire.refs import resolve_head, tags
 from codeflow_miners.acquire.repositories import Source
@@ -23,11 +24,13 @@ from codeflow_miners.tables import BRANCHES, COMMITS
 
 @dataclass(frozen=True)
 class AcquireArguments:
-    """Attributes: `with_tags`: whether some miner may look at tags."""
+    """Attributes: `with_tags`: whether some miner may look at tags; `max_file_bytes`: files over
+    this size are not needed."""
 
     source: Source
     cache: str
     with_tags: bool
+    max_file_bytes: int
 
 
 def acquire_source(arguments: AcquireArguments, sink: Sink) -> dict[str, Any]:
@@ -37,7 +40,9 @@ def acquire_source(arguments: AcquireArguments, sink: Sink) -> dict[str, Any]:
         `git_dir`: the folder that holds `objects`; `head`; `tags`.
     """
     source = arguments.source
-    found: GitDir = inspect_git_dir(acquire(source, Path(arguments.cache)))
+    limit = arguments.max_file_bytes
+    found: GitDir = inspect_git_dir(acquire(source, Path(arguments.cache), max_file_bytes=limit))
+    require_files(found.absent_from, limit)
     return {
         "git_dir": str(found.objects.parent),
         "head": resolve_head(found, source.ref),
