@@ -26,7 +26,7 @@ Outcome = TypeVar("Outcome")
 def write_run_ledger(
     out: Path,
     sources: Mapping[str, Source],
-    opened: Mapping[str, Opened | Failure],
+    opened: Mapping[str, Opened],
     outcomes: Mapping[str, Mined | Failure],
 ) -> str:
     """Writes ledger rows of whole repositories: what failed, what is another's, repeated lines."""
@@ -34,7 +34,7 @@ def write_run_ledger(
     for key in sorted(outcomes, key=lambda key: sources[key].repo):
         source, outcome = sources[key], outcomes[key]
         if isinstance(outcome, Failure):
-            stage = "open" if isinstance(opened[key], Failure) else "mine"
+            stage = "mine" if key in opened else "open"
             told = published(outcome)
             rows.append(LedgerRow(stage, told.rule, told.reason, source.repo, detail=told.detail))
         elif not outcome.tables:
