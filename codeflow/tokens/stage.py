@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from codeflow.dataset import reader as datasets
 from codeflow.dataset.order import OrderedTriples
 from codeflow.dataset.reader import Dataset
-from codeflow.documents.document import END_OF_TEXT, Document
+from codeflow.documents.document import END_OF_TEXT, NAMED, Document
 from codeflow.documents.options import Options, rest_weight
 from codeflow.documents.triples import RENDERINGS
 from codeflow.errors import DataError, UsageError
@@ -123,6 +123,7 @@ def _encoder(dataset: Dataset, config: TokenizeConfig, fast: bool) -> Encoder:
         UsageError: it is of another size than asked for, or does not do.
     """
     path, vocab_size = Path(config.tokenizer), config.vocab_size
+    needs = {token for name in config.renderings for token in RENDERINGS[name].needs}
     if not config.tokenizer:
         path = dataset.folder / TOKENS / TOKENIZER
         if not path.exists():
@@ -132,8 +133,14 @@ def _encoder(dataset: Dataset, config: TokenizeConfig, fast: bool) -> Encoder:
                 f"{path}: is there, with a vocabulary of {trained}, not {vocab_size}; leave that "
                 "out to use it, or remove the file to have another trained"
             )
+        lacks = [name for name in NAMED if f'"content": "{name}"' not in path.read_text("utf-8")]
+        if lacks and _asked_size(path) is not None:
+            raise UsageError(
+                f"{path}: was trained before there were the tokens {', '.join(lacks)}; remove it "
+                "to have another trained, and train models anew"
+            )
     texts = islice(sample(dataset), _CHECKED_TEXTS)
-    return Encoder.open(path, [text[:_CHECKED_CHARS] for text in texts], fast=fast)
+    return Encoder.open(path, [text[:_CHECKED_CHARS] for text in texts], fast=fast, needs=needs)
 
 
 def _train(dataset: Dataset, path: Path, vocab_size: int) -> None:
@@ -148,10 +155,14 @@ def _train(dataset: Dataset, path: Path, vocab_size: int) -> None:
 
 def _trained_size(path: Path) -> int:
     """The vocabulary that was asked for when a tokenizer was trained; else the one it has."""
+    return _asked_size(path) or Encoder.open(path, fast=False, needs=()).vocab_size
+
+
+def _asked_size(path: Path) -> int | None:
+    """What was asked for where the tokenizer is the one that was trained there; else None."""
     asked = files.read_json(path.with_name(TRAINED))
-    if asked is not None and asked["sha256"] == files.sha256(path):
-        return int(asked["vocab_size"])
-    return Encoder.open(path, fast=False).vocab_size
+    ours = asked is not None and asked["sha256"] == files.sha256(path)
+    return int(asked["vocab_size"]) if ours else None
 
 
 def _write(
