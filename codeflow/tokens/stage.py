@@ -19,6 +19,8 @@ from typing import Any, NamedTuple
 from codeflow.dataset import reader as datasets
 from codeflow.dataset.order import OrderedTriples
 from codeflow.dataset.reader import Dataset
+from codeflow.documents.chat.render import QWEN3_CODER
+from codeflow.documents.chat.template import template
 from codeflow.documents.document import END_OF_TEXT, NAMED, Document
 from codeflow.documents.options import Options, rest_weight
 from codeflow.documents.triples import RENDERINGS
@@ -27,7 +29,7 @@ from codeflow.execution.progress import Progress
 from codeflow.shards.format import Description
 from codeflow.shards.writer import write_shards
 from codeflow.storage import files
-from codeflow.storage.layout import SPLITS, TOKENIZER, TOKENS
+from codeflow.storage.layout import CHAT_TEMPLATE, SPLITS, TOKENIZER, TOKENS
 from codeflow.tokens.config import VOCABULARY, TokenizeConfig
 from codeflow.tokens.fit import Fitter
 from codeflow.tokens.pack import pack
@@ -148,6 +150,7 @@ def _train(dataset: Dataset, path: Path, vocab_size: int) -> None:
     asked = {"vocab_size": vocab_size, "sha256": hashlib.sha256(text.encode()).hexdigest()}
     try:
         files.write_json(path.with_name(TRAINED), asked)
+        files.write_bytes(path.with_name(CHAT_TEMPLATE), template(QWEN3_CODER).encode())
         files.write_bytes(path, text.encode())
     except OSError as error:
         raise DataError(f"{path}: cannot be written: {error}") from None
@@ -206,6 +209,7 @@ def _write(
     record["triples"] = ordered.sizes
     shutil.rmtree(folder / "triples")
     (folder / TOKENIZER).write_text(encoder.text, encoding="utf-8")
+    (folder / CHAT_TEMPLATE).write_text(template(QWEN3_CODER), encoding="utf-8")
     files.write_json(folder / RECORD, record)
     return record
 

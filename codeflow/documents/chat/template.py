@@ -16,8 +16,6 @@ from typing import Final
 
 from codeflow.documents.chat.render import HERMES, QWEN3_CODER, TOOLS_AFTER, TOOLS_BEFORE
 
-FILE: Final = "chat_template.jinja"
-
 _CALL: Final = {
     QWEN3_CODER: """\
     {{- '<tool_call>\\n<function=' + tool_call.name + '>\\n' }}

@@ -164,7 +164,8 @@ def test_the_stage_writes_the_same_bytes_again(folder: Path, rendering: str) -> 
     second = tokenized(folder, "two", rendering, 2048, vocab_size=600, fast=False)
     assert digests(first.folder) == digests(second.folder)
     assert set(digests(first.folder)) == {
-        "tokens.json", "tokenizer.json", "train-00000.arrow", "validation-00000.arrow",
+        "tokens.json", "tokenizer.json", "chat_template.jinja", "train-00000.arrow",
+        "validation-00000.arrow",
     }  # fmt: skip
     stamp = (first.folder / "tokens.json").stat().st_mtime_ns
     assert tokenized(folder, "one", rendering, 2048) == first

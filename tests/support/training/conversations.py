@@ -58,10 +58,9 @@ class Draw(Random):
 
 
 def text(random: Draw, most: int = 5) -> str:
-    parts = [
-        random.choice(HOSTILE if random.random() < random.hostile else PLAIN) for _ in range(most)
-    ]
-    return "".join(parts[: random.randrange(most + 1)])
+    count = random.randrange(most + 1)
+    told = [HOSTILE if random.random() < random.hostile else PLAIN for _ in range(count)]
+    return "".join(random.choice(texts) for texts in told)
 
 
 def tool(random: Draw, name: str) -> dict[str, Any]:
