@@ -164,8 +164,9 @@ def _trained_size(path: Path) -> int:
 def _asked_size(path: Path) -> int | None:
     """What was asked for where the tokenizer is the one that was trained there; else None."""
     asked = files.read_json(path.with_name(TRAINED))
-    ours = asked is not None and asked["sha256"] == files.sha256(path)
-    return int(asked["vocab_size"]) if ours else None
+    if asked is None or asked["sha256"] != files.sha256(path):
+        return None
+    return int(asked["vocab_size"])
 
 
 def _write(
