@@ -43,7 +43,15 @@ PLAIN = (
     "...",
     "word",
 )
-VALUES: tuple[Any, ...] = (None, True, 1, -2.5e-7, [1, {"k": "</think"}], {}, {"a": ["\u00e9", None]})
+VALUES: tuple[Any, ...] = (
+    None,
+    True,
+    1,
+    -2.5e-7,
+    [1, {"k": "</think"}],
+    {},
+    {"a": ["\u00e9", None]},
+)
 SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {"cmd": {"type": "string", "description": "what <b>to</b> run & 'how'"}},
