@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Container
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -60,13 +62,15 @@ def test_slices_are_those_of_a_list(dataset: Dataset, ids: list[str], cut: slice
 
 
 def test_an_id_finds_its_triple(dataset: Dataset, ids: list[str]) -> None:
+    held: Container[object] = dataset
     for id in ids:
         assert dataset[id].id == id
-        assert id in dataset
-        assert dataset[id] in dataset
-        assert id[:10] not in dataset
+        assert id in held
+        assert dataset[id] in held
+        assert id[:10] not in held
+    absent: object
     for absent in ("0" * 32, "", 3, None):
-        assert absent not in dataset
+        assert absent not in held
     with pytest.raises(DataError, match="no triple"):
         dataset["0" * 32]
 
@@ -80,7 +84,12 @@ def test_neighbours_cost_one_decoding(dataset: Dataset, monkeypatch: pytest.Monk
     groups = sum(len(shards.groups) for shards in fresh.triple_shards.values())
     read = Shards.read
     calls: list[object] = []
-    monkeypatch.setattr(Shards, "read", lambda *a, **k: calls.append(a) or read(*a, **k))
+
+    def counted(*arguments: Any, **named: Any) -> Any:
+        calls.append(arguments)
+        return read(*arguments, **named)
+
+    monkeypatch.setattr(Shards, "read", counted)
     for k in range(len(fresh)):
         _ = fresh[k]
     assert len(calls) == groups
