@@ -13,7 +13,8 @@ from codeflow.execution import sized_pool as pools
 from codeflow.execution.ray_pool import RayPool
 from codeflow.execution.serial_pool import SerialPool
 from codeflow.execution.sized_pool import RAY_START_S, SizedPool, make_pool
-from codeflow.pipeline.run import Execution, run
+from codeflow.pipeline.run import run
+from codeflow.pipeline.session import Execution
 from codeflow.terminal.progress import make_progress
 from codeflow_miners.acquire.repositories import parse_sources
 from small_history import codeflow, small_history

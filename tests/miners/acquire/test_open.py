@@ -18,7 +18,7 @@ def test_a_clone_that_is_gone_is_fetched_again_with_the_pinned_head(tmp_path: Pa
     remote, _ = history(tmp_path / "r")
     [source] = parse_sources([f"file://{remote.path}"], tmp_path)
     cache = tmp_path / "cache"
-    opened = acquire_source(AcquireArguments(source, str(cache), False), None)  # type: ignore[arg-type]
+    opened = acquire_source(AcquireArguments(source, str(cache), False, 1 << 20), None)  # type: ignore[arg-type]
     assert find_again(source, opened, str(cache)) == opened["git_dir"]
     remote.commit({"later.py": "x = 1\n"})
     shutil.rmtree(cache)
@@ -31,7 +31,7 @@ def test_a_clone_that_does_not_come_back_stops_the_run_and_costs_nothing(tmp_pat
     remote, _ = history(tmp_path / "r")
     [source] = parse_sources([f"file://{remote.path}"], tmp_path)
     cache = tmp_path / "cache"
-    opened = acquire_source(AcquireArguments(source, str(cache), False), None)  # type: ignore[arg-type]
+    opened = acquire_source(AcquireArguments(source, str(cache), False, 1 << 20), None)  # type: ignore[arg-type]
     shutil.rmtree(cache)
     shutil.rmtree(remote.path)
     with pytest.raises(CodeflowError, match="run the same command again") as caught:
