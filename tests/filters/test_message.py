@@ -207,7 +207,10 @@ def test_a_bump_beside_which_code_was_changed_is_none(
     lines: int, fields: dict[str, object], kept: bool
 ) -> None:
     files = {"a.toml": ("tokio = 1\n", "tokio = 2\n"), "a.rs": ("", "x\n" * lines)}
-    changes = {"a.rs": fields, "a.toml": {"file_kind": "configuration"}}
+    changes: dict[str, dict[str, object]] = {
+        "a.rs": fields,
+        "a.toml": {"file_kind": "configuration"},
+    }
     bump = "Bump tokio from 1.2.0 to 2.0.0"
     assert Message()(triple(files, [bump], changes=changes)).kept == kept
     assert not Message()(triple(files, [bump, bump], changes=changes)).kept  # of a span
