@@ -109,7 +109,6 @@ def read_history(arguments: HistoryArguments, sink: Sink) -> dict[str, Any]:
         "roots": list(chain.roots),
         "starts": len(chain.starts),
         "branches": len(chain.branches),
-        "beside_commits": len(chain.beside),
     }
 
 

@@ -271,11 +271,55 @@ def triple_row(git: Git, repo: str, chain: Sequence[str], old: int, new: int) ->
     }
 
 
-def contents(git: Git, repo: str, rows: Iterable[Mapping[str, Any]]) -> tuple[list[Any], list[Any]]:
-    """The rows of `blobs` and of `trees` that these triples reach."""
+def step_rows(git: Git, row: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The rows of `steps` of a triple's row, each with its patch; none of one commit."""
+    if len(row["commits"]) == 1:
+        return []
+    steps = []
+    tree = row["old_tree"]
+    for index, commit in enumerate(row["commits"]):
+        before, tree = tree, project(git, commit)
+        if index == len(row["commits"]) - 1:
+            tree = row["new_tree"]  # which a test may have chosen
+        steps.append(
+            {
+                "triple": row["id"],
+                "repo": row["repo"],
+                "index": index,
+                "commit": commit,
+                "message": row["messages"][index][0],
+                "subjects": row["messages"][index][1:],
+                "author_kind": row["author_kind"],
+                "tree": tree,
+                "patch": git.patch(before, tree).decode(),
+                "same_as": None,
+                "files": file_changes(git, before, tree),
+            }
+        )
+    return steps
+
+
+def once(rows: Iterable[Mapping[str, Any]], steps: Iterable[dict[str, Any]]) -> list[Any]:
+    """The steps without the patches that stand in the rows of kind commit."""
+    known = {row["new_commit"]: row for row in rows if row["kind"] == "commit"}
+    found = []
+    for step in steps:
+        same = known.get(step["commit"])
+        found.append({**step, "patch": None, "same_as": same["id"]} if same else step)
+    return found
+
+
+def contents(
+    git: Git,
+    repo: str,
+    rows: Iterable[Mapping[str, Any]],
+    steps: Iterable[Mapping[str, Any]] = (),
+) -> tuple[list[Any], list[Any]]:
+    """The rows of `blobs` and of `trees` that these triples and steps reach."""
     blobs: dict[str, dict[str, Any]] = {}
     trees: dict[str, dict[str, Any]] = {}
     waiting = [row[side] for row in rows for side in ("old_tree", "new_tree")]
+    waiting += [step["tree"] for step in steps]
     while waiting:
         tree = waiting.pop()
         if tree in trees:
@@ -303,7 +347,7 @@ def write_dataset(
     triple_shards: int = 2,
     row_group: int = 4,
 ) -> Path:
-    """Writes rows of `train`, `validation`, `blobs` and `trees` as a dataset folder."""
+    """Writes rows of `train`, `validation`, `steps`, `blobs` and `trees` as a dataset folder."""
     listed = []
 
     def write(name: str, rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> None:
@@ -321,6 +365,11 @@ def write_dataset(
             part = rows[len(rows) * shard // shards : len(rows) * (shard + 1) // shards]
             name = f"triples/{split}-{shard:05d}-of-{shards:05d}.parquet"
             write(name, part, records.TRIPLES)
+        own = {row["id"] for row in rows}
+        steps = [step for step in tables.get("steps", ()) if step["triple"] in own]
+        if steps:
+            steps.sort(key=lambda step: (step["triple"], step["index"]))
+            write(f"steps/{split}-00000-of-00001.parquet", steps, records.STEPS)
     write("blobs/00000-of-00001.parquet", tables["blobs"], records.BLOBS)
     write("trees/00000-of-00001.parquet", tables["trees"], records.TREES)
     values = {
@@ -349,7 +398,8 @@ def build(
     Args:
         repos: by name, a repository and its first-parent chain, oldest first.
     """
-    tables: dict[str, list[Any]] = {"train": [], "validation": [], "blobs": [], "trees": []}
+    names = ("train", "validation", "steps", "blobs", "trees")
+    tables: dict[str, list[Any]] = {name: [] for name in names}
     for repo, (git, chain) in sorted(repos.items()):
         rows = [
             triple_row(git, repo, chain, old, old + span)
@@ -359,7 +409,9 @@ def build(
         ]
         for number, row in enumerate(rows):
             tables["validation" if number % 5 == 4 else "train"].append(row)
-        blobs, trees = contents(git, repo, rows)
+        steps = [step for row in rows for step in step_rows(git, row)]
+        blobs, trees = contents(git, repo, rows, steps)
+        tables["steps"] += once(rows, steps)
         tables["blobs"] += blobs
         tables["trees"] += trees
     return write_dataset(folder, tables, {r: c[-1] for r, (_, c) in repos.items()}, **options)
