@@ -97,7 +97,7 @@ def _write_steps(
         return
     files = _files(arguments.patches, rows)
     patches = files.table.column("patch").to_pylist()
-    steps = []
+    steps: list[dict[str, Any]] = []
     index = 0
     for k, row in enumerate(rows.to_pylist()):
         triple = ids[row["row"] - arguments.first]

@@ -221,9 +221,8 @@ def a_step(change: Callable[[dict[str, Any]], Any], own: bool = True) -> Callabl
     """Damage to a middle step of a span, which has a patch of its own or a reference."""
 
     def damage(tables: Tables) -> None:
-        change(
-            next(s for s in tables["steps"] if s["index"] == 1 and (s["patch"] is not None) is own)
-        )
+        steps = (step for step in tables["steps"] if step["index"] == 1)
+        change(next(step for step in steps if (step["patch"] is not None) is own))
 
     return damage
 
@@ -241,6 +240,15 @@ def damaged_patch(step: dict[str, Any]) -> None:
 
 def no_change(step: dict[str, Any]) -> None:
     step.update(patch="", same_as=None, files=[])
+
+
+def patch_of_another(tables: Tables) -> None:
+    tables["steps"][1]["same_as"] = tables["steps"][0]["same_as"]
+
+
+def all_by_a_bot(tables: Tables) -> None:
+    for step in tables["steps"]:
+        step["author_kind"] = "bot"
 
 
 def stray_step(tables: Tables) -> None:
@@ -298,13 +306,13 @@ DAMAGE: list[tuple[str, Callable[[Tables], None]]] = [
     ("no triple of several commits", stray_step),
     ("has a patch and a reference, or neither", a_step(lambda s: s.update(patch="x"), False)),
     ("has a patch and a reference, or neither", a_step(lambda s: s.update(same_as=None), False)),
-    ("its patch should be that of", a_step(lambda s: s.update(same_as="0" * 32), False)),
+    ("its patch should be that of", patch_of_another),
     ("which is missing", a_step(lambda s: s.update(same_as="0" * 32), False)),
     ("its commit is not that of", a_step(lambda s: s.update(commit="0" * 40), False)),
     ("its message is not that of", a_step(lambda s: s.update(message="!"), False)),
     ("its message is not that of", a_step(lambda s: s.update(subjects=["!"]), False)),
     ("step 1: is of", a_step(lambda s: s.update(repo="elsewhere"), False)),
-    ("by a human", a_step(lambda s: s.update(author_kind="human"), False)),
+    ("author_kind is human, its steps are by a bot", all_by_a_bot),
     ("step 1: files: no row for", a_step(lambda s: s.update(files=[]), False)),
     ("step 1: the patch gives tree", a_step(no_change, False)),
     ("step 1: patch", both(with_own_patches, a_step(damaged_patch))),

@@ -33,6 +33,9 @@ class Blobs:
         self.contents[id] = content
         return id
 
+    def steps(self, triple: str) -> Sequence[Mapping[str, object]]:
+        raise AssertionError("a filter looked at steps")
+
     def tree(self, repo: str, id: str) -> Sequence[TreeEntry]:
         raise AssertionError("a filter that declares CONTENTS reads no trees")
 

@@ -26,6 +26,9 @@ class Contents:
     def blob(self, repo: str, id: str) -> bytes:
         return self.blobs[id]
 
+    def steps(self, triple: str) -> Sequence[Any]:
+        raise AssertionError("a filter looked at steps")
+
     def tree(self, repo: str, id: str) -> Sequence[TreeEntry]:
         raise AssertionError("no filter here looks at whole repositories")
 

@@ -278,9 +278,8 @@ def step_rows(git: Git, row: Mapping[str, Any]) -> list[dict[str, Any]]:
     steps = []
     tree = row["old_tree"]
     for index, commit in enumerate(row["commits"]):
-        before, tree = tree, project(git, commit)
-        if index == len(row["commits"]) - 1:
-            tree = row["new_tree"]  # which a test may have chosen
+        last = index == len(row["commits"]) - 1  # of which a test may have chosen the tree
+        before, tree = tree, row["new_tree"] if last else project(git, commit)
         steps.append(
             {
                 "triple": row["id"],
