@@ -1,6 +1,6 @@
 """Does this machine train correctly, and how fast? One command, six minutes.
 
-    python benchmarks/gpu_check.py --out DIR [--budget 360] [--cpu]
+    python benchmarks/gpu_check.py [--out DIR] [--budget 360] [--cpu]
 
 Sections, in order of value: `machine`, `correct` (against a float64 numpy model and blockwise
 attention; models that are wrong on purpose have to be seen), `resume` (six steps against three and
@@ -9,9 +9,9 @@ checkpointing), `memory` (against the dry run), `speed`, `profile`.
 
 Each is a process with a time limit, so that one that hangs, or leaves the device unusable, takes
 none of the others along. A result is a line, `PASS|FAIL|SKIP name measured (bound) seconds`, and a
-JSON line in DIR/gpu_check.jsonl, both written at once; a table ends the output. Exit status 1 when
-anything failed. `--cpu` does the same at toy size, to try the check itself. It needs a checkout,
-whose tests/support has the numpy model.
+JSON line in DIR/gpu_check.jsonl (a new folder unless named), both written at once; a table ends the
+output. Exit status 1 when anything failed. `--cpu` does the same at toy size in two minutes, to try
+the check itself. It needs a checkout, whose tests/support has the numpy model.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import os
 import queue
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -43,7 +44,7 @@ TABLE_LINES = 40
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="default: a new temporary folder")
     parser.add_argument("--budget", type=float, default=360, metavar="S", help="seconds in all")
     parser.add_argument("--cpu", action="store_true", help="everything at toy size, on the CPU")
     parser.add_argument("--only", nargs="+", choices=list(LIMITS_S), help="these sections alone")
@@ -55,10 +56,11 @@ def main() -> int:
         for line in gpu_sections.SECTIONS[parsed.section](parsed.cpu, parsed.out):
             print(json.dumps(line), flush=True)
         return 0
+    parsed.out = parsed.out or Path(tempfile.mkdtemp(prefix="gpu_check-"))
     parsed.out.mkdir(parents=True, exist_ok=True)
     with (parsed.out / "gpu_check.jsonl").open("w") as file:
         lines = list(check(parsed, file))
-    print(f"\n{table(lines)}")
+    print(f"\n{table(lines)}\nin {parsed.out}")
     return int(any(line["state"] == "FAIL" for line in lines))
 
 
@@ -91,6 +93,8 @@ def of_section(
             stdout=subprocess.PIPE,
             stderr=stderr,
             text=True,
+            # toy sizes gain nothing from threads, which spin where others are at work
+            env=os.environ | ({"OMP_NUM_THREADS": "1"} if parsed.cpu else {}),
             start_new_session=True,  # with the processes it starts
         )
         assert process.stdout is not None

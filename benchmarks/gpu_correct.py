@@ -2,16 +2,20 @@
 
 - A float64 numpy model written from the description alone (tests/support/loopcoder_reference.py),
   for logits. bfloat16 is held to a bound, and to 1.5 times what it costs on the CPU.
-- The same model with blockwise attention (the CPU's code, run on the device), for gradients.
+- The same model with blockwise attention (the CPU's code, run on the device), for gradients. On a
+  CPU it is compared with FlexAttention's eager form, so that there, too, two things are compared.
 
-Then models that are wrong on purpose: each has to exceed ten times the bound, or the comparison
-could not fail.
+Every comparison is also made with something wrong on purpose (lines `seen-...`), which has to
+exceed ten times the bound, or the comparison could not fail.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import functools
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -20,11 +24,13 @@ from unittest import mock
 
 import torch
 from torch import Tensor
+from torch.nn.attention import flex_attention as flex
 
 from codeflow.loopcoder import attention, decode, model
-from codeflow.loopcoder.attention import BlockAttention, Documents
+from codeflow.loopcoder.attention import BlockAttention, Documents, FlexAttention
 from codeflow.loopcoder.config import Compute, ModelConfig
 from codeflow.loopcoder.model import KeyValue, LoopCoder, build
+from codeflow.train.state import optim
 from codeflow.train.state.optim import orthogonalised
 
 sys.path.extend(map(str, Path(__file__).parents[1].glob("tests/support/*")))
@@ -104,6 +110,22 @@ def blockwise() -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def flexed(device: str) -> Iterator[None]:
+    """The device's attention: on a CPU that of a GPU, in the form that has gradients there."""
+    if device != "cpu":
+        yield
+        return
+    eager = functools.lru_cache(functools.partial(FlexAttention, backend=None))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="flex_attention called without torch.compile")
+        with (
+            mock.patch.object(attention, "_recent_blocks", eager),
+            mock.patch.object(flex, "_validate_device"),
+        ):
+            yield
+
+
 def gradients(net: LoopCoder, ids: Tensor, documents: Documents, device: str) -> list[Tensor]:
     net.zero_grad()
     targets = ids.roll(-1, 1).to(device)
@@ -149,13 +171,17 @@ def compared(config: ModelConfig, tokens: int, device: str, about: str) -> Itera
         net.compute = Compute("bfloat16")
         error = distance(net(ids.to(device), documents), expected)
         yield line(f"logits-bfloat16-{about}", error, BFLOAT16)
+        with block_with(gate_swapped):
+            wrong = distance(net(ids.to(device), documents), expected)
         net.to("cpu")
         own = distance(net(ids, documents), expected)
         yield line(f"bfloat16-over-the-cpu's-{about}", error / own, OF_THE_CPU)
+        if config.loop_num == 2:
+            yield line(f"seen-bfloat16-{about}", wrong / own, 10 * OF_THE_CPU, at_least=True)
 
 
 def against_blocks(config: ModelConfig, tokens: int, device: str, about: str) -> Iterator[Line]:
-    """Gradients; on a CPU both sides are blockwise, and only the code of the check is tried."""
+    """Gradients, and those of models that are wrong in them alone, whose logits are right."""
     ids, documents = ids_of(config, tokens), layout(tokens)
     net = random_model(config, device, Compute())
     with blockwise():
@@ -164,12 +190,19 @@ def against_blocks(config: ModelConfig, tokens: int, device: str, about: str) ->
     def worst(found: list[Tensor]) -> float:
         return max(distance(a, b) for a, b in zip(found, exact, strict=True))
 
-    yield line(f"gradients-{about}", worst(gradients(net, ids, documents, device)), FLOAT32)
+    def found() -> float:
+        with flexed(device):
+            return worst(gradients(net, ids, documents, device))
+
+    yield line(f"gradients-{about}", found(), FLOAT32)
+    for name, wrong in WRONG_GRADIENTS.items():
+        with wrong():
+            yield line(f"seen-gradients-{name}", found(), 10 * FLOAT32, at_least=True)
     net.compute = Compute("bfloat16")
-    found = worst(gradients(net, ids, documents, device))
+    narrow = found()
     with blockwise():
         own = worst(gradients(net, ids, documents, device))
-    yield line(f"bfloat16-over-blockwise-{about}", found / own, OF_THE_CPU)
+    yield line(f"bfloat16-over-blockwise-{about}", narrow / own, OF_THE_CPU)
 
 
 def isolated(config: ModelConfig, tokens: int, device: str) -> Iterator[Line]:
@@ -179,11 +212,16 @@ def isolated(config: ModelConfig, tokens: int, device: str) -> Iterator[Line]:
     start = sum(LENGTHS[:3])
     other[0, start : start + 64] = (ids[0, start : start + 64] + 1) % config.vocab_size
     net = random_model(config, device, Compute())
-    with torch.no_grad():
-        a, b = (net(x.to(device), documents) for x in (ids, other))
     kept = (ids == other).to(device)
-    changed = int((a[kept] != b[kept]).any(-1).sum())
-    yield line("tokens-changed-by-another-document", changed, 0)
+
+    def changed() -> int:
+        with torch.no_grad():
+            a, b = (net(x.to(device), documents) for x in (ids, other))
+        return int((a[kept] != b[kept]).any(-1).sum())
+
+    yield line("tokens-changed-by-another-document", changed(), 0)
+    with documents_ignored():
+        yield line("seen-another-document", changed(), 1, at_least=True)
 
 
 def decoded(config: ModelConfig, device: str) -> Iterator[Line]:
@@ -192,26 +230,44 @@ def decoded(config: ModelConfig, device: str) -> Iterator[Line]:
     ids = ids_of(config, 200).to(device)
     with torch.no_grad(), blockwise():
         expected = net(ids)
+
+    def error() -> float:
         cache = decode.Cache(net, 2, 200)
         steps = [ids[:, i:j] for i, j in ((0, 63), (63, 127), (127, 192), (192, 193), (193, 200))]
         counts = [torch.full((2,), step.shape[1], device=device) for step in steps]
-        parts = [
-            net.lm_head(decode.extend(net, cache, step, count))
-            for step, count in zip(steps, counts, strict=True)
-        ]
-    yield line("decoding-with-cache", distance(torch.cat(parts, 1), expected), FLOAT32)
+        with torch.no_grad():
+            parts = [
+                net.lm_head(decode.extend(net, cache, step, count))
+                for step, count in zip(steps, counts, strict=True)
+            ]
+        return distance(torch.cat(parts, 1), expected)
+
+    yield line("decoding-with-cache", error(), FLOAT32)
+    net.config = dataclasses.replace(config, loop_window_size=63)  # the cache's, not the model's
+    yield line("seen-decoding-window-63", error(), 10 * FLOAT32, at_least=True)
 
 
 def muon(device: str) -> Iterator[Line]:
+    """Stacks of matrices of unlike sizes, as layers have them."""
     generator = torch.Generator().manual_seed(0)
+    scales = torch.tensor([1e-3, 1.0])[:, None, None]
     for rows, columns in ((256, 256), (192, 768)):
-        matrix = torch.randn(rows, columns, generator=generator).to(device)
-        values = torch.linalg.svdvals(orthogonalised(matrix).float())
-        name = f"muon-{rows}x{columns}"
-        yield line(f"{name}-largest", float(values.max()), 1.3)
+        stack = (torch.randn(2, rows, columns, generator=generator) * scales).to(device)
         # a square matrix has singular values near 0, which five steps leave behind
-        low = float(values.quantile(0.1) if rows == columns else values.min())
-        yield line(f"{name}-smallest", low, 0.6, at_least=True)
+        share = 0.1 if rows == columns else 0.0
+
+        def smallest(matrices: Tensor, share: float = share) -> float:
+            values = torch.linalg.svdvals(matrices.float())
+            return float(values.quantile(share, dim=-1).min())
+
+        name = f"muon-{rows}x{columns}"
+        found = orthogonalised(stack)
+        yield line(f"{name}-largest", float(torch.linalg.svdvals(found.float()).max()), 1.3)
+        yield line(f"{name}-smallest", smallest(found), 0.6, at_least=True)
+        with mock.patch.object(torch, "_foreach_norm", norm_of_all):
+            yield line(f"seen-{name}-one-norm", smallest(orthogonalised(stack)), 0.6)
+        with mock.patch.object(optim, "NEWTON_SCHULZ_STEPS", 1):
+            yield line(f"seen-{name}-one-step", smallest(orthogonalised(stack)), 0.6)
 
 
 # -- wrong on purpose ------------------------------------------------------------------------------
@@ -270,6 +326,24 @@ def positions_not_restarted() -> Any:
     return mock.patch.object(Documents, "positions", positions)
 
 
+def norm_of_all(matrices: list[Tensor]) -> list[Tensor]:
+    """Of a stack of matrices, for each: that of the whole stack."""
+    return [torch.stack(matrices).norm()] * len(matrices)
+
+
+def k1_detached(attend: Any, rope: Any, gate: Any, q: Any, k: Any, v: Any, first: Any) -> Any:
+    over_first = attend.causal(q, *(x.detach() for x in first))
+    return model.mix(gate(q), over_first, attend.sliding(q, k, v))
+
+
+def k2_detached(attend: Any, rope: Any, gate: Any, q: Any, k: Any, v: Any, first: Any) -> Any:
+    return model.mix(gate(q), attend.causal(q, *first), attend.sliding(q, k.detach(), v))
+
+
+def gate_detached(attend: Any, rope: Any, gate: Any, q: Any, k: Any, v: Any, first: Any) -> Any:
+    return model.mix(gate(q.detach()), attend.causal(q, *first), attend.sliding(q, k, v))
+
+
 WRONG: dict[str, Callable[[], Any]] = {
     "gate-before-rope": lambda: block_with(gate_before_rope),
     "global-over-k2": lambda: block_with(global_over_k2),
@@ -279,6 +353,15 @@ WRONG: dict[str, Callable[[], Any]] = {
     "positions-not-restarted": positions_not_restarted,
     "window-63": lambda: window_of(63),
     "window-65": lambda: window_of(65),
+}
+
+
+WRONG_GRADIENTS: dict[str, Callable[[], Any]] = {
+    "k1-detached": lambda: block_with(k1_detached),
+    "k2-detached": lambda: block_with(k2_detached),
+    "gate-detached": lambda: block_with(gate_detached),
+    "window-65": lambda: window_of(65),
+    "documents-ignored": documents_ignored,
 }
 
 

@@ -1,7 +1,8 @@
 """What a plug-in implements, and what it is given.
 
 A *miner* chooses pairs of commits on one history; everything around it (cloning, reading Git,
-patches, snapshots, writing) is shared. A *filter* looks at one triple and says keep or drop.
+patches, snapshots, writing) is shared. A *filter* looks at one triple and says keep, drop, or how
+much it weighs.
 Built-in and third-party plug-ins load the same way, through the entry-point groups
 `codeflow.miners` and `codeflow.filters`, whose entries each name a dict of `{name: factory}`.
 Plug-ins import this module, `codeflow.records`, `codeflow.triple`, `codeflow.config` and
@@ -123,20 +124,26 @@ class Verdict:
 
     Attributes:
         kept: whether the triple stays.
-        reason: for a drop, a short stable name to count by, as in `too-short`; else None.
+        reason: for a drop, a short stable name to count by, as in `too-short`; for a weight the
+            same, as in `docs-only`; else None.
         detail: what identifies the cause further (a path, a line), for the ledger.
         scores: values to keep with the triple in its `scores`, whether it stays or not.
+        weight: how often the triple counts in training, if it stays. The weights that several
+            filters give multiply, and `mix` multiplies its own.
     """
 
     kept: bool
     reason: str | None = None
     detail: str | None = None
     scores: Mapping[str, float] = field(default_factory=dict)
+    weight: float = 1.0
 
 
-def keep(scores: Mapping[str, float] | None = None) -> Verdict:
-    """The triple stays."""
-    return Verdict(True, scores=scores or {})
+def keep(
+    scores: Mapping[str, float] | None = None, weight: float = 1.0, reason: str | None = None
+) -> Verdict:
+    """The triple stays, and counts as often as `weight` says, for a `reason` to count by."""
+    return Verdict(True, reason, scores=scores or {}, weight=weight)
 
 
 def drop(

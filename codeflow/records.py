@@ -220,6 +220,7 @@ DECISIONS = pa.schema(
         pa.field("detail", pa.large_string()),
         pa.field("scores", SCORES, nullable=False),
         pa.field("cluster", pa.string()),
+        # what this stage gives; a triple's weight is the product over the stages
         pa.field("weight", pa.float32(), nullable=False),
         pa.field("split", pa.string()),
     ]

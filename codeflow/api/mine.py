@@ -21,12 +21,14 @@ from codeflow.api.choices import (
 from codeflow.api.display import displayed
 from codeflow.errors import UsageError
 from codeflow.execution.progress import Progress
-from codeflow.pipeline.destination import place_of, send
+from codeflow.mining.sources import parse_sources, read_repos
+from codeflow.pipeline.destination import send
 from codeflow.pipeline.plan import asked_settings, plan
 from codeflow.pipeline.run import run
 from codeflow.pipeline.settings import Settings
 from codeflow.plugins.entry_points import Spec
 from codeflow.publish.summary import Summary
+from codeflow.storage.place import place_of
 
 
 def mine(
@@ -87,9 +89,6 @@ def mine(
         CodeflowError: the disk is full or not writable; the same call goes on afterwards.
         KeyboardInterrupt: stopped; the same call goes on afterwards.
     """
-    from codeflow_miners.acquire.given import read_repos
-    from codeflow_miners.acquire.repositories import parse_sources
-
     if isinstance(repos, (str, os.PathLike)):
         sources = read_repos([repos])
     else:

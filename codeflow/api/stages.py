@@ -23,11 +23,12 @@ from codeflow.api.choices import (
 )
 from codeflow.api.display import displayed
 from codeflow.execution.progress import Progress
-from codeflow.pipeline.destination import mined_at, send
+from codeflow.pipeline.destination import send
 from codeflow.pipeline.plan import asked_settings, plan_again
 from codeflow.pipeline.run import Execution, run_again
 from codeflow.plugins.entry_points import Spec
 from codeflow.publish.summary import Summary
+from codeflow.storage.place import mined_at
 
 
 def filter(

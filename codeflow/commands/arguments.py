@@ -17,9 +17,16 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from codeflow.errors import UsageError
-from codeflow.pipeline.destination import path
+from codeflow.storage.store import is_url, shown
 
 _NUMBER = re.compile(r"-\d+|-\d*\.\d+")  # argparse takes these for values
+
+
+def path(text: str) -> Path:
+    """An argument that is a path on this machine: the `Path` of a URL would be another name."""
+    if is_url(text):
+        raise argparse.ArgumentTypeError(f"{shown(text)}: a path on this machine is needed here")
+    return Path(text)
 
 
 class Parser(argparse.ArgumentParser):

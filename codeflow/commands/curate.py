@@ -10,8 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codeflow.commands import sentence
+from codeflow.commands.options import (
+    add_filter_options,
+    add_split_options,
+    carry_out,
+    show_preview,
+)
 from codeflow.errors import EXIT_OK, UsageError
-from codeflow.pipeline.destination import place_of
 
 if TYPE_CHECKING:
     from codeflow.execution.progress import Progress
@@ -61,34 +66,6 @@ def add(commands: Any) -> None:
 _TABLES = {"filter": "filter", "dedup": "dedup", "mix": "mix", "publish": "split"}
 
 
-def add_filter_options(parser: Any) -> None:
-    """The options that choose filters."""
-    parser.add_argument(
-        "--filter",
-        action="extend",
-        nargs="+",
-        metavar="FILTER",
-        help="NAME, module:attr or file.py:attr; `codeflow filters` lists names (default: default)",
-    )
-    parser.add_argument(
-        "--decontaminate",
-        action="extend",
-        nargs="+",
-        metavar="JSONL",
-        help="leave out what these benchmark instances would be given away by",
-    )
-
-
-def add_split_options(parser: Any) -> None:
-    """The options of the split."""
-    parser.add_argument(
-        "--split-by",
-        choices=("auto", "family", "time"),
-        help="hold out whole families of forks, or the latest positions (auto: by their number)",
-    )
-    parser.add_argument("--validation", type=float, metavar="SHARE", help="how much to hold out")
-
-
 def add_execution(parser: Any) -> None:
     """The options that change no byte of the result."""
     how = parser.add_argument_group("how it is run (nothing here changes a byte of the result)")
@@ -116,6 +93,7 @@ def _filter(parsed: argparse.Namespace) -> int:
 
 def _dedup(parsed: argparse.Namespace) -> int:
     from codeflow.api.choices import with_dedup
+    from codeflow.storage.place import place_of
 
     status = _again(parsed, "dedup", lambda config: with_dedup(config, parsed.threshold))
     if not (parsed.json or parsed.dry_run):
@@ -149,11 +127,11 @@ def _publish(parsed: argparse.Namespace) -> int:
 
 
 def _again(parsed: argparse.Namespace, stage: str, change: Callable[[Any], Any]) -> int:
-    from codeflow.commands.mine import carry_out, show_preview
-    from codeflow.pipeline.destination import mined_at, send
+    from codeflow.pipeline.destination import send
     from codeflow.pipeline.plan import asked_settings, plan_again
     from codeflow.pipeline.run import Execution, run_again
     from codeflow.pipeline.settings import read_settings
+    from codeflow.storage.place import mined_at
 
     if parsed.workers is not None and parsed.workers < 1:
         raise UsageError(f"--workers {parsed.workers}: give 1 or more")

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import sys
-from collections.abc import Callable
-from dataclasses import asdict, replace
-from json import dumps
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codeflow.commands import sentence
-from codeflow.commands.curate import add_filter_options, add_split_options
-from codeflow.errors import EXIT_INCOMPLETE, EXIT_OK, UsageError
+from codeflow.commands.options import (
+    add_filter_options,
+    add_split_options,
+    carry_out,
+    show_preview,
+)
+from codeflow.errors import UsageError
 
 if TYPE_CHECKING:
     from codeflow.execution.progress import Progress
-    from codeflow.pipeline.preview import Preview
     from codeflow.publish.summary import Summary
 
 _MINE_EPILOG = """\
@@ -27,9 +28,6 @@ Repositories that cannot be mined are named at the end and in the ledger; the ru
 
   codeflow mine --repos ../my-project --out data
   codeflow mine --repos list.txt --out data --kinds commit --window 0.2:0.9 --workers 8"""
-
-
-_GOES_ON = "stopped; the same command goes on from here"
 
 
 def add(commands: Any) -> None:
@@ -115,12 +113,13 @@ def _mine(parsed: argparse.Namespace) -> int:
     sys.dont_write_bytecode |= parsed.dry_run  # beside a filter of the user's own
 
     from codeflow.api.choices import execution_of, with_filter, with_mine, with_split
-    from codeflow.pipeline.destination import place_of, send
+    from codeflow.mining.sources import read_repos
+    from codeflow.pipeline.destination import send
     from codeflow.pipeline.plan import asked_settings, plan
     from codeflow.pipeline.run import run
     from codeflow.pipeline.settings import read_settings
+    from codeflow.storage.place import place_of
     from codeflow.storage.store import shown
-    from codeflow_miners.acquire.given import read_repos
 
     kinds = None if parsed.kinds is None else [kind.strip() for kind in parsed.kinds.split(",")]
     out, url = place_of(parsed.out, parsed.work)
@@ -157,30 +156,3 @@ def _mine(parsed: argparse.Namespace) -> int:
 
         write_all(out, settings.tokens)
     return status
-
-
-def show_preview(preview: Preview, json: bool) -> int:
-    """Says what would be done; the exit status is that of the run, as far as it can be told."""
-    print(dumps({"event": "dry-run", **asdict(preview)}) if json else preview)
-    return EXIT_INCOMPLETE if preview.problems else EXIT_OK
-
-
-def carry_out(json: bool, work: Callable[[Progress], Summary]) -> int:
-    """Runs something with a display, and says at the end what came of it."""
-    from codeflow.execution.process import Interrupts, spare_pandas, stopped_by
-    from codeflow.execution.ray_pool import kill_local_ray
-    from codeflow.publish.summary import render_summary
-    from codeflow.terminal.progress import make_progress
-
-    spare_pandas()
-    with stopped_by(Interrupts(_GOES_ON, kill_local_ray)):
-        progress = make_progress(json, sys.stdout if json else sys.stderr)
-        try:
-            summary = work(progress)
-        except (KeyboardInterrupt, BrokenPipeError):  # without a reader it stops, too
-            raise KeyboardInterrupt(_GOES_ON) from None
-        finally:
-            with contextlib.suppress(BrokenPipeError):
-                progress.close()
-    render_summary(summary, sys.stdout, json=json)
-    return EXIT_INCOMPLETE if summary.failed else EXIT_OK

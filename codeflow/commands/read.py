@@ -149,8 +149,8 @@ def _checkout(parsed: argparse.Namespace) -> int:
 
 def _verify(parsed: argparse.Namespace) -> int:
     from codeflow.dataset.verify import verify
-    from codeflow.pipeline.destination import local
     from codeflow.storage.damage import mends
+    from codeflow.storage.place import local
     from codeflow.terminal.verify import show_report, verify_progress
 
     if parsed.workers is not None and parsed.workers < 1:

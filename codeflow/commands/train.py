@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from codeflow.errors import EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_OK, UsageError
-from codeflow.pipeline.destination import local
 from codeflow.storage.layout import RUNS
 from codeflow.storage.store import is_url, shown
 
@@ -39,6 +38,7 @@ def add(commands: Any) -> None:
 
 def _train(parsed: argparse.Namespace) -> int:
     _need_torch()
+    from codeflow.storage.place import local
     from codeflow.train.dry_run import dry_run
     from codeflow.train.metrics import say
     from codeflow.train.recipe import read_recipe
@@ -70,6 +70,7 @@ def _verify_resume(parsed: argparse.Namespace) -> int:
     _need_torch()
     import tempfile
 
+    from codeflow.storage.place import local
     from codeflow.train.resume import verify_resume
 
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # each would wait in a folder of its own

@@ -22,8 +22,6 @@ from codeflow.curation.batches import ROWS_WANTED, Part
 from codeflow.curation.context import StageContext
 from codeflow.errors import DataError, UsageError
 from codeflow.execution.job import Job
-from codeflow.pipeline.asked import Asked
-from codeflow.pipeline.asked import read as read_asked
 from codeflow.storage import files, tables
 from codeflow.storage.damage import mends, reading
 from codeflow.storage.layout import DECISIONS, DONE, PARTS, STAGE_RECORD
@@ -61,7 +59,7 @@ class Record(NamedTuple):
 
 def stored(folder: Path, name: str) -> Record | None:
     """The record of a stage in a folder. Raises DataError when it is damaged."""
-    path = _record_path(folder, name)
+    path = record_path(folder, name)
     values = files.read_json(path)
     if values is None:
         return None
@@ -70,38 +68,6 @@ def stored(folder: Path, name: str) -> Record | None:
         if record.complete and not all(type(record.figures.get(k)) is int for k in ("in", "out")):
             raise ValueError("its figures do not say what came in and what is left")
         return record
-
-
-def asked_of(folder: Path) -> Asked | None:
-    """What a folder was last asked for; None for one that was not asked for anything.
-
-    Others may have left decisions there: `--until filter` does not undo what dedup decided before.
-    Without `.work/`, the stages that have decisions, and what these say.
-
-    Raises:
-        DataError: what it was asked for is damaged.
-    """
-    asked = read_asked(folder)
-    if asked is not None:
-        return asked
-    found: dict[str, Mapping[str, Any]] = {}
-    for name in NAMES:
-        try:
-            record = stored(folder, name)
-        except DataError:
-            path = _record_path(folder, name)
-            raise DataError(
-                f"{path}: is damaged; remove it, and give the options of `codeflow {name}` again"
-            ) from None
-        if record is not None and record.complete:
-            found[name] = record.settings if record.asked is None else record.asked
-    return Asked(tuple(found), found) if found else None
-
-
-def chain_of(folder: Path) -> frozenset[str]:
-    """Names of the stages that the folder was last asked for."""
-    asked = asked_of(folder)
-    return frozenset(asked.stages if asked is not None else ())
 
 
 def run_stages(
@@ -145,7 +111,7 @@ def _found(folder: Path, stage: Stage) -> tuple[Record | None, str | None]:
     try:
         known = stored(folder, stage.name)
     except DataError:
-        return None, f"{_record_path(folder, stage.name)}: is damaged"
+        return None, f"{record_path(folder, stage.name)}: is damaged"
     for name, size in known.files.items() if known is not None and known.complete else ():
         path = folder / DECISIONS / stage.name / name
         fault = files.fault(path, size)
@@ -190,16 +156,15 @@ def _run(
         job.progress.note(f"{fault}; {name} decides again")
     if known is None or known.stamp != stamp or fault is not None:
         _forget(folder, name)
-        files.write_json(_record_path(folder, name), record._asdict())
+        files.write_json(record_path(folder, name), record._asdict())
     elif known.complete:
         return known
     context = StageContext(folder, name, stamp, parts, earlier)
-    units = len(parts) if name == "filter" else None  # others go over the parts more than once
-    figures = job.run_stage(name, f"{name}-{stamp}/", stage.flow(context), units)
+    figures = job.run_stage(name, f"{name}-{stamp}/", stage.flow(context))
     figures = {**_counted(context), **figures}
     sizes = {f"{part.name}.parquet": _size(folder, name, part) for part in parts}
     record = record._replace(complete=True, figures=figures, files=sizes)
-    files.write_json(_record_path(folder, name), record._asdict())
+    files.write_json(record_path(folder, name), record._asdict())
     for place in (PARTS, DONE):
         shutil.rmtree(folder / place / f"{name}-{stamp}", ignore_errors=True)
     return record
@@ -229,5 +194,6 @@ def _forget(folder: Path, name: str) -> None:
     files.remove(folder / DECISIONS / name)
 
 
-def _record_path(folder: Path, name: str) -> Path:
+def record_path(folder: Path, name: str) -> Path:
+    """Where the record of a stage is."""
     return folder / DECISIONS / name / STAGE_RECORD

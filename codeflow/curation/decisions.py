@@ -56,3 +56,14 @@ def kept(folder: Path, stages: Sequence[str], part: str) -> npt.NDArray[np.bool_
         return None
     column = read(folder, stages[-1], part, ["kept"]).column("kept")
     return np.asarray(column.to_numpy(zero_copy_only=False), dtype=np.bool_)
+
+
+def weights(folder: Path, stages: Sequence[str], part: str) -> npt.NDArray[np.float64] | None:
+    """What the triples of a part weigh after these stages; None, all the same, without stages."""
+    if not stages:
+        return None
+    columns = [read(folder, stage, part, ["weight"]).column("weight") for stage in stages]
+    product: npt.NDArray[np.float64] = np.prod(
+        [column.to_numpy().astype(np.float64) for column in columns], axis=0
+    )
+    return product

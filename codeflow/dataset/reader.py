@@ -23,11 +23,11 @@ from codeflow.dataset.statistics import Summary, summarise
 from codeflow.dataset.steps import StepStore, column_of, with_patches
 from codeflow.errors import DataError, UsageError
 from codeflow.git.objects import TreeEntry
-from codeflow.pipeline.destination import local
 from codeflow.records import BLOBS, STEPS, TREES, TRIPLES
 from codeflow.storage import layout, manifest
 from codeflow.storage.layout import SPLITS
 from codeflow.storage.manifest import ListedFile
+from codeflow.storage.place import local
 from codeflow.storage.store import is_url
 from codeflow.triple import Triple
 

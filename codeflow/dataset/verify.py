@@ -37,10 +37,10 @@ from codeflow.dataset.verify_report import Report
 from codeflow.dataset.verify_triples import check_triples
 from codeflow.errors import DataError
 from codeflow.execution.many import Advance, Workers, default_workers
-from codeflow.pipeline.destination import local
 from codeflow.storage import files, layout, manifest
 from codeflow.storage.layout import BLOBS, CARD, STEPS, TABLES, TREES, TRIPLES
 from codeflow.storage.manifest import ListedFile
+from codeflow.storage.place import local
 
 _DECODED = tuple(f"{table}/" for table in (TRIPLES, STEPS, BLOBS, TREES))
 _TRIPLES_WORTH_WORKERS = 1500  # fewer are replayed before a second process is up

@@ -389,6 +389,9 @@ def fold(dense: LoopCoder) -> LoopCoder:
         raise ValueError("fold takes a dense model (loop_num = 1)")
     config = dataclasses.replace(dense.config, loop_num=2)
     device = str(dense.lm_head.weight.device)
-    loop = create(config, device=device, compute=dense.compute).to(dense.lm_head.weight.dtype)
-    loop.load_state_dict(dense.state_dict(), strict=False)  # the gates keep their start
+    loop = build(config, dense.compute).to_empty(device=device).to(dense.lm_head.weight.dtype)
+    loop.load_state_dict(dense.state_dict(), strict=False)
+    for name, parameter in loop.named_parameters():
+        if "gate_projections" in name:
+            draw(name, parameter, config, torch.Generator(device))
     return loop

@@ -23,15 +23,15 @@ from codeflow.mining.outcomes import (
     families,
     forked_families,
     outcome_of,
+    place_in_list,
     record_of,
     require_outcome,
-    without_folders,
     write_run_ledger,
 )
 from codeflow.mining.pace import Pace
-from codeflow.publish.summary import place_in_list
 from codeflow.storage import files
 from codeflow.storage.layout import MINED, OPENED, PARTS, outcome_path
+from codeflow.text.privacy import without_folders
 
 STEP_S: Final = 5e-3
 """What one process takes for a first-parent step, from reading it to publishing: 3 to 6 ms on eight

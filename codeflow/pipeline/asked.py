@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from codeflow.config import differing_keys
-from codeflow.errors import UsageError
+from codeflow.curation.chain import NAMES, record_path, stored
+from codeflow.errors import DataError, UsageError
 from codeflow.storage import files
 from codeflow.storage.damage import reading
 from codeflow.storage.layout import ASKED
@@ -42,6 +43,38 @@ def read(folder: Path) -> Asked | None:
         return None
     with reading(folder / ASKED, ValueError):
         return build(Asked, values)
+
+
+def asked_of(folder: Path) -> Asked | None:
+    """What a folder was last asked for; None for one that was not asked for anything.
+
+    Others may have left decisions there: `--until filter` does not undo what dedup decided before.
+    Without `.work/`, the stages that have decisions, and what these say.
+
+    Raises:
+        DataError: what it was asked for is damaged.
+    """
+    asked = read(folder)
+    if asked is not None:
+        return asked
+    found: dict[str, Mapping[str, Any]] = {}
+    for name in NAMES:
+        try:
+            record = stored(folder, name)
+        except DataError:
+            path = record_path(folder, name)
+            raise DataError(
+                f"{path}: is damaged; remove it, and give the options of `codeflow {name}` again"
+            ) from None
+        if record is not None and record.complete:
+            found[name] = record.settings if record.asked is None else record.asked
+    return Asked(tuple(found), found) if found else None
+
+
+def chain_of(folder: Path) -> frozenset[str]:
+    """Names of the stages that the folder was last asked for."""
+    asked = asked_of(folder)
+    return frozenset(asked.stages if asked is not None else ())
 
 
 @contextmanager

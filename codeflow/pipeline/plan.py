@@ -9,13 +9,13 @@ from typing import Any, Final
 
 from codeflow.config import as_mapping
 from codeflow.contracts import Flow
-from codeflow.curation.chain import NAMES, Stage, asked_of, stored
+from codeflow.curation.chain import NAMES, Stage, stored
 from codeflow.curation.context import StageContext
 from codeflow.curation.filter.stage import FilterConfig
 from codeflow.errors import DataError, UsageError
 from codeflow.mining.index import MinedIndex
 from codeflow.pipeline import workdir
-from codeflow.pipeline.asked import TABLES, Asked, changes, differences, kept_rules
+from codeflow.pipeline.asked import TABLES, Asked, asked_of, changes, differences, kept_rules
 from codeflow.pipeline.run import Plan
 from codeflow.pipeline.settings import Settings, with_tables
 from codeflow.plugins.entry_points import LoadedFilter, Spec, load_filters

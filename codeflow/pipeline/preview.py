@@ -19,10 +19,11 @@ from codeflow.errors import RepositoryError, UsageError
 from codeflow.execution.units import find_result
 from codeflow.mining import index as mined
 from codeflow.mining.index import MinedIndex
+from codeflow.mining.outcomes import place_in_list
+from codeflow.mining.sources import inspect_git_dir
 from codeflow.pipeline import workdir
 from codeflow.pipeline.run import Execution, Plan, mining_settings
 from codeflow.publish.publisher import publish_stamp
-from codeflow.publish.summary import place_in_list
 from codeflow.storage import files, layout
 from codeflow.storage.layout import DONE, OUTCOME
 from codeflow.text.escape import one_line
@@ -128,8 +129,6 @@ def _stages(folder: Path, index: MinedIndex, plan: Plan) -> Iterator[str]:
 
 def _problems(sources: Sequence[Any]) -> Iterator[str]:
     """What would fail, as far as can be seen from here: URLs are not asked."""
-    from codeflow_miners.acquire.preflight import inspect_git_dir
-
     for source in sources:
         if source.problem:
             yield f"{_place(source)}: {source.problem}"

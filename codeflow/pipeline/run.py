@@ -25,12 +25,11 @@ from codeflow.execution.progress import Progress
 from codeflow.execution.sized_pool import make_pool
 from codeflow.mining import index as mined
 from codeflow.mining.index import MinedIndex
-from codeflow.mining.outcomes import stored_summary
 from codeflow.pipeline import workdir
 from codeflow.pipeline.asked import Asked, asking
 from codeflow.plugins.entry_points import OwnMiner, load_miners
 from codeflow.publish.publisher import Publishing, publish_stamp
-from codeflow.publish.summary import Summary
+from codeflow.publish.summary import Summary, stored_summary
 from codeflow.storage import files, layout, manifest
 from codeflow.storage.damage import FRESH
 from codeflow.storage.layout import CLONES, MINED, SUMMARY
@@ -220,7 +219,8 @@ def _decide_and_publish(job: Job, index: MinedIndex, plan: Plan, started: float)
     job.expect(f"{sum(index.kinds.values()):,} triples", sum(index.kinds.values()) * TRIPLE_S)
     cut = parts.cut(job.folder, [(r.repo, r.tables) for r in index.good]) if stages else []
     records = run_stages(job, cut, index.stamp, stages)
-    return Publishing(job, index, cut, records).publish(started, _hashed(stages))
+    places = workdir.lines_of(job.folder)
+    return Publishing(job, index, cut, records).publish(started, places, _hashed(stages))
 
 
 def _stages(plan: Plan, index: MinedIndex) -> Sequence[Stage]:

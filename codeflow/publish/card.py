@@ -116,6 +116,21 @@ def _decided(stages: Sequence[Stage]) -> str:
         if "filter" in _names(stages)
         else ""
     )
+    weighed = {
+        rule: n
+        for s in stages
+        if s.name == "filter"
+        for rule, n in s.figures.get("weighed", {}).items()
+    }
+    if weighed:
+        lines = "\n".join(f"| `{markdown_cell(rule)}` | {n:,} |" for rule, n in weighed.items())
+        text += f"""
+Kept, and weighed: in `scores` of such a triple the weight stands as `weight:RULE`.
+
+| rule | triples |
+|---|---|
+{lines}
+"""
     languages = {
         language: line
         for s in stages

@@ -27,7 +27,6 @@ from codeflow.execution.job import Job
 from codeflow.execution.units import forget_failure
 from codeflow.mining import index as mined
 from codeflow.mining.index import MinedIndex, MinedRepository
-from codeflow.mining.outcomes import deterministic, summarise
 from codeflow.publish import card
 from codeflow.publish.reachable import ReachArguments, reach
 from codeflow.publish.select import SelectArguments, select
@@ -36,11 +35,10 @@ from codeflow.publish.shards import (
     describe,
     gather_units,
     plan_shards,
-    remove_unlisted,
     sorted_units,
 )
 from codeflow.publish.steps import steps_units
-from codeflow.publish.summary import Summary
+from codeflow.publish.summary import Summary, deterministic, summarise
 from codeflow.records import SCHEMA_VERSION, TRIPLES
 from codeflow.storage import files, layout, manifest, tables
 from codeflow.storage.damage import FRESH
@@ -88,11 +86,14 @@ class Publishing:
         self._records = records
         self.stamp = publish_stamp(records[-1].stamp if records else index.stamp)
 
-    def publish(self, started: float, hashed: bool = False) -> Summary:
+    def publish(
+        self, started: float, places: Mapping[str, tuple[int, str]], hashed: bool = False
+    ) -> Summary:
         """Writes the shards, the ledger, the card, and the manifest last.
 
         Args:
             started: on the monotonic clock, when the run began.
+            places: as `summarise`.
             hashed: whether to compare all bytes of what is published already.
 
         Raises:
@@ -115,7 +116,7 @@ class Publishing:
                 values = self._write()
         elapsed_s = time.monotonic() - started
         lines, counts = values["files"], values["triples"]
-        summary = summarise(folder, self._index, self._records, lines, counts, elapsed_s)
+        summary = summarise(folder, self._index, self._records, lines, counts, elapsed_s, places)
         for place in (DONE, PARTS):  # markers first: they name files in parts
             shutil.rmtree(folder / place / f"publish-{self.stamp}", ignore_errors=True)
         shutil.rmtree(folder / PARTS, ignore_errors=True)
@@ -181,7 +182,7 @@ class Publishing:
         text = card.render(good, counts, self._index.config, has, licenses, stages)
         files.write_bytes(folder / layout.CARD, text.encode())
         lines.append(describe(folder, layout.CARD))
-        remove_unlisted(folder, {str(line["path"]) for line in lines})
+        manifest.remove_unlisted(folder, {str(line["path"]) for line in lines})
         lines = sorted(lines, key=lambda line: str(line["path"]))
         values = self._manifest(lines, kinds, counts)
         files.write_bytes(folder / layout.MANIFEST, manifest.seal(values))

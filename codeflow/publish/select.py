@@ -94,10 +94,17 @@ def _splits(decided: Mapping[str, pa.Table], rows: int) -> npt.NDArray[np.object
 
 def _with_decisions(rows: pa.Table, decided: Mapping[str, pa.Table]) -> pa.Table:
     """The triples with their scores, cluster and weight filled in."""
-    for name, stage in (("cluster", "dedup"), ("weight", "mix")):
-        if stage in decided:
-            values = decided[stage].column(name).combine_chunks()
-            rows = rows.set_column(TRIPLES.get_field_index(name), TRIPLES.field(name), values)
+    if "dedup" in decided:
+        values = decided["dedup"].column("cluster").combine_chunks()
+        rows = rows.set_column(TRIPLES.get_field_index("cluster"), TRIPLES.field("cluster"), values)
+    weights = np.ones(len(rows), np.float64)
+    for table in decided.values():
+        weights *= table.column("weight").to_numpy()
+    rows = rows.set_column(
+        TRIPLES.get_field_index("weight"),
+        TRIPLES.field("weight"),
+        pa.array(weights.astype(np.float32)),
+    )
     columns = [table.column("scores") for table in decided.values()]
     if any(pc.sum(pc.list_value_length(column)).as_py() for column in columns):
         scores: list[dict[str, float]] = [{} for _ in range(len(rows))]

@@ -9,7 +9,7 @@ manifest is complete.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from codeflow.contracts import Sink, Unit
 from codeflow.records import BLOBS, LEDGER, STEPS, STEPS_PER_GROUP, TREES, TRIPLES
 from codeflow.storage import files, layout, tables
-from codeflow.storage.layout import MINED, PARTS
+from codeflow.storage.layout import PARTS
 
 _MIN_SHARD_BYTES = 1 << 20
 _MAX_SHARD_BYTES = 256 << 20
@@ -235,13 +235,3 @@ def describe(folder: Path, name: str) -> dict[str, Any]:
     if path.suffix == ".parquet":
         line["rows"] = tables.rows(path)
     return line
-
-
-def remove_unlisted(out: Path, listed: Set[str]) -> None:
-    """What a killed worker, or a run that was cleared half, left beside the published files."""
-    for table in SCHEMAS:
-        for path in (out / table).glob("*"):
-            if path.relative_to(out).as_posix() not in listed:
-                files.remove(path)
-    for path in (out / MINED).glob(f"**/*{files.TEMPORARY}"):
-        path.unlink()

@@ -1,24 +1,30 @@
-"""The closing words of a run: what was kept, what was left out and why, what to type next.
+"""The figures of a run: what was kept, what was left out and why, what to type next.
 
-One text for a terminal (where rich adds colour) and a pipe, 80 columns wide; one JSON object under
-`--json`. Names and reasons come from repositories and pass `one_line`.
+Counted in what was published, so that they are of the whole folder, earlier runs that were resumed
+included. Costs a read of the ledger's and the blobs' small columns.
 """
 
 from __future__ import annotations
 
-import json as json_module
-import textwrap
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import NamedTuple, TextIO
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from codeflow.terminal.progress import encodable, is_terminal, say
-from codeflow.text.escape import one_line
-from codeflow.text.numbers import duration, quantity
+import pyarrow.compute as pc
 
-WIDTH = 80
-FAILURES_SHOWN = 10
-RULES_SHOWN = 15
+from codeflow.curation.chain import Record
+from codeflow.errors import DataError
+from codeflow.mining.index import MinedIndex
+from codeflow.mining.outcomes import place_in_list
+from codeflow.publish import card
+from codeflow.records import BLOBS, LEDGER
+from codeflow.storage import files, tables
+from codeflow.storage.layout import BLOBS as BLOBS_FOLDER
+from codeflow.storage.layout import LEDGER as LEDGER_FOLDER
+from codeflow.storage.layout import SUMMARY
+from codeflow.storage.shape import build
 
 
 class Failure(NamedTuple):
@@ -38,15 +44,6 @@ class Failure(NamedTuple):
     def where(self) -> str:
         """The line for people, with the name in ledger and manifest where it says another."""
         return place_in_list(self.repo, self.line, self.spec)
-
-
-def place_in_list(repo: str, line: int | None, spec: str | None) -> str:
-    """`line 3: ../path (name)`: which line of the list is meant."""
-    if line is None or spec is None:
-        return repo
-    if spec == f"line-{line}":  # of a line that may hold a secret, nothing is known
-        return f"line {line}"
-    return f"line {line}: {spec}" + ("" if repo in spec else f" ({repo})")
 
 
 class LeftOut(NamedTuple):
@@ -92,125 +89,124 @@ class Summary:
     triples_by_split: Mapping[str, int] = field(default_factory=dict)
 
 
-def render_summary(summary: Summary, stream: TextIO, json: bool = False) -> None:
-    """Writes the summary: for people, or as the JSON object whose `event` is `summary`."""
-    if json:
-        record = asdict(summary) | {
-            "failed": [failure._asdict() for failure in summary.failed],
-            "left_out": [row._asdict() for row in summary.left_out],
-            "stages": [row._asdict() for row in summary.stages],
-            "triples_by_kind": dict(summary.triples_by_kind),
-            "triples_by_split": dict(summary.triples_by_split),
-        }
-        say(stream, json_module.dumps({"event": "summary", **record}))
-    elif is_terminal(stream):
-        from rich.console import Console
-        from rich.text import Text
+def summarise(
+    out: Path,
+    index: MinedIndex,
+    records: Sequence[Record],
+    lines: Sequence[Mapping[str, Any]],
+    kinds: Mapping[str, int],
+    elapsed_s: float,
+    places: Mapping[str, tuple[int, str]],
+) -> Summary:
+    """The summary of a published folder.
 
-        console = Console(file=stream, highlight=False)
-        for style, line in _lines(summary):
-            console.print(Text(encodable(stream, line), style=style), soft_wrap=True)
-    else:
-        for _, line in _lines(summary):
-            say(stream, line)
-
-
-def _lines(summary: Summary) -> Iterator[tuple[str, str]]:
-    """The text as (style, line); styles are rich's and never carry what the words do not."""
-    triples = sum(summary.triples_by_kind.values())
-    yield "", ""
-    yield (
-        "bold",
-        f"{triples:,} triples from {summary.mined:,} of {_count(summary.repositories, 'repositor')}"
-        f" in {duration(summary.elapsed_s)}",
+    Args:
+        records: the stages that decided.
+        lines: the manifest's lines of its files.
+        kinds: published triples of each kind.
+        places: by `repo`, the number of its line in the list, and the line.
+    """
+    failed = [
+        Failure(r.repo, r.failure["rule"], r.failure["reason"], *places.get(r.repo, (None, None)))
+        for r in index.repositories
+        if r.failure is not None
+    ]
+    failed.sort(key=lambda repository: repository.line or 0)
+    blobs, content_bytes = _count_blobs(out, lines)
+    shown = _shown(out)
+    return Summary(
+        repositories=len(index.repositories),
+        mined=len(index.good),
+        failed=failed,
+        commits_read=sum(r.steps for r in index.good),
+        triples_by_kind=kinds,
+        triples_by_split=card.filled(lines).splits,
+        stages=[StageCount(r.name, r.figures["in"], r.figures["out"]) for r in records],
+        left_out=_left_out(out, lines),
+        blobs=blobs,
+        content_bytes=content_bytes,
+        disk_bytes=sum(line["bytes"] for line in lines),
+        elapsed_s=elapsed_s,
+        out=shown,
+        deterministic=deterministic(index, records),
+        next_command=f"codeflow {'report' if records else 'inspect'} {shlex.quote(shown)}",
+        notes=_notes(records),
     )
-    kinds = ", ".join(f"{n:,} {one_line(k)}" for k, n in sorted(summary.triples_by_kind.items()))
-    splits = ", ".join(f"{n:,} {one_line(split)}" for split, n in summary.triples_by_split.items())
-    for name, text in (
-        ("kept", kinds or "nothing"),
-        ("read", f"{summary.commits_read:,} commits"),
-        (
-            "stored",
-            f"{summary.blobs:,} contents of {quantity(summary.content_bytes, 'B')},"
-            f" {quantity(summary.disk_bytes, 'B')} on disk",
-        ),
-        ("where", one_line(summary.out)),
-    ):
-        yield "", f"  {name:<8}{text}"
-        if name == "kept" and splits:
-            yield "", f"  {'split':<8}{splits}"
-    yield from _stages(summary)
-    for note in summary.notes:
-        yield from _hanging("  ", note, 2)
-    yield from _left_out(summary)
-    yield from _failed(summary)
-    if not summary.deterministic:
-        yield "", ""
-        warning = (
-            "Not reproducible: a limit on time or memory was reached, and another machine may not "
-            "reach it. The ledger names what it cost."
-        )
-        for line in textwrap.wrap(warning, WIDTH):
-            yield "yellow", line
-    yield "", ""
-    yield "bold", "Next"
-    yield "cyan", f"  {one_line(summary.next_command)}"  # never wrapped: it is there to be copied
 
 
-def _stages(summary: Summary) -> Iterator[tuple[str, str]]:
-    if not summary.stages:
-        return
-    yield "", ""
-    yield "bold", "Stage by stage"
-    yield "", f"{summary.stages[0].given:>9,}  mined"
-    for stage in summary.stages:
-        share = f" ({stage.kept / stage.given:.0%})" if stage.given else ""
-        yield "", f"{stage.kept:>9,}  kept by {one_line(stage.stage)}{share}"
+def _notes(records: Sequence[Record]) -> list[str]:
+    """What filters weighed; that `--filter none` is not all there is to keeping everything."""
+    settings = {record.name: record.settings for record in records}
+    notes = [
+        "weighed, and kept: " + ", ".join(f"{n:,} by {rule}" for rule, n in weighed.items())
+        for record in records
+        if (weighed := record.figures.get("weighed"))
+    ]
+    dedup = settings.get("dedup")
+    if dedup is None:
+        return notes
+    if not (dedup["exact"] or dedup["near"]):
+        return [*notes, "dedup is off (exact and near are false): duplicates are kept"]
+    if settings["filter"]["filters"]:
+        return notes
+    return [
+        *notes,
+        "no filter was asked for, but dedup drops duplicates all the same; "
+        "[dedup] exact = false and near = false keep them",
+    ]
 
 
-def _left_out(summary: Summary) -> Iterator[tuple[str, str]]:
-    if not summary.left_out:
-        return
-    yield "", ""
-    yield "bold", "Left out"
-    rows = sorted(summary.left_out, key=lambda row: (-row.rows, row.stage, row.rule))
-    for row in rows[:RULES_SHOWN]:
-        name = _cut(f"{row.stage}/{row.rule}", 40)
-        yield from _hanging(f"{row.rows:>9,}  {name}: ", row.reason, 11)
-    yield from _more(len(rows) - RULES_SHOWN, "rules", summary.out)
+def deterministic(index: MinedIndex, records: Sequence[Record]) -> bool:
+    """Whether no limit on time or memory decided anything."""
+    return index.deterministic and not any(r.figures.get("timed_out") for r in records)
 
 
-def _failed(summary: Summary) -> Iterator[tuple[str, str]]:
-    if not summary.failed:
-        return
-    yield "", ""
-    yield "bold red", f"Not mined: {_count(len(summary.failed), 'repositor')}"
-    for failure in summary.failed[:FAILURES_SHOWN]:
-        yield from _hanging("  ", failure.where, 2)
-        yield from _hanging("    ", f"{failure.rule}: {failure.reason}", 4)
-    yield from _more(len(summary.failed) - FAILURES_SHOWN, "repositories", summary.out)
+def stored_summary(out: Path) -> Summary | None:
+    """The summary of the last run; None where it is missing or damaged, as it can be counted again.
+
+    The folder may have moved since, or the reader.
+    """
+    try:
+        values = files.read_json(out / SUMMARY)
+        if values is None:
+            return None
+        summary = build(Summary, values)
+    except (DataError, ValueError):
+        return None
+    shown = _shown(out.absolute())
+    command = " ".join((*summary.next_command.split()[:2], shlex.quote(shown)))
+    return replace(summary, out=shown, next_command=command)
 
 
-def _more(hidden: int, what: str, out: str) -> Iterator[tuple[str, str]]:
-    if hidden > 0:
-        yield "", f"  and {hidden:,} more {what}, in {one_line(out).rstrip('/')}/ledger"
+def _shown(path: Path) -> str:
+    """A folder as one would type it here."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
-def _hanging(start: str, text: str, indent: int) -> Iterator[tuple[str, str]]:
-    for line in textwrap.wrap(
-        one_line(text), WIDTH, initial_indent=start, subsequent_indent=" " * indent
-    ) or [start.rstrip()]:
-        yield "", line
+def _count_blobs(out: Path, lines: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
+    rows = size = 0
+    for line in lines:
+        if line["path"].startswith(f"{BLOBS_FOLDER}/"):
+            column = tables.read(out / line["path"], BLOBS, ["size_bytes"]).column(0)
+            rows += len(column)
+            size += pc.sum(column).as_py() or 0
+    return rows, size
 
 
-def _cut(text: str, width: int) -> str:
-    """The text, its middle left out where it is longer than `width` columns."""
-    text = one_line(text)
-    if len(text) <= width:
-        return text
-    head = (width - 3) // 2
-    return f"{text[:head]}...{text[len(text) - (width - 3 - head) :]}"
-
-
-def _count(n: int, stem: str) -> str:
-    return f"{n:,} {stem}{'y' if n == 1 else 'ies'}"
+def _left_out(out: Path, lines: Sequence[Mapping[str, Any]]) -> list[LeftOut]:
+    """Ledger rows by rule, read a row group at a time: a ledger can be long."""
+    found: dict[tuple[str, str], tuple[int, str]] = {}
+    for line in lines:
+        if not line["path"].startswith(f"{LEDGER_FOLDER}/"):
+            continue
+        for table in tables.row_groups(out / line["path"], LEDGER, ["stage", "rule", "reason"]):
+            counted = table.group_by(["stage", "rule"]).aggregate(
+                [("reason", "count"), ("reason", "min")]
+            )
+            for row in counted.to_pylist():
+                rule = (row["stage"], row["rule"])
+                rows, reason = found.get(rule, (0, row["reason_min"]))
+                found[rule] = (rows + row["reason_count"], min(reason, row["reason_min"]))
+    left_out = [LeftOut(*rule, *value) for rule, value in found.items() if rule[0] != "open"]
+    return sorted(left_out, key=lambda row: (-row.rows, row.stage, row.rule))

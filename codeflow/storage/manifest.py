@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -16,7 +16,7 @@ from codeflow.errors import DataError
 from codeflow.records import SCHEMA_VERSION
 from codeflow.storage import files
 from codeflow.storage.damage import damaged, mends, reading
-from codeflow.storage.layout import CARD, MANIFEST, MINED_INDEX, TABLES
+from codeflow.storage.layout import CARD, MANIFEST, MINED, MINED_INDEX, TABLES
 
 _READABLE: Final = (2, SCHEMA_VERSION)
 """Schema versions that are read; before 3 there were no steps."""
@@ -145,6 +145,16 @@ def faults(folder: Path, values: Mapping[str, Any], hashed: bool = False) -> lis
             if path.relative_to(folder).as_posix() not in names:
                 found.append(Fault(path, "is not in the manifest"))
     return found
+
+
+def remove_unlisted(out: Path, listed: Set[str]) -> None:
+    """What a killed worker, or a run that was cleared half, left beside the published files."""
+    for table in TABLES:
+        for path in (out / table).glob("*"):
+            if path.relative_to(out).as_posix() not in listed:
+                files.remove(path)
+    for path in (out / MINED).glob(f"**/*{files.TEMPORARY}"):
+        path.unlink()
 
 
 def _text(values: Mapping[str, Any]) -> bytes:

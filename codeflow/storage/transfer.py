@@ -27,7 +27,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from codeflow.errors import DataError, UsageError
-from codeflow.publish.shards import remove_unlisted
 from codeflow.storage import files, layout, manifest
 from codeflow.storage.lock import locked
 from codeflow.storage.manifest import ListedFile
@@ -177,7 +176,7 @@ def download(url: str, folder: Path, progress: Progress = lambda done, total: No
                     moved, moved_bytes = moved + 1, moved_bytes + file.bytes
                 done += file.bytes
                 progress(done, total)
-            remove_unlisted(folder, {file.path for file in listed})
+            manifest.remove_unlisted(folder, {file.path for file in listed})
             files.write_bytes(ours, data)
     return Moved(moved, moved_bytes, len(listed) - moved)
 

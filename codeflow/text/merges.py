@@ -6,7 +6,7 @@ import re
 from typing import Final, Literal
 
 _NAME: Final = re.compile(
-    r"""Merge\ (?:remote-tracking\ )?branch(?:es)?\ '(?P<branch>[^']+)'
+    r"""Merge\ (?P<remote>remote-tracking\ )?branch(?:es)?\ '(?P<branch>[^']+)'
     | Merge\ (?:pull\ request|PR)\ \#\d+\ from\ (?P<request>\S+)
     | Merged\ in\ (?P<bitbucket>\S+)\ \(pull\ request
     | Merge\ (?P<tag>tag)\ '
@@ -22,8 +22,16 @@ _RELEASE: Final = re.compile(
     )$ | (?:^|/)releases?/""",
     re.VERBOSE | re.IGNORECASE,
 )
+# A branch that is to be merged by a request may be called by a version that it only uses.
+_RELEASE_REQUEST: Final = re.compile(
+    rf"(?:^|/)(?:releases?|rel|stable|maint|maintenance|lts)(?:[-_/.]?{_VERSION}.*)?$"
+    r"|(?:^|/)releases?[-_/.]",
+    re.IGNORECASE,
+)
 _MAIN: Final = r"(?:master|main|trunk|develop|development|dev|default|next|HEAD)"
 _MAIN_NAME: Final = re.compile(rf"(?:(?:refs/heads|refs/remotes|origin|upstream)/)*{_MAIN}$")
+# Of another remote than these it is somebody's contribution; mining cuts whose it was.
+_OUR_MAIN: Final = re.compile(rf"(?:refs/remotes/)?(?:origin|upstream)/{_MAIN}$")
 _SYNC: Final = re.compile(
     rf"sync(?:ed|ing|hroni[sz]\w*)?\b.*\b(?:with|from|up|upstream|{_MAIN})\b"
     rf"|(?:back-?)?merge (?:(?:from|with|changes from|latest|in) )*(?:upstream|{_MAIN})\b",
@@ -40,8 +48,10 @@ def bookkeeping(subject: str) -> Literal["release", "sync"] | None:
     """
     named = _NAME.search(subject)
     name: str = (named and (named["branch"] or named["request"] or named["bitbucket"])) or ""
-    if named and (named["tag"] or _RELEASE.search(name)):
+    release = _RELEASE if named and named["branch"] else _RELEASE_REQUEST
+    if named and (named["tag"] or release.search(name)):
         return "release"
-    if (named and named["branch"] and _MAIN_NAME.match(name)) or _SYNC.match(subject):
+    main = _OUR_MAIN if named and named["remote"] else _MAIN_NAME
+    if (named and named["branch"] and main.match(name)) or _SYNC.match(subject):
         return "sync"
     return None

@@ -26,9 +26,8 @@ _CONFLICTS: Final = re.compile(r"^[# \t]*Conflicts:?\n(?:#?[ \t]+.*(?:\n|\Z)|#.*
 _NUMBER: Final = re.compile(r"[ \t]*(?:\((?:closes |fixes |see )?#\d+\)|\[#\d+\])[.]?\Z", re.I)
 
 
-# Lines of a squash that tell what happened while the change was made, and not what it is.
-_NOISE: Final = re.compile(
-    r"""[*-]\ +
+# What tells that something happened while a change was made, and not what it is.
+_HAPPENED: Final = r"""
     (?:(?:more|small|minor|some|another|final|last|a|few|the|other|tiny|quick)\ (?=\w))*
     (?:
         wip | tmp | temp | todo | done | oops | again | ditto | \.+ | -+ | save | progress | push
@@ -47,10 +46,36 @@ _NOISE: Final = re.compile(
         \ (?:comments?|feedback|suggestions?|nits?|changes|fixes)
       | apply\ suggestions\ from\ code\ review | review | self[ -]review
       | updates?(?:\ (?:again|it|code|files?))? | changes? | tweaks? | improvements? | tests?
-      | (?:merge|rebase)(?:[ds]|ing)?\b.* | (?:trigger|re-?run)\ (?:ci|build|tests?)
+      | (?:trigger|re-?run)\ (?:ci|build|tests?)
       | revert(?:ed)?\ (?:that|this|last\ commit)
+    )\W*\Z"""
+_NOISE: Final = re.compile(
+    rf"[*-]\ +(?:{_HAPPENED}|(?:merge|rebase)(?:[ds]|ing)?\b.*\Z)", re.IGNORECASE | re.VERBOSE
+)
+# Subjects as empty as those lines, and those that a tool writes over every change of a project.
+_NOTHING: Final = re.compile(
+    rf"""\W*(?:
+      {_HAPPENED}
+    | (?:(?:a|an|and|bunch|couple|few|final|last|lots?|minor|misc(?:ellaneous)?|more|new|of|other
+        |quick|random|several|slight|small|some|the|tiny|trivial|various)[\ ,/&+-]+)*
+      (?:bug\ ?fix(?:e[sd])?|bugs?|changes?|clean[ -]?ups?|code|corrections?|edits?|enhancements?
+        |fix(?:e[sd])?|fixups?|formatting|improvements?|issues?|polish(?:ing)?|refactor(?:ing|ings|s)?
+        |stuff|things?|tweaks?|typos?|updates?|work)
+      (?:[\ ,/&+-]+(?:and\ |more\ |other\ |minor\ |small\ |some\ )*(?:bug\ ?fix(?:es)?|changes?
+        |clean[ -]?ups?|corrections?|edits?|enhancements?|fix(?:es)?|formatting|improvements?
+        |polish(?:ing)?|refactor(?:ing|ings|s)?|stuff|things?|tests?|tweaks?|typos?|updates?))*
+    | (?:googletest|abseil\w*|automated|code|copybara|google\w*|internal|opensource|piper|project
+        |public)\ (?:export|import|changes?)
+    | (?:project\ )?import\ (?:of\ \S+\ |generated\ )?(?:by|from)\ (?:copybara|gerrit|google3|piper)
+    | no\ public\ description
+    | (?:automated\ )?(?:code\ )?changes?\ (?:from|by)\ (?:copybara|google3)
     )\W*\Z""",
     re.IGNORECASE | re.VERBOSE,
+)
+_REFERENCE: Final = re.compile(
+    r"^[ \t]*(?:[\w-]+: *\S+|(?:see|closes?d?|fix(?:e[sd])?|resolve[sd]?|refs?|merge request)\b"
+    r"[^\n]{0,40}[#!]\d+)[ \t.]*$",
+    re.IGNORECASE | re.MULTILINE,
 )
 _BULLET: Final = re.compile(r"[*-] ")
 
@@ -66,6 +91,16 @@ def title(text: str) -> str:
     while (match := _NUMBER.search(line)) is not None and match.start():
         line = line[: match.start()]
     return line
+
+
+def says_nothing(line: str) -> bool:
+    """Whether a title would fit any change: `Minor fixes`, `Address review comments`."""
+    return _NOTHING.match(line) is not None
+
+
+def body(text: str) -> str:
+    """What a message says below its subject line, without noise and bare references."""
+    return _REFERENCE.sub("", without_noise(text.strip()).partition("\n")[2]).strip()
 
 
 def texts(message: Sequence[str]) -> tuple[str, ...]:

@@ -186,3 +186,12 @@ def _suffixes() -> PublicSuffixList:
 def _registrable(domain: str) -> bool:
     """Whether the domain lies below a public suffix."""
     return _suffixes().privatesuffix(domain) is not None
+
+
+# in a traceback, or an absolute path in running text; not the path of a URL
+_FOLDERS = re.compile(r"""(?<=File ")[^"\n]*/|(?<![\w.~/-])/(?:[^\s/:'"]+/)+""")
+
+
+def without_folders(text: str) -> str:
+    """A ledger is published: the folders of this machine, and whose they are, stay out of it."""
+    return _FOLDERS.sub("", text)

@@ -14,7 +14,7 @@ from typing import Any
 
 from codeflow.errors import CodeflowError
 from codeflow.loopcoder.model import build
-from codeflow.train import metrics
+from codeflow.train import metrics, sinks
 from codeflow.train import recipe as recipes
 from codeflow.train.data import missing, open_sources, sources_of
 from codeflow.train.state.checkpoint import latest
@@ -65,6 +65,10 @@ def dry_run(recipe: recipes.Recipe, data: Path, out: Path | None) -> DryRun:
         f"recipe hash: {recipe.hash}",
     ]
     problems: list[str] = []
+    try:
+        sinks.require(recipe.run.sinks)
+    except CodeflowError as error:
+        problems.append(str(error))
     if uneven := recipe.uneven(how.ranks // how.context, how.context):
         problems.append(uneven)
     lines += _data(recipe, data, problems)

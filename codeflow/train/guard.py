@@ -112,10 +112,11 @@ def agree(wrong: list[str], what: str, step: int, world: World) -> None:
 
 
 def compare_replicas(mine: Fingerprint, step: int, world: World) -> None:
-    """DDP: every rank holds the same bits. The rank named is one that differs from most."""
-    if world.mode != "ddp" or world.size == 1:
+    """Ranks that hold the same, all under DDP, have the same bits. The rank named is one that
+    differs from most."""
+    if world.shards == world.size:
         return
-    everyone: list[Fingerprint] = world.gather(mine)
+    everyone: list[Fingerprint] = world.gather(mine)[world.rank % world.shards :: world.shards]
     usual = {
         name: max(values := [each.get(name, 0) for each in everyone], key=values.count)
         for name in mine

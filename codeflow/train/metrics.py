@@ -1,4 +1,4 @@
-"""What a run says about itself: JSON lines, TensorBoard when it is installed, one progress line.
+"""What a run says about itself: JSON lines, the same for other programs, one progress line.
 
 **MFU convention.** Operations of the model over time and peak: 2 for a multiply-add, 3 times the
 forward pass for a training step. Matrix products of both passes and of the head, and scores;
@@ -14,24 +14,21 @@ in the loss.
 from __future__ import annotations
 
 import contextlib
-import functools
-import importlib.util
 import json
 import math
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TextIO
 
 import torch
-from torch import Tensor, nn
 
 from codeflow.loopcoder.attention import Documents
 from codeflow.loopcoder.config import ModelConfig
-from codeflow.loopcoder.model import Layer, LoopCoder
 from codeflow.storage.files import replacing
 from codeflow.train import recipe as recipes
+from codeflow.train.sinks import Sink
 from codeflow.train.state.parallel import World
 
 UNKNOWN: Final = "unknown"
@@ -108,13 +105,13 @@ def mfu(flops: float, seconds: float, peak: float | None, devices: int) -> float
 
 
 class Log:
-    """`metrics.jsonl` of a run, cut back to the step that is resumed from, and TensorBoard.
+    """`metrics.jsonl` of a run, cut back to the step that is resumed from, and its sinks.
 
     A line is one event (`step`, `validation`, `diagnostics`, `fold`); `step` is of steps done.
     `resumed_at` are the events that are known of the step that is resumed from.
     """
 
-    def __init__(self, folder: Path, resumed_step: int, tensorboard: bool) -> None:
+    def __init__(self, folder: Path, resumed_step: int, into: Sequence[Sink] = ()) -> None:
         path = folder / "metrics.jsonl"
         self.resumed_at: set[str] = set()
         if path.exists():
@@ -124,25 +121,22 @@ class Log:
             with replacing(path) as temporary:
                 temporary.write_bytes(b"".join(line + b"\n" for line in kept))
         self._file = path.open("a", encoding="utf-8")
-        self._board: Any = None
-        if tensorboard and importlib.util.find_spec("tensorboard"):
-            from torch.utils.tensorboard import SummaryWriter
-
-            self._board = SummaryWriter(folder / "tensorboard", purge_step=resumed_step + 1)
+        self._sinks = into
 
     def write(self, event: str, step: int, values: Mapping[str, Any]) -> None:
         """One line, flushed. Numbers that are not finite are written as text, to stay JSON."""
         line = {"event": event, "step": step, **values}
         self._file.write(json.dumps(_plain(line)) + "\n")
         self._file.flush()
-        if self._board is not None:
-            for name, value in _flat(values, event):
-                self._board.add_scalar(name, value, step)
+        if self._sinks:
+            numbers = dict(_flat(values, event))
+            for sink in self._sinks:
+                sink.write(step, numbers)
 
     def close(self) -> None:
         self._file.close()
-        if self._board is not None:
-            self._board.close()
+        for sink in self._sinks:
+            sink.close()
 
 
 def _until(line: bytes, step: int) -> bool:
@@ -168,69 +162,6 @@ def _flat(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, float]]
             yield from _flat(value, f"{prefix}/{key}")
         elif isinstance(value, (int, float)):
             yield f"{prefix}/{key}", value
-
-
-class Diagnostics:
-    """What the loop does in one micro-batch, on this rank: filled by the forward and backward pass.
-
-    - `gate`: per layer mean, standard deviation, and share below 0.1 and above 0.9;
-    - `pass2_change`: |h2 - h1| / |h1| of the hidden state after pass 2 and after pass 1;
-    - `pass1_grad_norm`, `pass2_grad_norm`: of the loss by the hidden state at the end of each
-      pass. (The parameters are shared, so their gradient has no cheap split by pass.)
-    """
-
-    def __init__(self) -> None:
-        self.gates: dict[int, dict[str, float]] = {}
-        self.hidden: list[Tensor] = []
-        self.grad_norms: dict[str, float] = {}
-
-    def values(self) -> dict[str, Any]:
-        out: dict[str, Any] = {**self.grad_norms}
-        if len(self.hidden) == 2:
-            first, second = (h.double() for h in self.hidden)
-            out["pass2_change"] = float((second - first).norm() / first.norm())
-        if self.gates:
-            out["gate"] = {f"layer{i}": self.gates[i] for i in sorted(self.gates)}
-        return out
-
-
-@contextlib.contextmanager
-def diagnosing(model: LoopCoder | None) -> Iterator[Diagnostics]:
-    """Hooks for one forward and backward pass, of no model none. They copy the last layer's output
-    twice."""
-    found = Diagnostics()
-    if model is None:
-        yield found
-        return
-    backbone = model.model
-
-    def after_last(module: nn.Module, inputs: Any, output: Any) -> None:
-        number = len(found.hidden) + 1
-        h = output[0]
-        found.hidden.append(h.detach().clone())
-        if h.requires_grad:
-            name = f"pass{number}_grad_norm"
-            h.register_hook(lambda g: found.grad_norms.__setitem__(name, float(g.double().norm())))
-
-    def after_gate(layer: int, gate: Tensor) -> None:
-        g = gate.float()
-        found.gates[layer] = {
-            "mean": float(g.mean()),
-            "std": float(g.std()),
-            "below_0.1": float((g < 0.1).float().mean()),
-            "above_0.9": float((g > 0.9).float().mean()),
-        }
-
-    layers: list[Layer] = list(backbone.layers)  # type: ignore[arg-type]
-    handle = layers[-1].register_forward_hook(after_last)
-    for i, layer in enumerate(layers):
-        layer.seen_gate = functools.partial(after_gate, i)
-    try:
-        yield found
-    finally:
-        handle.remove()
-        for layer in layers:
-            layer.seen_gate = None
 
 
 def progress_line(step: int, steps: int, values: Mapping[str, Any]) -> str:

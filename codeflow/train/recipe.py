@@ -19,6 +19,7 @@ from typing import Any, Final
 from codeflow.config import as_mapping, from_mapping, read_toml, stage_hash
 from codeflow.errors import UsageError
 from codeflow.loopcoder.config import Compute, ModelConfig, preset
+from codeflow.train.sinks import SINKS
 
 RESULT: Final = ("seed", "model", "compute", "data", "batch", "optimizer", "schedule", "parent")
 
@@ -163,40 +164,53 @@ class Parent:
 class Parallel:
     """`ddp` or `fsdp2` under torchrun. `ranks` is what the dry run plans for.
 
-    `context` ranks share a row, each with its part of the tokens; 1 keeps rows whole.
+    `context` ranks share a row, each with its part of the tokens; 1 keeps rows whole. `replicas`
+    groups of ranks hold all weights each, spread over theirs (HSDP); 1 spreads them over all ranks.
     """
 
     mode: str = "ddp"
     ranks: int = 1
     timeout_s: float = 600.0
     context: int = 1
+    replicas: int = 1
 
     def __post_init__(self) -> None:
         _one_of("parallel", "mode", self.mode, ("ddp", "fsdp2"))
-        _positive("parallel", ranks=self.ranks, context=self.context, timeout_s=self.timeout_s)
-        if self.ranks % self.context:
+        _positive("parallel", **{k: v for k, v in vars(self).items() if k != "mode"})
+        for name in ("context", "replicas"):
+            if self.ranks % getattr(self, name):
+                raise UsageError(
+                    f"recipe: parallel.ranks = {self.ranks} is not a multiple of "
+                    f"parallel.{name} = {getattr(self, name)}"
+                )
+        if self.replicas > 1 and self.mode != "fsdp2":
             raise UsageError(
-                f"recipe: parallel.ranks = {self.ranks} is not a multiple of "
-                f"parallel.context = {self.context}"
+                f'recipe: parallel.replicas = {self.replicas} needs parallel.mode = "fsdp2": '
+                "under ddp every rank is one"
             )
 
 
 @dataclass(frozen=True)
 class Run:
-    """Saving and reporting; 0 steps between two checkpoints saves at the end alone."""
+    """Saving and reporting; 0 steps between two checkpoints saves at the end alone.
+
+    `sinks` are the programs that get the metrics, too.
+    """
 
     checkpoint_every_steps: int = 100
     keep_checkpoints: int = 2
     log_every_steps: int = 10
     diagnose_every_steps: int = 50
     data_workers: int = 1
-    tensorboard: bool = False
+    sinks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _positive(
             "run", keep_checkpoints=self.keep_checkpoints, log_every_steps=self.log_every_steps
         )
-        _not_negative("run", **{k: v for k, v in vars(self).items() if k != "tensorboard"})
+        _not_negative("run", **{k: v for k, v in vars(self).items() if k != "sinks"})
+        for name in self.sinks:
+            _one_of("run", "sinks", name, tuple(SINKS))
 
 
 @dataclass(frozen=True)

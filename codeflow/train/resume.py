@@ -58,7 +58,7 @@ def verify_resume(
         raise UsageError(
             f"verify-resume: need 0 < {at} < {steps} <= schedule.steps = {recipe.schedule.steps}"
         )
-    quiet = replace(recipe.run, checkpoint_every_steps=0, tensorboard=False)
+    quiet = replace(recipe.run, checkpoint_every_steps=0, sinks=())
     recipe = replace(recipe, run=quiet, validation=replace(recipe.validation, every_steps=0))
     other = replace(recipe, run=replace(quiet, data_workers=quiet.data_workers + 2))
     straight = _trained_apart(recipe, data, work / "straight", steps)

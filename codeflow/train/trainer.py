@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 
@@ -27,13 +27,15 @@ from codeflow.config import as_mapping
 from codeflow.errors import CodeflowError, UsageError
 from codeflow.shards.mixture import Position
 from codeflow.storage.files import write_json
-from codeflow.train import data, metrics
+from codeflow.train import data, metrics, sinks
 from codeflow.train import recipe as recipes
 from codeflow.train.belonging import require_data, require_recipe
+from codeflow.train.diagnostics import diagnosing, gradient_norms
 from codeflow.train.exact import compute_exactly
 from codeflow.train.guard import Guard
 from codeflow.train.outcome import Outcome, Result, exclusive, explained, last_of
 from codeflow.train.state import checkpoint
+from codeflow.train.state.host_copies import HostCopies
 from codeflow.train.state.optim import Optimizer, learning_rate
 from codeflow.train.state.parallel import World, accumulating, joined, make_model, unwrapped
 from codeflow.train.state.trained import keep_tokenizer
@@ -41,6 +43,8 @@ from codeflow.train.stopping import Stop, StoppedError, listening
 from codeflow.train.validation import validate
 
 Observer = Callable[["Training"], None]
+GATES: Final = ("gate_projections",)
+"""What a loop has and a dense parent has not."""
 
 
 def train(
@@ -98,6 +102,7 @@ class Training:
         problem = recipe.uneven(world.readers, world.size // world.readers)
         if problem:
             raise UsageError(f"recipe: {problem}")
+        sinks.require(recipe.run.sinks)
         self.recipe, self.out, self.world = recipe, out, world
         self._progress = progress if world.first else lambda line: None
         self.sources, self.held_out = data.sources_of(recipe, data_dir)
@@ -111,13 +116,19 @@ class Training:
         torch.manual_seed(recipe.seed)
         folder = out / "checkpoints"
         require_recipe(out, recipe, world)
+        self.copies = HostCopies(world.device)
         self.saver = checkpoint.Saver(
             folder, world, recipe.run.keep_checkpoints, recipe.parallel.timeout_s, self._say_saved
         )
         path = world.gather(checkpoint.latest(folder))[0]
-        read = path is not None or (recipe.parent.run and not recipe.parent.fold)
+        read = path is not None or bool(recipe.parent.run)
+        fresh = GATES if recipe.parent.fold and path is None else ()
         self.wrapped = make_model(
-            recipe.model.config, recipe.compute, world, recipe.seed, drawn=not read
+            recipe.model.config,
+            recipe.compute,
+            world,
+            recipe.seed,
+            drawn=lambda name: not read or any(part in name for part in fresh),
         )
         self.model = unwrapped(self.wrapped)
         self.optimizer = Optimizer(self.model, recipe.optimizer)
@@ -131,7 +142,9 @@ class Training:
         if world.first:
             write_json(out / "recipe.json", as_mapping(recipe))
             keep_tokenizer(self.sources[0].path, out)
-            self.log = metrics.Log(out, self.step, recipe.run.tensorboard)
+            about = sinks.About(out, recipe.name, as_mapping(recipe), self.step)
+            into = [sinks.SINKS[name](about) for name in recipe.run.sinks]
+            self.log = metrics.Log(out, self.step, into)
             if fold_losses:
                 self.log.write("fold", 0, fold_losses)
 
@@ -183,8 +196,7 @@ class Training:
             )
         checkpoint.check_files(path, meta, self.world)
         with checkpoint.opened(path, meta) as reader:
-            gates = ("gate_projections",) if wanted.fold else ()
-            checkpoint.load_model(reader, self.model, optional=gates)
+            checkpoint.load_model(reader, self.model, optional=GATES if wanted.fold else ())
             if wanted.optimizer:
                 checkpoint.load_optimizer(reader, self.optimizer)
         kept = ("name", "about", "step", "tokens", "recipe_hash", "data_hash", "data", "parent")
@@ -256,11 +268,13 @@ class Training:
         for number, micro in enumerate(step.micros, 1):
             with accumulating(self.wrapped, number == len(step.micros)):
                 looked_at = self.model if number == 1 and self._diagnosis_is_due() else None
-                with metrics.diagnosing(looked_at) as found:
+                with diagnosing(looked_at) as found:
                     loss = self.wrapped(*micro.to(device))
                     (loss.sum * (world.size / weight)).backward()
             diagnosis |= found.values()
             mine += loss.sum.detach()
+        if self._diagnosis_is_due():
+            diagnosis["grad_norm"] = gradient_norms(self.optimizer.parameters)
         mean = world.sum(float(mine))[0] / weight
         norm = float(self.optimizer.clip())
         good = math.isfinite(mean) and math.isfinite(norm)
@@ -296,9 +310,9 @@ class Training:
         return self.step == last or (every > 0 and self.step % every == 0)
 
     def _save(self) -> None:
-        self.saver.save(
-            checkpoint.snapshot(self.model, self.optimizer, self.world, self.step, self._meta())
-        )
+        self.saver.settle()  # the copies of the one before are free then
+        state = self.model, self.optimizer, self.world, self.step, self._meta()
+        self.saver.save(checkpoint.snapshot(*state, self.copies))
 
     def _validation_is_due(self, last: int) -> bool:
         if not self.held_out:

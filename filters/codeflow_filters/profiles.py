@@ -22,6 +22,7 @@ DEFAULT: Final = Profile(
         "paths": {},
         "size": {},
         "message": {},
+        "worth": {},
         "reverts": {},
         "content": {},
         "trivial": {},

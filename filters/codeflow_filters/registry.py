@@ -24,6 +24,7 @@ from codeflow_filters.secrets import Secrets
 from codeflow_filters.size import FileSize, Size
 from codeflow_filters.syntax import Syntax
 from codeflow_filters.trivial import Trivial
+from codeflow_filters.worth import Worth
 
 FILTERS: Mapping[str, Callable[..., Filter] | Profile] = {
     "bots": Bots,
@@ -41,6 +42,7 @@ FILTERS: Mapping[str, Callable[..., Filter] | Profile] = {
     "swe-bench-repos": SweBenchRepos,
     "syntax": Syntax,
     "trivial": Trivial,
+    "worth": Worth,
     "default": DEFAULT,
     "none": NONE,
     "strict": STRICT,

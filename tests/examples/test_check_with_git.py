@@ -19,10 +19,10 @@ from tiny_dataset import (
     contents,
     history,
     project,
-    step_rows,
     triple_row,
     write_dataset,
 )
+from tiny_steps import step_rows
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "check_with_git.py"
 BINARY: Files = {

@@ -32,6 +32,7 @@ OF_ITS_OWN = {
     "reverts": triple(messages=['Revert "x"']),
     "secrets": triple({"key.pem": (None, KEY)}),
     "syntax": triple({"a.py": ("x = 1\n", "x = (1\n")}, changes=PYTHON),
+    "worth": triple({"CHANGES.md": ("a\n", "b\n")}, changes={"CHANGES.md": {"file_kind": "docs"}}),
     "trivial": triple({"a.py": ("x = 1\n", "x = 1  # one\n")}, changes=PYTHON),
 }
 

@@ -32,6 +32,11 @@ GOOD = [
     "Temporary files are removed at exit",
     "Automatic retries when the socket closes",
     "Generate docs from the parser's own tables",
+    "Merge sort is stable now",
+    "Fix the build of wheels on arm",
+    "Add an import of CSV",
+    "Fixes and improvements\n\nThe cache no longer grows without a bound.",
+    "Export the parser's tables",
 ]
 BAD = {
     "": "no-message",
@@ -67,6 +72,12 @@ BAD = {
     "Initial commit": "auto-generated",
     "auto-commit of the nightly job": "auto-generated",
     "Apply suggestions from code review": "auto-generated",
+    "Various small fixes": "says-nothing",
+    "Minor fixes and cleanups (#12)": "says-nothing",
+    "Address the review comments": "says-nothing",
+    "Fix the tests": "says-nothing",
+    "Googletest export, internal change": "says-nothing",
+    "Small tweaks and improvements\n\nCloses #12\nPiperOrigin-RevId: 1234": "says-nothing",
     "Merge branch 'main'": "merge",
     "Merge pull request #12 from topic": "merge",
 }
@@ -84,6 +95,12 @@ def test_a_message_that_says_nothing_goes(message: str, reason: str) -> None:
 
 
 MERGE = "Merge pull request #3 from topic"
+FOUR = [
+    "Parse dates without a year",
+    "Close the handle when the reader fails",
+    "Refuse two names for one option",
+    "Write the index before the data",
+]
 
 
 @pytest.mark.parametrize(
@@ -96,6 +113,11 @@ MERGE = "Merge pull request #3 from topic"
         ([MERGE + "\n\ntypo", "typo"], "too-short"),
         ([MERGE, "Merge branch 'main' into topic"], "merge"),
         (["merged", "Bump tokio from 1.2.0 to 1.3.0"], "dependency-bump"),
+        (["Merge branch '1.10'", *FOUR], "release-merge"),
+        (["Merge branch 'main'", *FOUR], "sync-merge"),
+        (["Merge branch '1.10'", *FOUR[:2], "typo", "Merge pull request #2 from x"], None),
+        (["Merge branch 'topic'", *FOUR], None),
+        ([MERGE, *FOUR], None),
         (["Merge branch 'x'\n\nConflicts:\n\tsrc/a/long/path.c\n\tsrc/another/path.c"], "merge"),
     ],
 )

@@ -33,9 +33,9 @@ from codeflow.curation.batches import Part, Piece
 from codeflow.curation.filter.time_limit import Alarm, TimeIsUpError
 from codeflow.curation.mined_reader import MinedReader, MinedRepositoryView
 from codeflow.errors import CodeflowError, UsageError
-from codeflow.mining.outcomes import without_folders
 from codeflow.plugins.entry_points import LoadedFilter
 from codeflow.records import TRIPLES
+from codeflow.text.privacy import without_folders
 from codeflow.triple import Triple
 
 ALWAYS = (
@@ -54,6 +54,8 @@ _ROWS_AT_ONCE = 256
 _HELD_BYTES = 64 << 20  # of patches that wait for contents
 _TRACEBACK_CHARACTERS = 4000
 _ERROR, _TIME = "error", "time"
+WEIGHT = "weight:"  # begins the name of the score that says which rule gave a weight
+_WEIGHTS = (0.001, 1000.0)  # of one filter; what shall weigh nothing is dropped
 
 
 @dataclass(frozen=True)
@@ -70,20 +72,23 @@ class JudgeArguments:
 class _Decision:
     """What is known of one triple so far."""
 
-    __slots__ = ("detail", "failed", "reason", "rule", "scores")
+    __slots__ = ("detail", "failed", "reason", "rule", "scores", "weighed", "weight")
 
     def __init__(self) -> None:
         self.rule: str | None = None
         self.reason: str | None = None
         self.detail: str | None = None
         self.scores: dict[str, float] = {}
+        self.weight = 1.0
+        self.weighed: dict[str, float] = {}  # by rule
         self.failed = False
 
 
 def judge(arguments: JudgeArguments, sink: Sink) -> dict[str, Any]:
     """Writes the decisions of a part.
 
-    Returns: `judged` triples, `failed`: on how many by filter, and `timed_out`: how many of these.
+    Returns: `judged` triples, `failed`: on how many by filter, `timed_out`: how many of these, and
+    `weighed`: by rule, how many kept ones it gave a weight.
     """
     with Alarm(arguments.max_seconds) as alarm:
         return _judge(arguments, alarm)
@@ -117,14 +122,17 @@ def _judge(arguments: JudgeArguments, alarm: Alarm) -> dict[str, Any]:
             "reason": [d.reason for d in made],
             "detail": [d.detail for d in made],
             "scores": [sorted(d.scores.items()) for d in made],
+            "weight": [d.weight if d.rule is None else 1.0 for d in made],
         },
     )
     failed = Counter((d.rule or "").rpartition("/")[0] for d in made if d.failed)
+    weighed = Counter(rule for d in made if d.rule is None for rule in d.weighed)
     timed_out = sum(d.failed and (d.rule or "").endswith(f"/{_TIME}") for d in made)
     return {
         "judged": len(made),
         "failed": dict(sorted(failed.items())),
         "timed_out": timed_out,
+        "weighed": dict(sorted(weighed.items())),
     }
 
 
@@ -234,6 +242,11 @@ def _judge_one(
             with nullcontext() if loaded.is_ours else alarm.bounded():
                 verdict = loaded.filter(triple)
             _require_storable(loaded.name, verdict)
+            if verdict.kept and verdict.weight != 1:
+                rule = f"{loaded.name}/{verdict.reason}" if verdict.reason else loaded.name
+                decision.weight *= verdict.weight
+                decision.weighed[rule] = verdict.weight
+                decision.scores[f"{WEIGHT}{rule}"] = verdict.weight
             decision.scores.update({name: float(v) for name, v in verdict.scores.items()})
         except TimeIsUpError:
             decision.failed = True
@@ -257,11 +270,13 @@ def _judge_one(
 
 
 def _require_storable(name: str, verdict: object) -> None:
-    """Raises TypeError or UnicodeError for what is no verdict or cannot be written as one."""
+    """Raises TypeError or ValueError for what is no verdict or cannot be written as one."""
     if not isinstance(verdict, Verdict):
         raise TypeError(f"{name} returned {verdict!r}; return keep() or drop('reason')")
     if not verdict.kept and not verdict.reason:
         raise TypeError(f"{name} dropped without a reason; give drop('reason')")
+    if not _WEIGHTS[0] <= verdict.weight <= _WEIGHTS[1]:  # a NaN is not, either
+        raise ValueError(f"{name} gave the weight {verdict.weight!r}; give 0.001 to 1000")
     for text in (verdict.reason, verdict.detail, *verdict.scores):
         if isinstance(text, str):
             text.encode()

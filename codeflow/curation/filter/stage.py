@@ -47,7 +47,14 @@ class FilterConfig:
 
 
 def flow(context: StageContext, filters: Sequence[LoadedFilter], config: FilterConfig) -> Flow:
-    """Judges all parts. Raises UsageError when a filter failed on too many triples."""
+    """Judges all parts.
+
+    Returns:
+        `weighed`: how many of what is kept each rule gave a weight; `timed_out`, if any.
+
+    Raises:
+        UsageError: a filter failed on too many triples.
+    """
     judged = yield [
         context.unit(
             part.name,
@@ -73,4 +80,8 @@ def flow(context: StageContext, filters: Sequence[LoadedFilter], config: FilterC
                 "filter.max_error_share and read in the ledger how it failed"
             )
     timed_out = sum(result.value["timed_out"] for result in judged)
-    return {"timed_out": timed_out} if timed_out else {}
+    weighed: Counter[str] = Counter()
+    for result in judged:
+        weighed.update(result.value["weighed"])
+    figures: dict[str, Any] = {"weighed": dict(sorted(weighed.items()))}
+    return figures | ({"timed_out": timed_out} if timed_out else {})

@@ -1,11 +1,13 @@
 """The stage `mix`: some triples of a language go, or all of them weigh more, until shares are met.
 
-    count-N    histograms of patch bytes by language and by the hash of the id
+    count-N    histograms of patch bytes by language and by the hash of the id; a triple that
+               earlier stages gave a weight counts for as much of its bytes
     plan       all histograms → what each language is asked for, and where its ids are cut
     decide-N   each triple by its language and its id
 
 What goes has the rule `over-share`; what counts more than once has a `weight` above 1, never
-copied rows. Costs one reading of the patches; the driver sees a line a language.
+copied rows; that weight multiplies the earlier ones. Costs one reading of the patches; the driver
+sees a line a language.
 """
 
 from __future__ import annotations
@@ -111,16 +113,21 @@ def flow(context: StageContext, config: MixConfig) -> Flow:
 
 
 def count(arguments: CountArguments, sink: Sink) -> dict[str, Any]:
-    """Counts what is kept of a part, and its bytes of patch, by language and bucket."""
+    """Counts what is kept of a part, and its weighted bytes of patch, by language and bucket."""
     kept = decisions.kept(arguments.folder, arguments.earlier, arguments.part.name)
+    weights = decisions.weights(arguments.folder, arguments.earlier, arguments.part.name)
     totals: dict[tuple[str, int], list[int]] = {}
     start = 0
     for _, table in parts.read(arguments.folder, arguments.part, ["id", "language", "patch"]):
         stop = start + len(table)
+        sizes = pc.binary_length(table.column("patch")).to_numpy()
+        if weights is not None:
+            sizes = np.rint(sizes * weights[start:stop]).astype(np.int64)
         if kept is not None:
             table = table.filter(pa.array(kept[start:stop]))
+            sizes = sizes[kept[start:stop]]
         start = stop
-        sizes = pc.binary_length(table.column("patch")).to_pylist()
+        sizes = sizes.tolist()
         places = buckets(arguments.seed, table.column("id").to_pylist()).tolist()
         languages = table.column("language").to_pylist()
         for language, place, size in zip(languages, places, sizes, strict=True):

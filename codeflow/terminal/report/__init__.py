@@ -24,8 +24,8 @@ def write(place: str | Path, out: Path | None = None) -> Path:
         UsageError: a URL without `out`.
     """
     from codeflow.execution.failures import disk_error
-    from codeflow.pipeline.destination import local
     from codeflow.storage.files import write_bytes
+    from codeflow.storage.place import local
     from codeflow.storage.store import is_url, shown
     from codeflow.terminal.report.page import render
 

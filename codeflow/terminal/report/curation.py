@@ -119,6 +119,28 @@ def drops(ledger: Ledger) -> Chart | None:
     )
 
 
+def weighed(stages: Sequence[Stage]) -> Chart | None:
+    """The rules by which kept triples count for more or less than one."""
+    found = next((s.figures.get("weighed") for s in stages if s.name == "filter"), None)
+    if not isinstance(found, dict) or not found:
+        return None
+    ordered = sorted(found.items(), key=lambda item: (-item[1], item[0]))
+    rows = [
+        {
+            "name": label(rule, 34),
+            "value": n,
+            "shown": f"{n:,}",
+            "label": label(f"{rule}: {count(n, 'triple')}", 120),
+        }
+        for rule, n in ordered[:ROWS]
+    ]
+    rule, most = ordered[0]
+    takeaway = f"{label(rule)} weighs most: {count(most, 'triple')} that the filters keep."
+    return Chart(
+        "weighed", "Kept, and weighed", takeaway, lambda width: bars(unique(rows), "triples")
+    )
+
+
 def languages(published: Published, stages: Sequence[Stage]) -> Chart | None:
     """Tokens before and after the mix against the target; without a mix, published triples."""
     mix = next((s.figures.get("languages") for s in stages if s.name == "mix"), None)

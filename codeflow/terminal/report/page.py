@@ -63,7 +63,9 @@ def _values(folder: Path) -> dict[str, Any]:
         "deterministic": dataset.manifest.get("deterministic", True),
         "headline": views.headline(published),
         "tiles": views.tiles(dataset, published, done, ledger),
-        "funnel": _drawn(curation.funnel(published, done, ledger), curation.drops(ledger)),
+        "funnel": _drawn(
+            curation.funnel(published, done, ledger), curation.drops(ledger), curation.weighed(done)
+        ),
         "reasons": [views.reason(rule, ledger, found) for rule in drawn],
         "more_reasons": len(ledger.triples) - len(drawn),
         "files": ledger.files[: views.RULES],

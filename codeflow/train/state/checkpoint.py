@@ -4,7 +4,8 @@
     RUN/checkpoints/step-00000100/meta.json                 the marker; the folder is renamed last
 
 Tensors are `model/NAME`, `optim/NAME/KEY` and `rng/RANK/DEVICE`. What is spread (FSDP2) is in every
-rank's file and is put together along its first dimension; what is replicated is in rank 0's alone.
+rank's file (of the first replica) and is put together along its first dimension; what is replicated
+is in rank 0's alone.
 `save` copies to CPU memory (one copy of model and optimiser) and returns; a thread writes, hashes
 and flushes. A killed run leaves a `.tmp` folder, which the next start removes.
 """
@@ -33,8 +34,9 @@ from torch.distributed.tensor import DTensor
 from codeflow.errors import CodeflowError, DataError
 from codeflow.loopcoder.model import LoopCoder
 from codeflow.storage.files import usual_mode
+from codeflow.train.state.host_copies import HostCopies
 from codeflow.train.state.optim import Optimizer
-from codeflow.train.state.parallel import World, shard_range, to_local
+from codeflow.train.state.parallel import World, shard_range, share, spread_as, to_local
 
 META: Final = "meta.json"
 FORMAT: Final = 1
@@ -61,16 +63,24 @@ def live_tensors(model: LoopCoder, optimizer: Optimizer) -> dict[str, Tensor]:
 
 
 def snapshot(
-    model: LoopCoder, optimizer: Optimizer, world: World, step: int, meta: Mapping[str, Any]
+    model: LoopCoder,
+    optimizer: Optimizer,
+    world: World,
+    step: int,
+    meta: Mapping[str, Any],
+    copies: HostCopies,
 ) -> Snapshot:
-    """Copies to CPU memory. `meta` is what rank 0 writes beside the tensors."""
+    """Copies to CPU memory. `meta` is what rank 0 writes beside the tensors; `copies` are those of
+    the snapshot before, which has to be written."""
     tensors = live_tensors(model, optimizer)
     shapes = {name: list(tensor.shape) for name, tensor in tensors.items()}
-    mine = {
-        name: to_local(tensor).to("cpu", copy=True).contiguous()
-        for name, tensor in tensors.items()
-        if world.first or isinstance(tensor, DTensor)
-    }
+    mine = copies.of(
+        {
+            name: to_local(tensor)
+            for name, tensor in tensors.items()
+            if world.first or (isinstance(tensor, DTensor) and world.rank < world.shards)
+        }
+    )
     mine[f"rng/{world.rank}/cpu"] = torch.get_rng_state()
     if world.device != "cpu":
         mine[f"rng/{world.rank}/cuda"] = torch.cuda.get_rng_state(world.device)
@@ -312,14 +322,7 @@ def load_optimizer(reader: Reader, optimizer: Optimizer) -> None:
             continue
         mine = _part(reader, stored, parameter).to(to_local(parameter).device, copy=True)
         if isinstance(parameter, DTensor):
-            mine = DTensor.from_local(
-                mine,
-                parameter.device_mesh,
-                parameter.placements,
-                run_check=False,
-                shape=parameter.shape,
-                stride=parameter.stride(),
-            )
+            mine = spread_as(parameter, mine)
         state[path] = mine
     optimizer.load(state)
 
@@ -347,8 +350,7 @@ def state_hash(path: Path) -> str:
 def _part(reader: Reader, stored: str, like: Tensor) -> Tensor:
     if not isinstance(like, DTensor):
         return reader.rows(stored)
-    mesh = like.device_mesh
-    return reader.rows(stored, *shard_range(like.shape[0], mesh.get_local_rank(), mesh.size()))
+    return reader.rows(stored, *shard_range(like.shape[0], *share(like)))
 
 
 def _sha256(path: Path) -> str:

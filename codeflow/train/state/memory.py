@@ -7,7 +7,7 @@ same. Left out are the allocator's waste, NCCL's buffers and the CUDA context, s
   the optimiser's state, over all ranks, those that share rows included.
 - **FSDP2 gathers** the root's parameters (embedding, head, norm, gates) for the whole step, with
   their gradients; of the layers two, one more being received, and in the backward pass one's
-  gradients, and two buffers to reduce them in.
+  gradients, all in the dtype of `compute`, and two float32 buffers to reduce them in.
 - **Both passes** give a layer's weights gradients. Autograd adds them up before anybody sees them,
   so those of pass 2 wait, whole, for pass 1's; under FSDP2 with activation checkpointing they do
   not (`model.gradients_by_pass`).
@@ -22,10 +22,11 @@ from typing import Final
 from codeflow.loopcoder.config import ModelConfig
 from codeflow.loopcoder.model import build
 from codeflow.train import recipe as recipes
-from codeflow.train.state.optim import is_layer_matrix
+from codeflow.train.state.optim import STACK_ELEMENTS, is_layer_matrix
 
 FLOAT32: Final = 4
-_GATHERED_LAYERS: Final = 3 + 1 + 2  # weights; gradients; buffers to reduce in
+_GATHERED: Final = 3 + 1  # layers: weights; gradients
+_REDUCED: Final = 2  # buffers of a layer's gradients
 
 
 def memory_bytes(recipe: recipes.Recipe) -> dict[str, float]:
@@ -38,10 +39,11 @@ def memory_bytes(recipe: recipes.Recipe) -> dict[str, float]:
     outside = sum(p.numel() for n, p in named if ".layers." not in n)
     layer = (total - outside) / config.num_hidden_layers
     fsdp2, recomputed = how.mode == "fsdp2", compute.activation_checkpointing
-    spread = how.ranks if fsdp2 else 1
-    gathered = FLOAT32 if fsdp2 and how.ranks > 1 else 0
+    spread = how.ranks // how.replicas if fsdp2 else 1
+    gathered = spread > 1
     waiting = config.loop_num == 2 and not (fsdp2 and recomputed)
     width = 2 if compute.dtype == "bfloat16" else FLOAT32
+    of_a_gradient = width if gathered else FLOAT32
     rows = recipe.batch.micro_batch_rows
     row_tokens = rows * recipe.batch.sequence_tokens
     tokens = row_tokens / how.context
@@ -58,18 +60,21 @@ def memory_bytes(recipe: recipes.Recipe) -> dict[str, float]:
         "optimiser state": optimiser,
         "a copy of these, to take a step twice": (FLOAT32 * total / spread + optimiser)
         * bool(recipe.guard.recompute_every_steps),
-        "gathered: the root's parameters and gradients": gathered * 2 * outside,
-        "gathered: layers, their gradients and buffers": gathered * _GATHERED_LAYERS * layer,
-        "gradients of pass 2 that wait for pass 1's": FLOAT32 * layers * layer * waiting,
+        "gathered: the root's parameters and gradients": gathered * FLOAT32 * 2 * outside,
+        "gathered: layers, their gradients and buffers": gathered
+        * (width * _GATHERED + FLOAT32 * _REDUCED)
+        * layer,
+        "gradients of pass 2 that wait for pass 1's": of_a_gradient * layers * layer * waiting,
         "kept: the input of each layer in each pass": tokens * hidden,
         "kept: K1, V1 of all layers": tokens * layers * key_value,
         "kept: what one layer computes": tokens * working * recomputed,
-        # each use casts its weight anew; compiled, the backward pass casts it again instead
+        # each use casts its weight anew; compiled, the backward pass casts it again instead, and
+        # what FSDP2 gathers is bfloat16 already, and gathered again
         "kept: weights in bfloat16, of both passes": width
         * layers
         * layer
         * config.loop_num
-        * (width == 2 and not recomputed and not compute.compile),
+        * (width == 2 and not recomputed and not compute.compile and not gathered),
         "kept: what all layers compute": tokens
         * working
         * layers
@@ -83,6 +88,9 @@ def memory_bytes(recipe: recipes.Recipe) -> dict[str, float]:
         * layers
         * config.loop_num
         * (how.context > 1 and not recomputed),
+        # gradients with momentum; in bfloat16 their stack, two states of it; updates
+        "Muon: matrices that are orthogonalised together": min(muon, STACK_ELEMENTS)
+        * (2 * FLOAT32 + 3 * 2),
         # logits and their slope; the head in bfloat16, its gradient there and twice in float32
         "loss: a chunk of logits, the head's gradient": 2 * FLOAT32 * chunk
         + head * (2 * FLOAT32 + 2 * width * (width == 2)),

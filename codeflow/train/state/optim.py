@@ -4,13 +4,16 @@ The schedule is a function of the step alone, so there is no schedule state to l
 the optimiser is read and restored by parameter *name*, which survives another order of parameters,
 another number of ranks and a change from DDP to FSDP2. Muon is written here rather than taken from
 torch because its matrices must be whole: under FSDP2 the gathered gradient is orthogonalised on
-every rank and each keeps its slice. It costs 5 x 3 products of the smaller side a matrix.
+every rank and each keeps its slice. It costs 5 x 3 products of the smaller side a matrix, and
+matrices of one shape go through them together: one by one, a model of 1.5B needs 4,200 launches.
+
+On a GPU, AdamW is torch's fused one, whose step counts live on the device.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import torch
@@ -19,11 +22,13 @@ from torch.distributed.tensor import DTensor
 
 from codeflow.errors import DataError
 from codeflow.train import recipe as recipes
-from codeflow.train.state.parallel import shard_of
+from codeflow.train.state.parallel import shard_of, spread_as, to_local
 
 NEWTON_SCHULZ: Final = (3.4445, -4.7750, 2.0315)
 NEWTON_SCHULZ_STEPS: Final = 5
 MUON_RMS: Final = 0.2  # brings an update's RMS to AdamW's usual one, so that both share an lr
+STACK_ELEMENTS: Final = 1 << 27
+"""How many numbers are orthogonalised together at most, since their stack is a copy."""
 
 
 def learning_rate(step: int, schedule: recipes.Schedule, peak: float) -> float:
@@ -39,22 +44,36 @@ def learning_rate(step: int, schedule: recipes.Schedule, peak: float) -> float:
     return peak * (floor + (1 - floor) * max(0.0, share))
 
 
-def orthogonalised(matrix: Tensor) -> Tensor:
-    """Newton-Schulz: (R, C) to nearly U V^T of its singular value decomposition.
+def orthogonalised(matrices: Tensor) -> Tensor:
+    """Newton-Schulz: each (R, C) of (..., R, C) to nearly U V^T of its singular values.
 
     The quintic's coefficients bring every singular value to about 0.7..1.2 in five steps. In
     float32 on a CPU, in bfloat16 elsewhere.
     """
     a, b, c = NEWTON_SCHULZ
-    x = matrix.float() if matrix.device.type == "cpu" else matrix.bfloat16()
-    tall = x.shape[0] > x.shape[1]
-    x = x.T if tall else x
-    x = x / (x.norm() + 1e-7)
+    x = matrices.float() if matrices.device.type == "cpu" else matrices.bfloat16()
+    tall = x.shape[-2] > x.shape[-1]
+    x = x.mT if tall else x
+    norms = torch.stack(
+        torch._foreach_norm(x.flatten(0, -3).unbind()) if x.ndim > 2 else [x.norm()]
+    )
+    x = x / (norms.view(*x.shape[:-2], 1, 1) + 1e-7)
     for _ in range(NEWTON_SCHULZ_STEPS):
-        gram = x @ x.T
+        gram = x @ x.mT
         x = a * x + (b * gram + c * gram @ gram) @ x
-    out: Tensor = (x.T if tall else x).to(matrix.dtype)
+    out: Tensor = (x.mT if tall else x).to(matrices.dtype)
     return out
+
+
+def stacks(parameters: Sequence[nn.Parameter]) -> Iterator[list[nn.Parameter]]:
+    """The parameters by shape, no more of them together than `STACK_ELEMENTS` allows."""
+    by_shape: dict[torch.Size, list[nn.Parameter]] = {}
+    for parameter in parameters:
+        by_shape.setdefault(parameter.shape, []).append(parameter)
+    for shape, alike in by_shape.items():
+        count = max(1, STACK_ELEMENTS // shape.numel())
+        for first in range(0, len(alike), count):
+            yield alike[first : first + count]
 
 
 class Muon(torch.optim.Optimizer):
@@ -68,27 +87,34 @@ class Muon(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         for group in self.param_groups:
-            for parameter in group["params"]:
-                self._update(parameter, **{k: group[k] for k in self.defaults})
+            for parameters in stacks(group["params"]):
+                self._update(parameters, **{k: group[k] for k in self.defaults})
 
     def _update(
-        self, parameter: nn.Parameter, lr: float, momentum: float, weight_decay: float
+        self, parameters: Sequence[nn.Parameter], lr: float, momentum: float, weight_decay: float
     ) -> None:
-        gradient = parameter.grad
-        assert gradient is not None
-        state = self.state[parameter]
-        if not state:
-            state["momentum_buffer"] = torch.zeros_like(gradient)
-        buffer: Tensor = state["momentum_buffer"]
-        buffer.lerp_(gradient, 1 - momentum)
-        nesterov = gradient.lerp(buffer, momentum)
-        whole = nesterov.full_tensor() if isinstance(nesterov, DTensor) else nesterov
-        update = orthogonalised(whole).mul_(MUON_RMS * math.sqrt(max(whole.shape)))
-        parameter.mul_(1 - lr * weight_decay)
-        if isinstance(parameter, DTensor):
-            parameter.to_local().sub_(shard_of(update, parameter), alpha=lr)
-        else:
-            parameter.sub_(update, alpha=lr)
+        """Of matrices of one shape: every operation is one on all of them."""
+        gradients, buffers = [], []
+        for parameter in parameters:
+            assert parameter.grad is not None
+            state = self.state[parameter]
+            if not state:
+                state["momentum_buffer"] = torch.zeros_like(parameter.grad)
+            gradients.append(to_local(parameter.grad))
+            buffers.append(to_local(state["momentum_buffer"]))
+        torch._foreach_lerp_(buffers, gradients, 1 - momentum)
+        nesterov = torch._foreach_lerp(gradients, buffers, momentum)
+        whole = torch.stack(
+            [
+                spread_as(parameter, part).full_tensor() if isinstance(parameter, DTensor) else part
+                for parameter, part in zip(parameters, nesterov, strict=True)
+            ]
+        )
+        update = orthogonalised(whole).mul_(MUON_RMS * math.sqrt(max(whole.shape[1:])))
+        parts = [to_local(parameter) for parameter in parameters]
+        torch._foreach_mul_(parts, 1 - lr * weight_decay)
+        pairs = zip(update.unbind(), parameters, strict=True)
+        torch._foreach_sub_(parts, [shard_of(whole, p) for whole, p in pairs], alpha=lr)
 
 
 class Optimizer:
@@ -103,6 +129,7 @@ class Optimizer:
         decayed = [p for n, p in rest.items() if has_decay(n, p)]
         plain = [p for n, p in rest.items() if not has_decay(n, p)]
         decay = settings.weight_decay
+        self._fused = all(p.device.type != "cpu" for p in self.parameters.values())
         self._all: list[torch.optim.Optimizer] = [
             torch.optim.AdamW(
                 [
@@ -112,6 +139,7 @@ class Optimizer:
                 lr=settings.lr,
                 betas=(settings.beta1, settings.beta2),
                 eps=settings.eps,
+                fused=self._fused,
             )
         ]
         if by_muon:
@@ -166,6 +194,8 @@ class Optimizer:
                     f"optimiser state of {name} holds {', '.join(sorted(values))}, "
                     f"{type(owner).__name__} needs {', '.join(sorted(expected))}"
                 )
+            if "step" in values:  # a fused kernel reads and counts it where the parameter is
+                values["step"] = values["step"].to(parameter.device if self._fused else "cpu")
             owner.state[parameter] = values
 
 

@@ -11,6 +11,11 @@ every rank computes the loss of its own tokens, whether these are other rows or 
 Under FSDP2 every layer is one unit and the rest (embedding, head, norm, gates) the root's. A layer
 runs twice in a step. Its gradient is reduced once per backward pass; with activation checkpointing
 twice, after each pass's part (`gradients_by_pass`), as it would wait whole on every rank otherwise.
+In bfloat16, layers are gathered in it, half the bytes, and their gradients reduced in float32. (So
+a layer's norms are rounded to it, which they are not in one process or under DDP.)
+
+With `replicas = N` (HSDP) the ranks form N groups in a row. Each holds all weights, spread over its
+ranks; gradients are reduced within the groups, and with a step's last micro-batch between them.
 """
 
 from __future__ import annotations
@@ -21,7 +26,7 @@ import gc
 import os
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,8 +35,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.distributed_c10d import _abort_process_group
-from torch.distributed.fsdp import fully_shard
-from torch.distributed.tensor import DTensor, Shard
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+from torch.distributed.tensor import DTensor, Replicate, Shard
 from torch.nn.parallel import DistributedDataParallel
 
 from codeflow.errors import CodeflowError, UsageError
@@ -45,7 +50,8 @@ from codeflow.train import recipe as recipes
 class World:
     """This process among all: its rank, their number, its device, how the model is spread.
 
-    `part` is what it holds of its rows, None when they are whole.
+    `part` is what it holds of its rows, None when they are whole; `replicas` how often all ranks
+    together hold what FSDP2 spreads.
     """
 
     rank: int = 0
@@ -53,10 +59,16 @@ class World:
     device: str = "cpu"
     mode: str = "single"
     part: Part | None = None
+    replicas: int = 1
 
     @property
     def first(self) -> bool:
         return self.rank == 0
+
+    @property
+    def shards(self) -> int:
+        """How many ranks in a row hold all weights together."""
+        return self.size // self.replicas if self.mode == "fsdp2" else 1
 
     @property
     def readers(self) -> int:
@@ -95,7 +107,7 @@ def joined(how: recipes.Parallel) -> Iterator[World]:
     """The world that the environment names; one process alone takes whole rows.
 
     Raises:
-        UsageError: the ranks do not divide into groups of `context`.
+        UsageError: the ranks do not divide into groups of `context`, or into `replicas`.
         CodeflowError: a rank does not come.
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -107,6 +119,11 @@ def joined(how: recipes.Parallel) -> Iterator[World]:
         raise UsageError(
             f"{size} ranks are not a multiple of parallel.context = {how.context}: start as many "
             "as rows are to be split over, or a multiple"
+        )
+    if size % how.replicas:
+        raise UsageError(
+            f"{size} ranks are not a multiple of parallel.replicas = {how.replicas}: every replica "
+            "needs as many"
         )
     timeout = datetime.timedelta(seconds=how.timeout_s)
     if device == "cuda":
@@ -125,7 +142,7 @@ def joined(how: recipes.Parallel) -> Iterator[World]:
         ) from None
     leave = dist.destroy_process_group
     try:
-        yield World(rank, size, device, how.mode, part)
+        yield World(rank, size, device, how.mode, part, how.replicas)
     except BaseException as error:
         traceback.clear_frames(error.__traceback__)
         if device != "cpu":
@@ -158,7 +175,11 @@ def is_lost_rank(error: BaseException) -> bool:
 
 
 def make_model(
-    config: ModelConfig, compute: Compute, world: World, seed: int, drawn: bool = True
+    config: ModelConfig,
+    compute: Compute,
+    world: World,
+    seed: int,
+    drawn: Callable[[str], bool] = lambda name: True,
 ) -> nn.Module:
     """The untrained model, wrapped for this world; equal values however it is spread.
 
@@ -166,30 +187,42 @@ def make_model(
     its share and the largest parameter.
 
     Args:
-        drawn: false leaves the memory as it is, for values that are read from a checkpoint. (Every
-            rank draws all values, since a generator cannot skip any.)
+        drawn: by a parameter's name, whether its value is used; false leaves the memory as it is,
+            for what is read from a checkpoint. (All that is used is drawn by every rank, since a
+            generator cannot skip any.)
     """
     model = build(config, compute)
     if compute.compile:
         model.compile_blocks()
     if world.mode == "fsdp2":
-        # A layer hands on its values as a view, which nothing writes to in place.
-        warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view")
-        mesh = init_device_mesh(torch.device(world.device).type, (world.size,))
-        for layer in model.model.layers:
-            fully_shard(layer, mesh=mesh)
-        fully_shard(model, mesh=mesh)
-        model.model.gradients_by_pass = True
+        _spread(model, compute, world)
     model.to_empty(device=world.device)
     generator = torch.Generator().manual_seed(seed)
-    for name, parameter in model.named_parameters() if drawn else ():
-        whole = torch.empty(parameter.shape)
-        draw(name, whole, config, generator)
-        place(parameter, whole)
+    for name, parameter in model.named_parameters():
+        if drawn(name):
+            whole = torch.empty(parameter.shape)
+            draw(name, whole, config, generator)
+            place(parameter, whole)
     if world.mode == "ddp":
         ids = None if world.device == "cpu" else [torch.device(world.device)]
         return DistributedDataParallel(model, device_ids=ids, gradient_as_bucket_view=True)
     return model
+
+
+def _spread(model: LoopCoder, compute: Compute, world: World) -> None:
+    """FSDP2, over all ranks or within replicas."""
+    # A layer hands on its values as a view, which nothing writes to in place.
+    warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view")
+    shape = (world.replicas, world.shards) if world.replicas > 1 else (world.size,)
+    names = ("replicas", "shards")[-len(shape) :]
+    mesh = init_device_mesh(torch.device(world.device).type, shape, mesh_dim_names=names)
+    policy = MixedPrecisionPolicy()
+    if compute.dtype == "bfloat16":  # the stream, a layer's input, stays float32
+        policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32, cast_forward_inputs=False)
+    for layer in model.model.layers:
+        fully_shard(layer, mesh=mesh, mp_policy=policy)
+    fully_shard(model, mesh=mesh)
+    model.model.gradients_by_pass = True
 
 
 def unwrapped(model: nn.Module) -> LoopCoder:
@@ -200,10 +233,12 @@ def unwrapped(model: nn.Module) -> LoopCoder:
 
 
 def accumulating(model: nn.Module, last: bool) -> contextlib.AbstractContextManager[Any]:
-    """Around a micro-batch: DDP reduces with the last one alone. FSDP2 reduces every one, since
-    gradients that wait for the last would be whole on every rank."""
+    """Around a micro-batch: DDP, and FSDP2 between replicas, reduce with the last one alone. Within
+    one FSDP2 reduces every one, since gradients that wait would be whole on every rank."""
     if isinstance(model, DistributedDataParallel) and not last:
         return model.no_sync()
+    if isinstance(model, FSDPModule):
+        model.set_requires_all_reduce(last)
     return contextlib.nullcontext()
 
 
@@ -219,14 +254,34 @@ def shard_range(rows: int, rank: int, size: int) -> tuple[int, int]:
     return min(rows, rank * share), min(rows, (rank + 1) * share)
 
 
+def share(like: DTensor) -> tuple[int, int]:
+    """Which of how many shares of a spread tensor this rank holds."""
+    *copied, spread = like.placements
+    assert spread == Shard(0)
+    assert all(isinstance(each, Replicate) for each in copied)
+    mesh, dimension = like.device_mesh, like.device_mesh.ndim - 1
+    return mesh.get_local_rank(dimension), mesh.size(dimension)
+
+
 def shard_of(whole: Tensor, like: Tensor) -> Tensor:
     """The part of `whole` that this rank holds of `like`."""
     if not isinstance(like, DTensor):
         return whole
-    assert like.placements == (Shard(0),)
-    mesh = like.device_mesh
-    start, stop = shard_range(whole.shape[0], mesh.get_local_rank(), mesh.size())
+    start, stop = shard_range(whole.shape[0], *share(like))
     return whole[start:stop]
+
+
+def spread_as(like: DTensor, part: Tensor) -> DTensor:
+    """This rank's part of a tensor that is spread as `like` is."""
+    made: DTensor = DTensor.from_local(
+        part,
+        like.device_mesh,
+        like.placements,
+        run_check=False,
+        shape=like.shape,
+        stride=like.stride(),
+    )
+    return made
 
 
 @torch.no_grad()

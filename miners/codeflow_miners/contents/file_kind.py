@@ -29,7 +29,7 @@ _DOCS_NAME = re.compile(
     r"|license|licence|notice|todo|thanks|security|releasing|code_of_conduct)[^/]*$",
     re.IGNORECASE,
 )
-_DOCS_SUFFIX = re.compile(r"\.(md|mdx|rst|adoc|txt|tex|texi|html?|pod|[1-9])$", re.IGNORECASE)
+_DOCS_SUFFIX = re.compile(r"\.(md|mdx|rst|adoc|txt|tex|texi|pod|[1-9])$", re.IGNORECASE)
 _CONFIG = re.compile(
     r"(^|/)\.[^/]+(/|$)|\.(ya?ml|toml|ini|cfg|conf|properties|gradle|cmake|mk|am|ac|in|lock|nix"
     r"|gemspec|csproj|sln|props|targets|spec)$"

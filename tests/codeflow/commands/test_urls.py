@@ -17,8 +17,8 @@ from codeflow.dataset import reader as dataset
 from codeflow.dataset.commitpack import export_commitpack
 from codeflow.dataset.verify import verify
 from codeflow.errors import UsageError
-from codeflow.pipeline import destination
 from codeflow.storage.layout import SPLITS
+from codeflow.storage.place import local, place_of
 from small_history import ROOT, small_history
 
 URL = "s3://user:s3cr3t@lab/ds1?key=s3cr3t"
@@ -77,7 +77,7 @@ def sent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]
         url = f"file://{folder}/store/one"
         words = ("--out", url, "--filter", "none", "--workers", "1")
         assert main(["mine", "--repos", "list.txt", *words]) == 0
-        yield destination.place_of(url)[0], url
+        yield place_of(url)[0], url
 
 
 def ids(place: str | Path) -> list[str]:
@@ -124,7 +124,7 @@ def test_tokens_of_a_url_lie_with_its_copy(
     assert main(["tokenize", sent[1], *words]) == 0
     place = Path(capsys.readouterr().out.splitlines()[-1].removeprefix("in "))
     assert (place / "tokens.json").exists()
-    assert place == destination.local(sent[1]) / "tokens" / "diff-2048"
+    assert place == local(sent[1]) / "tokens" / "diff-2048"
     assert (place / "tokens.json").exists(), "still there when the copy is looked at again"
 
 

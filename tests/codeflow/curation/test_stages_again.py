@@ -11,13 +11,13 @@ import pytest
 
 import codeflow
 import faults
-from codeflow.curation.chain import chain_of
 from codeflow.curation.filter.stage import FilterConfig
 from codeflow.curation.mix.config import MixConfig
 from codeflow.curation.split.stage import SplitConfig
 from codeflow.dataset.verify import verify
 from codeflow.errors import CodeflowError, UsageError
 from codeflow.execution.progress import Quiet
+from codeflow.pipeline.asked import chain_of
 from codeflow.pipeline.plan import plan_again, stored_config
 from codeflow.pipeline.run import Execution, run_again
 from staged import WHOLE, even, ledger

@@ -13,8 +13,8 @@ import pytest
 import codeflow
 import faults
 from codeflow import Triple, Verdict, drop, keep
-from codeflow.curation.chain import chain_of
 from codeflow.errors import CodeflowError, UsageError
+from codeflow.pipeline.asked import chain_of
 from small_history import codeflow as shell
 from small_history import small_history
 

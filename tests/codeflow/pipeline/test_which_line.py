@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from codeflow.publish.summary import place_in_list
+from codeflow.mining.outcomes import place_in_list
 from small_history import codeflow, small_history
 
 MINE = ("mine", "--repos", "list.txt", "--workers", "1", "--kinds", "commit")

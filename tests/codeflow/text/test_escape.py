@@ -20,12 +20,13 @@ from codeflow.dataset.verify_report import Report
 from codeflow.errors import CodeflowError, DataError, RepositoryError
 from codeflow.pipeline.preview import Preview
 from codeflow.publish import card
-from codeflow.publish.summary import Failure, LeftOut, StageCount, Summary, render_summary
+from codeflow.publish.summary import Failure, LeftOut, StageCount, Summary
 from codeflow.terminal.inspect import show_dataset, show_triple
 from codeflow.terminal.notebook import dataset_html, triple_html
 from codeflow.terminal.progress import LiveProgress, PlainProgress
 from codeflow.terminal.report.page import render
 from codeflow.terminal.search import show_found
+from codeflow.terminal.summary import render_summary
 from codeflow.terminal.verify import show_report
 from codeflow.text.escape import markdown_cell, one_line, visible
 from tiny_dataset import Git, build, history

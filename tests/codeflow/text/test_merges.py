@@ -15,6 +15,12 @@ from codeflow.text.merges import bookkeeping
         ("Merge remote-tracking branch 'upstream/master'", "sync"),
         ("Merge branch 'develop' of https://host/x", "sync"),
         ("Sync with upstream", "sync"),
+        ("Merge remote-tracking branch 'origin/main'", "sync"),
+        ("Merge remote-tracking branch 'master'", None),  # of a contributor, whose name is cut
+        ("Merge remote-tracking branch '1.0'", "release"),
+        ("Merge pull request #8158 from release/20.1", "release"),
+        ("Merge pull request #2956 from 1.19.2", None),  # called by a version that it uses
+        ("Merge pull request #2062 from pause/3.4.1", None),
         ("Merge branch '1.0.x'", "release"),
         ("Merge branch '4.0' into main", "release"),
         ("Merge branch 'release/2.1'", "release"),

@@ -28,18 +28,12 @@ from training_runs import (
     kill_at,
     launch,
     losses,
-    make_data,
     run,
     small,
     together,
 )
 
 LINE_MS = 40  # a step takes some 30 ms here; the moment of the kill is spread over one
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_data(tmp_path_factory.mktemp("data"))
 
 
 def tensors(out: Path) -> dict[str, torch.Tensor]:

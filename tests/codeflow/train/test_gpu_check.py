@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -53,8 +55,9 @@ def test_all_sections_pass_and_every_wrong_variant_is_seen(tmp_path: Path) -> No
     skipped = {line["section"] for line in lines if line["state"] == "SKIP"}
     assert skipped == {"memory"}
     seen = {line["name"] for line in lines if line["name"].startswith("seen-")}
-    assert len(seen) == 8 + 2
-    table = printed.split("\n\n")[-1].splitlines()
+    assert len(seen) == 8 + 5 + 1 + 1 + 1 + 2 * 2 + 2
+    *table, where = printed.split("\n\n")[-1].splitlines()
+    assert where == f"in {tmp_path}"
     assert len(table) <= 40
     assert table[-1].endswith(f"{sum(k['state'] == 'SKIP' for k in lines)} SKIP")
 
@@ -82,6 +85,27 @@ def test_a_wrong_model_fails_the_check(correct: ModuleType, wrong: str) -> None:
     with correct.WRONG[wrong]():
         found = next(iter(correct.compared(config, 300, "cpu", wrong)))
     assert found["state"] == "FAIL"
+
+
+@pytest.mark.parametrize("wrong", ["k1-detached", "gate-detached"])
+def test_a_wrong_gradient_fails_the_check_on_a_cpu(correct: ModuleType, wrong: str) -> None:
+    """Its logits are right, and FlexAttention stands on one side of the comparison alone."""
+    config = correct.shape(4, 2, 16, 2)
+
+    def first() -> Any:
+        return next(iter(correct.against_blocks(config, 300, "cpu", "this")))
+
+    assert first()["state"] == "PASS"
+    right = correct.flexed
+
+    @contextlib.contextmanager
+    def flexed(device: str) -> Iterator[None]:
+        with right(device), correct.WRONG_GRADIENTS[wrong]():
+            yield
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(correct, "flexed", flexed)
+        assert first()["state"] == "FAIL"
 
 
 def test_a_part_that_raises_is_a_line(correct: ModuleType) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import math
 import re
 from pathlib import Path
 
@@ -261,6 +262,10 @@ def test_diagnostics_are_of_the_loop(tmp_path: Path) -> None:
     assert 0 < found[0]["pass2_change"] < 1
     assert found[0]["pass1_grad_norm"] > 0
     assert found[0]["pass2_grad_norm"] > 0
+    (step, _) = [line for line in lines if line["event"] == "step"]
+    parts = found[0]["grad_norm"]
+    assert set(parts) == {"embed_tokens", "layer0", "layer1", "norm", "gate_projections", "lm_head"}
+    assert math.hypot(*parts.values()) == pytest.approx(step["grad_norm"], rel=1e-5)
 
 
 @pytest.mark.parametrize("loops", [1, 2])
@@ -328,7 +333,7 @@ lr = 1e-3
         (["optimizer.name=muon"], "optimizer", "name", "muon"),
         (['optimizer.name="muon"'], "optimizer", "name", "muon"),
         (["parent.run=/runs/dense-1.5"], "parent", "run", "/runs/dense-1.5"),
-        (["run.tensorboard=true"], "run", "tensorboard", True),
+        (["run.sinks=['wandb']"], "run", "sinks", ("wandb",)),
         (["data.sources.diff-512=2.5"], "data", "sources", {"a": 1, "diff-512": 2.5}),
         (["schedule.steps=30", "schedule.warmup_steps=0"], "schedule", "steps", 30),
     ],
@@ -358,7 +363,8 @@ def test_a_value_is_set_from_the_command_line(
         (["optimiser.lr=1"], "unknown key 'optimiser'; did you mean 'optimizer'"),
         (["optimizer.lr.x=1"], "optimizer.lr is a value, not a table"),
         (["optimizer.lr=nan"], "must be positive and finite"),
-        (["run.tensorboard=True"], "expected bool, got 'True'"),
+        (["parent.fold=True"], "expected bool, got 'True'"),
+        (["run.sinks=['wand']"], "run.sinks = 'wand': choose one of tensorboard, wandb, trackio"),
         (["schedule.steps=1.5"], "expected int, got 1.5"),
         (["optimizer.name=a b"], "neither a TOML value nor a word"),
         (["seed=1\nname='x'"], "neither a TOML value nor a word"),

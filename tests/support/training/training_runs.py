@@ -21,6 +21,7 @@ from codeflow.errors import CodeflowError
 from codeflow.train import recipe as recipes
 from codeflow.train.guard import Guard
 from codeflow.train.outcome import Result
+from codeflow.train.state import checkpoint
 from codeflow.train.trainer import train
 from ranks import become, context, free_port
 from token_shards import write_folder
@@ -70,6 +71,13 @@ def losses(out: Path) -> list[float]:
     """The loss of every step, from the metrics."""
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     return [float(line["loss"]) for line in lines if line["event"] == "step"]
+
+
+def hash_of(out: Path) -> str:
+    """Of all that the last checkpoint holds."""
+    last = checkpoint.latest(out / "checkpoints")
+    assert last is not None
+    return checkpoint.state_hash(last)
 
 
 def launch(recipe: recipes.Recipe, data: Path, out: Path, world: int = 1, **how: Any) -> Any:

@@ -113,6 +113,7 @@ class Mined:
             ]
             named = [columns.get(each, {}) for each in ids]
             values: dict[str, Any] = {"id": ids, "kept": [row.get("kept", True) for row in named]}
+            values["weight"] = [row.get("weight", 1.0) for row in named]
             if stage == "dedup":
                 values["cluster"] = [row.get("cluster") for row in named]
             decisions.write(self.folder, stage, part.name, values)

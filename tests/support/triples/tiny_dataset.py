@@ -19,6 +19,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+import tiny_steps
 from codeflow import records
 from codeflow.storage import layout, manifest
 
@@ -117,10 +118,13 @@ class Git:
         entries = [(mode, self.blob(content), path) for path, (mode, content) in files.items()]
         return self.stage(entries)
 
-    def stage(self, entries: Iterable[tuple[str, str, str]]) -> str:
+    def stage(self, entries: Iterable[tuple[str, str, str | bytes]]) -> str:
         """Stages (mode, blob id, path) in an empty index; the id of the tree."""
         (self.folder / "staging").unlink(missing_ok=True)
-        lines = [f"{mode} {blob}\t{path}\0".encode() for mode, blob, path in entries]
+        lines = [
+            b"%s %s\t%s\0" % (mode.encode(), blob.encode(), os.fsencode(path))
+            for mode, blob, path in entries
+        ]
         self.run("update-index", "-z", "--index-info", stdin=b"".join(lines), index="staging")
         staged = self.run("ls-files", "-z", index="staging").count(b"\0")
         assert staged == len(lines), "git's index refused a path"
@@ -271,43 +275,6 @@ def triple_row(git: Git, repo: str, chain: Sequence[str], old: int, new: int) ->
     }
 
 
-def step_rows(git: Git, row: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The rows of `steps` of a triple's row, each with its patch; none of one commit."""
-    if len(row["commits"]) == 1:
-        return []
-    steps = []
-    tree = row["old_tree"]
-    for index, commit in enumerate(row["commits"]):
-        last = index == len(row["commits"]) - 1  # of which a test may have chosen the tree
-        before, tree = tree, row["new_tree"] if last else project(git, commit)
-        steps.append(
-            {
-                "triple": row["id"],
-                "repo": row["repo"],
-                "index": index,
-                "commit": commit,
-                "message": row["messages"][index][0],
-                "subjects": row["messages"][index][1:],
-                "author_kind": row["author_kind"],
-                "tree": tree,
-                "patch": git.patch(before, tree).decode(),
-                "same_as": None,
-                "files": file_changes(git, before, tree),
-            }
-        )
-    return steps
-
-
-def once(rows: Iterable[Mapping[str, Any]], steps: Iterable[dict[str, Any]]) -> list[Any]:
-    """The steps without the patches that stand in the rows of kind commit."""
-    known = {row["new_commit"]: row for row in rows if row["kind"] == "commit"}
-    found = []
-    for step in steps:
-        same = known.get(step["commit"])
-        found.append({**step, "patch": None, "same_as": same["id"]} if same else step)
-    return found
-
-
 def contents(
     git: Git,
     repo: str,
@@ -408,9 +375,9 @@ def build(
         ]
         for number, row in enumerate(rows):
             tables["validation" if number % 5 == 4 else "train"].append(row)
-        steps = [step for row in rows for step in step_rows(git, row)]
+        steps = [step for row in rows for step in tiny_steps.step_rows(git, row)]
         blobs, trees = contents(git, repo, rows, steps)
-        tables["steps"] += once(rows, steps)
+        tables["steps"] += tiny_steps.once(rows, steps)
         tables["blobs"] += blobs
         tables["trees"] += trees
     return write_dataset(folder, tables, {r: c[-1] for r, (_, c) in repos.items()}, **options)

@@ -265,3 +265,51 @@ def test_the_example_filter_runs_from_the_command_line(listing: Path, tmp_path: 
         assert any("test" in file.path for file in triple.files)
         assert triple.scores["test_lines"] >= 0
     assert {row["rule"] for row in ledger(tmp_path / "out", "filter")} == {"tests_too/no-tests"}
+
+
+def pairs(triple: Triple) -> Verdict:
+    """Weighs changes of an even number of lines less."""
+    lines = triple.additions + triple.deletions
+    return keep(weight=0.5, reason="even") if lines % 2 == 0 else keep()
+
+
+def low(triple: Triple) -> Verdict:
+    """Weighs some by their ids, and gives no reason."""
+    return keep(weight=4) if triple.id < "8" else keep()
+
+
+def test_weights_of_filters_multiply_and_are_told(
+    listing: Path, everything: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    summary = codeflow.mine(listing, out, until="mix", filters=[pairs, low], config=WHOLE)
+    kept = by_id(out)
+    seen = Counter[str]()
+    for id, triple in kept.items():
+        is_even, is_low = (triple.additions + triple.deletions) % 2 == 0, id < "8"
+        assert triple.weight == (0.5 if is_even else 1) * (4 if is_low else 1)
+        told = {name: value for name, value in triple.scores.items() if name.startswith("weight:")}
+        expected = {"weight:pairs/even": 0.5} if is_even else {}
+        assert told == expected | ({"weight:low": 4.0} if is_low else {})
+        seen.update(told)
+    assert len(seen) == 2
+    decided = pq.read_table(
+        next((out / "decisions" / "filter").glob("*.parquet")), columns=["kept", "rule", "scores"]
+    )
+    assert not decided.column("rule").drop_null().to_pylist()
+    counts = Counter(pair["key"] for row in decided["scores"].to_pylist() for pair in row)
+    [note] = [note for note in summary.notes if note.startswith("weighed")]
+    for rule, n in counts.items():
+        assert f"{n:,} by {rule.removeprefix('weight:')}" in note
+        assert f"| `{rule.removeprefix('weight:')}` | {n:,} |" in (out / "README.md").read_text()
+
+
+@pytest.mark.parametrize("weight", [0, -1, float("nan"), float("inf"), 1e-9, "2"])
+def test_a_weight_that_makes_no_sense_is_the_filter_s_fault(
+    listing: Path, tmp_path: Path, weight: float
+) -> None:
+    def wrong(triple: Triple) -> Verdict:
+        return keep(weight=weight)
+
+    with pytest.raises(UsageError, match="filter wrong failed on"):
+        codeflow.mine(listing, tmp_path / "out", filters=[wrong], config=WHOLE)

@@ -308,3 +308,28 @@ def test_a_larger_budget_keeps_all_that_a_smaller_one_kept(mined: Mined) -> None
     mined.run("mix", flow(context, MixConfig(budget_tokens=9000, seed=1)))
     other = {key for key, row in mined.decided("mix").items() if row["kept"]}
     assert not other <= kept[2]
+
+
+def test_tokens_count_by_the_weight_that_filters_gave(mined: Mined) -> None:
+    """A language whose triples weigh a half has half of its tokens, before and after the mix."""
+    rows = recount(mined)
+    halved = {id: {"weight": 0.5} for id, _ in rows["Python"]}
+    mined.decide("filter", halved)
+    config = MixConfig(sampler="shares", shares={"Java": 0.5}, max_repeats=10.0)
+    context = mined.context("mix", ("filter",))
+    figures = mined.run("mix", flow(context, config))["languages"]
+    python = sum(size for _, size in rows["Python"]) / BYTES_PER_TOKEN["Python"]
+    assert figures["Python"]["tokens"] == pytest.approx(python / 2, rel=0.01)
+    decided = mined.decided("mix")
+    for name, line in figures.items():
+        rate = line["bytes_per_token"]
+        after = sum(
+            size / rate * decided[id]["weight"] * (0.5 if id in halved else 1.0)
+            for id, size in rows[name]
+            if decided[id]["kept"]
+        )
+        assert line["tokens_after"] == pytest.approx(after, rel=0.01, abs=2)
+    assert all(
+        decided[id]["weight"] == pytest.approx(figures["Java"]["weight"]) for id, _ in rows["Java"]
+    )
+    assert figures["Java"]["weight"] > 1
