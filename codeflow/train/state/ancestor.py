@@ -92,7 +92,7 @@ def _of_folder(
     with hf_reader.Weights.opened(root) as weights:
         weights.require(expected, optional, "the recipe")
         checkpoint.load_model(weights, model, optional, prefix="")
-    known = {key: about[key] for key in _KEPT if key in about}
+    known: dict[str, Any] = {key: about[key] for key in _KEPT if key in about}
     return {"checkpoint": root.resolve().name, "parent": {}, **known}
 
 

@@ -49,7 +49,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     tokenizer.train_from_iterator(["user assistant def return"] * 9, trainer)
     tokenizer.save(str(root / "tokenizer.json"))
-    ends = [tokenizer.token_to_id(name) for name in (IM_END, END_OF_TEXT)]
+    vocabulary = tokenizer.get_vocab()
+    ends = [vocabulary[name] for name in (IM_END, END_OF_TEXT)]
     return export(
         random_model(vocab_size=320),
         root / "loop",

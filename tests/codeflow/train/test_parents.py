@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -87,7 +88,7 @@ def test_what_a_folder_cannot_give_is_one_line(folder: Path, trained: Path, tmp_
     bare = export(load(hf), tmp_path / "bare")
     other = export(load(hf), tmp_path / "other", about={"tokenizer": "t9"})
     wide = dataclasses.replace(preset("tiny", SHAPE), hidden_size=40)
-    cases: list[tuple[dict[str, object], dict[str, object], type[CodeflowError], str]] = [
+    cases: list[tuple[dict[str, Any], dict[str, Any], type[CodeflowError], str]] = [
         ({"run": hf, "optimizer": True}, dense, UsageError, "has no moments"),
         ({"run": str(bare)}, dense, UsageError, "no tokenizer.json, which would say"),
         ({"run": str(other)}, dense, UsageError, "trained with tokenizer t9, the shards have t0"),
