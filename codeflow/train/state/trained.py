@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from codeflow.config import from_mapping
 from codeflow.errors import DataError, UsageError
-from codeflow.loopcoder import hf
+from codeflow.loopcoder import hf, hf_reader
 from codeflow.loopcoder.config import ModelConfig
 from codeflow.loopcoder.model import LoopCoder, build
 from codeflow.storage.files import read_json, write_bytes
@@ -50,10 +50,21 @@ class Trained:
         batch: Mapping[str, int] = self.about.get("recipe", {}).get("batch", {})
         return batch.get("sequence_tokens")
 
+    @property
+    def chat_template(self) -> str | None:
+        """How a conversation is written, from the file beside the tokenizer."""
+        path = self.tokenizer.parent / CHAT_TEMPLATE if self.tokenizer is not None else None
+        if path is None or not path.is_file():
+            return None
+        try:
+            return path.read_bytes().decode()
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"{path}: {error}") from None
+
     def model(self, device: str = "cpu") -> LoopCoder:
         """The model, in evaluation mode. Raises DataError when files are missing or damaged."""
         if not (self.path / checkpoint.META).is_file():
-            return hf.load(self.path, device=device)
+            return hf_reader.load(self.path, device=device)
         meta = checkpoint.read_meta(self.path)
         try:
             config = from_mapping(ModelConfig, meta["model"], str(self.path / checkpoint.META))
@@ -88,7 +99,7 @@ def find(path: Path, tokenizer: Path | None = None) -> Trained:
         about = {key: meta[key] for key in _DESCRIBED.split() if key in meta}
         beside = path.resolve().parent.parent / TOKENIZER
     elif (path / "config.json").is_file():
-        about = _described(path / hf.ABOUT)
+        about = described(path / hf.ABOUT)
         beside = path / TOKENIZER
     elif path.exists():
         raise UsageError(
@@ -100,7 +111,8 @@ def find(path: Path, tokenizer: Path | None = None) -> Trained:
     return Trained(path, about, tokenizer or (beside if beside.is_file() else None))
 
 
-def _described(path: Path) -> dict[str, Any]:
+def described(path: Path) -> dict[str, Any]:
+    """What a folder says it was trained on; empty when it does not."""
     try:
         about = read_json(path) or {}
     except (OSError, ValueError) as error:
