@@ -11,20 +11,21 @@ from typing import TYPE_CHECKING, Any
 from codeflow.version import __version__
 
 if TYPE_CHECKING:
+    from codeflow.api.dataset import Dataset, open
     from codeflow.api.mine import mine
     from codeflow.api.stages import dedup, filter, mix, republish
     from codeflow.api.tokens import tokenize
     from codeflow.config import MineConfig
     from codeflow.contracts import Verdict, drop, keep
-    from codeflow.dataset.reader import Dataset, open
     from codeflow.errors import CodeflowError
     from codeflow.publish.summary import Summary
-    from codeflow.triple import Triple
+    from codeflow.triple import Step, Triple
 
 __all__ = [
     "CodeflowError",
     "Dataset",
     "MineConfig",
+    "Step",
     "Summary",
     "Triple",
     "Verdict",
@@ -42,8 +43,9 @@ __all__ = [
 
 _HOMES = {
     "CodeflowError": "codeflow.errors",
-    "Dataset": "codeflow.dataset.reader",
+    "Dataset": "codeflow.api.dataset",
     "MineConfig": "codeflow.config",
+    "Step": "codeflow.triple",
     "Summary": "codeflow.publish.summary",
     "Triple": "codeflow.triple",
     "Verdict": "codeflow.contracts",
@@ -53,7 +55,7 @@ _HOMES = {
     "keep": "codeflow.contracts",
     "mine": "codeflow.api.mine",
     "mix": "codeflow.api.stages",
-    "open": "codeflow.dataset.reader",
+    "open": "codeflow.api.dataset",
     "republish": "codeflow.api.stages",
     "tokenize": "codeflow.api.tokens",
 }

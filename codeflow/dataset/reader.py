@@ -12,7 +12,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, overload
+from typing import Any, NamedTuple, Self, overload
 
 import numpy as np
 import pyarrow as pa
@@ -20,19 +20,16 @@ import pyarrow.compute as pc
 
 from codeflow.dataset.contents import ContentStore, RowGroup, Shards
 from codeflow.dataset.statistics import Summary, summarise
+from codeflow.dataset.steps import StepStore, column_of, with_patches
 from codeflow.errors import DataError, UsageError
 from codeflow.git.objects import TreeEntry
-from codeflow.records import BLOBS, TREES, TRIPLES
+from codeflow.records import BLOBS, STEPS, TREES, TRIPLES
 from codeflow.storage import layout, manifest
 from codeflow.storage.layout import SPLITS
 from codeflow.storage.manifest import ListedFile
 from codeflow.storage.place import local
 from codeflow.storage.store import is_url
 from codeflow.triple import Triple
-
-if TYPE_CHECKING:
-    from codeflow.dataset.checkout import Checkout
-    from codeflow.dataset.verify_report import Report
 
 _ROWS_AT_ONCE = 64
 _CACHED_TREES = 1 << 14
@@ -47,9 +44,9 @@ class _Place(NamedTuple):
 
 
 @lru_cache(8)
-def _reopened(place: _Place) -> Dataset:
+def _reopened(kind: type[Dataset], place: _Place) -> Dataset:
     """The dataset of a pickle, not read yet; the same one for all pickles of a process."""
-    dataset = object.__new__(Dataset)
+    dataset = object.__new__(kind)
     dataset._place = place
     return dataset
 
@@ -63,7 +60,9 @@ def _state(folder: Path) -> object:
 
 
 class Dataset(Sequence[Triple]):
-    """A published dataset. Made by `codeflow.open`; also the `RepoReader` of its triples.
+    """A published dataset, as it is read; also the `RepoReader` of its triples.
+
+    What `codeflow.open` gives can do more: `codeflow.api.dataset.Dataset`.
 
     A sequence of its triples in stored order: train, then validation, each by id. One of them
     costs the decoding of a row group, unless it lies beside the one before; to read many, iterate.
@@ -80,11 +79,21 @@ class Dataset(Sequence[Triple]):
         """
         self._place = _Place(str(folder.absolute()), url, "")
         self.__dict__["folder"] = folder
-        _ = self.triple_shards, self.blob_shards, self.tree_shards
+        _ = self.triple_shards, self.step_shards, self.blob_shards, self.tree_shards
+
+    @classmethod
+    def at(cls, path: str | os.PathLike[str]) -> Self:
+        """The dataset of a folder, or of a URL: then a copy in the local cache.
+
+        Raises:
+            DataError: it is not a dataset, is damaged, or is of another schema version.
+        """
+        text = os.fspath(path)
+        return cls(local(path), text if is_url(text) else None)
 
     def __reduce__(self) -> tuple[Any, ...]:
         state = self._place.state or str(self.manifest.get("sha256"))
-        return _reopened, (self._place._replace(state=state),)
+        return _reopened, (type(self), self._place._replace(state=state))
 
     # what is read, at the first use of a dataset that comes out of a pickle
 
@@ -120,6 +129,14 @@ class Dataset(Sequence[Triple]):
         }
 
     @cached_property
+    def step_shards(self) -> dict[str, Shards]:
+        """The steps of the triples of each split; a dataset of before there were any has none."""
+        return {
+            split: Shards(self._paths(f"{layout.STEPS}/{split}-"), STEPS, "triple")
+            for split in SPLITS
+        }
+
+    @cached_property
     def blob_shards(self) -> Shards:
         """The contents."""
         return Shards(self._paths(f"{layout.BLOBS}/"), BLOBS, "repo")
@@ -136,6 +153,10 @@ class Dataset(Sequence[Triple]):
     @cached_property
     def _trees(self) -> ContentStore:
         return ContentStore(self.tree_shards, "entries", "tree")
+
+    @cached_property
+    def _step_stores(self) -> list[StepStore]:
+        return [StepStore(shards) for shards in self.step_shards.values()]
 
     @cached_property
     def _cached_tree(self) -> Callable[[str, str], tuple[TreeEntry, ...]]:
@@ -201,11 +222,6 @@ class Dataset(Sequence[Triple]):
     def _read_rows(self, split: str, number: int) -> pa.Table:
         shards = self.triple_shards[split]
         return shards.read(shards.groups[number])
-
-    def _repr_html_(self) -> str:
-        from codeflow.terminal.notebook import dataset_html
-
-        return dataset_html(self)
 
     def triples(
         self,
@@ -286,57 +302,24 @@ class Dataset(Sequence[Triple]):
         """Many distinct contents with their ids, in the order that is cheapest to read."""
         return ((id, as_bytes(value)) for id, value in self._blobs.get_many(repo, ids))
 
+    def steps(self, triple: str) -> list[dict[str, Any]]:
+        """The rows of `steps` of a triple, each with its patch; see `Triple.steps`."""
+        rows = self.stored_steps(triple)
+        elsewhere = {row["same_as"] for row in rows if row["patch"] is None}
+        return with_patches(rows, self.patches(elsewhere)) if elsewhere else rows
+
+    def stored_steps(self, triple: str) -> list[dict[str, Any]]:
+        """The rows of `steps` of a triple as they are stored; none where there are none."""
+        return [row for store in self._step_stores for row in store.rows(triple)]
+
+    def patches(self, ids: Iterable[str]) -> dict[str, str]:
+        """The patches of triples by their whole ids, as far as they are there."""
+        return dict(column_of(self.triple_shards.values(), ids, "patch"))
+
     def summary(self) -> Summary:
         """Counts and sizes; reads the small columns of all triples, and the sizes of the blobs."""
-        return summarise(self)
-
-    def verify(self, *, workers: int | None = 1) -> Report:
-        """Replays every triple and checks every hash, without git, as `codeflow verify`.
-
-        Args:
-            workers: processes to work in; None for as many as the dataset is worth. The report is
-                the same.
-
-        Returns:
-            what was looked at, `problems` with file and place, and `ok`.
-        """
-        from codeflow.dataset.verify import verify
-
-        return verify(self.folder, workers=workers)
-
-    def checkout(self, id: str, side: str, to: str | os.PathLike[str]) -> Checkout:
-        """Writes one side of a triple to a new folder, as `codeflow checkout`.
-
-        Args:
-            id: of the triple, or the beginning of it.
-            side: `old` or `new`: before or after the change.
-            to: a folder that is new or empty.
-
-        Raises:
-            UsageError: the side does not exist, or the folder is in use.
-            DataError: no triple, or more than one; a name may not be written to a disk.
-            CodeflowError: the place is full or cannot be written to. Nothing is left behind then.
-        """
-        from codeflow.dataset.checkout import checkout
-
-        return checkout(self, self.triple(id), side, to)
-
-    def report(self, out: str | os.PathLike[str] | None = None) -> Path:
-        """Writes the page that shows the dataset and the runs trained on it, as `codeflow report`.
-
-        Args:
-            out: the page; by default `report.html` in the folder.
-
-        Returns:
-            the path of the page.
-
-        Raises:
-            DataError: the dataset is damaged, or the page cannot be written.
-            UsageError: a dataset at a URL without `out`.
-        """
-        from codeflow.terminal.report import write
-
-        return write(self._place.url or self.folder, None if out is None else Path(out))
+        stored_bytes = sum(file.bytes for file in self.listed)
+        return summarise(self.triple_shards, self.blob_shards, stored_bytes)
 
     def _read_tree(self, repo: str, id: str) -> tuple[TreeEntry, ...]:
         return tuple(TreeEntry(**entry) for entry in self._trees.get(repo, id).as_py())
@@ -347,13 +330,8 @@ class Dataset(Sequence[Triple]):
 
 
 def open(path: str | os.PathLike[str]) -> Dataset:
-    """Opens a dataset folder for reading; of a dataset at a URL, a copy in the local cache.
-
-    Raises:
-        DataError: it is not a dataset, is damaged, or is of another schema version.
-    """
-    text = os.fspath(path)
-    return Dataset(local(path), text if is_url(text) else None)
+    """Opens a dataset folder for reading. Raises: as `Dataset.at`."""
+    return Dataset.at(path)
 
 
 def as_bytes(value: pa.Scalar) -> bytes:

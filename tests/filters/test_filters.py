@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,6 +32,7 @@ PYTHON: dict[str, dict[str, str]] = {"a.py": {"language": "Python"}}
 OF_ITS_OWN = {
     "reverts": triple(messages=['Revert "x"']),
     "secrets": triple({"key.pem": (None, KEY)}),
+    "sweeps": triple({"a.py": ("x = 'a'\n", 'x = "a"\n')}, changes=PYTHON),
     "syntax": triple({"a.py": ("x = 1\n", "x = (1\n")}, changes=PYTHON),
     "worth": triple({"CHANGES.md": ("a\n", "b\n")}, changes={"CHANGES.md": {"file_kind": "docs"}}),
     "trivial": triple({"a.py": ("x = 1\n", "x = 1  # one\n")}, changes=PYTHON),
@@ -42,7 +44,7 @@ def test_a_filter_is_a_frozen_record_that_says_what_it_is(name: str) -> None:
     made = CLASSES[name]()
     assert isinstance(made, Filter)
     assert dataclasses.is_dataclass(made)
-    assert made.__dataclass_params__.frozen  # type: ignore[attr-defined]
+    assert made.__dataclass_params__.frozen
     assert made.cost in COSTS
     assert made.reads <= {*TRIPLES.names, CONTENTS}
     assert (CONTENTS in made.reads) == (made.cost == "contents")
@@ -60,7 +62,7 @@ def test_a_filter_looks_at_nothing_but_what_it_says(name: str) -> None:
     files = {f"f{k}.py": (None, "é" * 400 + "\n<<<<<<< x\n") for k in range(3)}
     for messages in (["Add a thing here"], ["wip", 'Revert "that"', "more"]):
         for author, license in (("human", "MIT"), ("bot", None)):
-            columns = {"author_kind": author, "license": license}
+            columns: dict[str, Any] = {"author_kind": author, "license": license}
             whole = made(triple(files, messages, **columns))
             assert made(triple(files, messages, only=needed, **columns)) == whole
 

@@ -15,11 +15,11 @@ from typing import Any, Final
 
 from codeflow.config import from_mapping
 from codeflow.errors import DataError, UsageError
-from codeflow.loopcoder import hf
+from codeflow.loopcoder import hf, hf_reader
 from codeflow.loopcoder.config import ModelConfig
 from codeflow.loopcoder.model import LoopCoder, build
 from codeflow.storage.files import read_json, write_bytes
-from codeflow.storage.layout import TOKENIZER
+from codeflow.storage.layout import CHAT_TEMPLATE, TOKENIZER
 from codeflow.train.state import checkpoint
 from codeflow.train.state.parallel import World
 
@@ -50,10 +50,21 @@ class Trained:
         batch: Mapping[str, int] = self.about.get("recipe", {}).get("batch", {})
         return batch.get("sequence_tokens")
 
+    @property
+    def chat_template(self) -> str | None:
+        """How a conversation is written, from the file beside the tokenizer."""
+        path = self.tokenizer.parent / CHAT_TEMPLATE if self.tokenizer is not None else None
+        if path is None or not path.is_file():
+            return None
+        try:
+            return path.read_bytes().decode()
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"{path}: {error}") from None
+
     def model(self, device: str = "cpu") -> LoopCoder:
         """The model, in evaluation mode. Raises DataError when files are missing or damaged."""
         if not (self.path / checkpoint.META).is_file():
-            return hf.load(self.path, device=device)
+            return hf_reader.load(self.path, device=device)
         meta = checkpoint.read_meta(self.path)
         try:
             config = from_mapping(ModelConfig, meta["model"], str(self.path / checkpoint.META))
@@ -112,6 +123,7 @@ def _described(path: Path) -> dict[str, Any]:
 
 def keep_tokenizer(shards: Path, run: Path) -> None:
     """Puts the tokenizer of a shard folder beside a run's checkpoints, so that they can be used
-    without the shards."""
-    if (shards / TOKENIZER).is_file():
-        write_bytes(run / TOKENIZER, (shards / TOKENIZER).read_bytes())
+    without the shards; and its chat template."""
+    for name in (TOKENIZER, CHAT_TEMPLATE):
+        if (shards / name).is_file():
+            write_bytes(run / name, (shards / name).read_bytes())
