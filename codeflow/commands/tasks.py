@@ -14,7 +14,7 @@ from codeflow.commands import sentence
 from codeflow.errors import EXIT_INCOMPLETE, EXIT_OK, UsageError
 
 if TYPE_CHECKING:
-    from codeflow.tasks.grade import Verdict
+    from codeflow.tasks.grading.grade import Verdict
     from codeflow.tasks.task import Task
 
 _NAMED = 10
@@ -99,7 +99,7 @@ def _make(parsed: argparse.Namespace) -> int:
     if parsed.limit < 0:
         raise UsageError(f"--limit {parsed.limit}: give 0 or more")
     from codeflow.commands.options import with_progress
-    from codeflow.tasks.make import MakeConfig, make
+    from codeflow.tasks.making.driver import MakeConfig, make
 
     kinds = tuple(k.strip() for k in (parsed.kinds or "").split(",") if k.strip())
     config = MakeConfig(kinds, parsed.limit, tuple(parsed.decontaminate))
@@ -130,7 +130,7 @@ def _validate(parsed: argparse.Namespace) -> int:
     if parsed.times < 1:
         raise UsageError(f"--times {parsed.times}: give 1 or more")
     from codeflow.sandbox.choose import find_sandbox
-    from codeflow.tasks.grade import grade
+    from codeflow.tasks.grading.grade import grade
     from codeflow.tasks.store import TaskSet
 
     tasks, sandbox = TaskSet(parsed.dir, parsed.name), find_sandbox(parsed.sandbox)

@@ -18,10 +18,10 @@ from codeflow.sandbox.job import Sandbox
 from codeflow.storage import files, layout, tables
 from codeflow.storage.damage import reading
 from codeflow.storage.shape import build
-from codeflow.tasks import uv
-from codeflow.tasks.candidates import files_of
-from codeflow.tasks.environment import Environment
-from codeflow.tasks.grade import Verdict, judge, submit, verdict_key
+from codeflow.tasks.grading.environment import Environment
+from codeflow.tasks.grading.grade import Verdict, judge, submit, verdict_key
+from codeflow.tasks.making import uv
+from codeflow.tasks.making.candidates import files_of
 from codeflow.tasks.task import REJECTED, TASKS, Task
 from codeflow.triple import Snapshot
 

@@ -11,8 +11,14 @@ import pytest
 
 import codeflow
 from codeflow.errors import UsageError
-from codeflow.tasks.candidates import RejectedError, files_of, hidden_tests, is_candidate, split
-from codeflow.tasks.held_back import HeldBack
+from codeflow.tasks.making.candidates import (
+    RejectedError,
+    files_of,
+    hidden_tests,
+    is_candidate,
+    split,
+)
+from codeflow.tasks.making.held_back import HeldBack
 from codeflow.tasks.store import tree_files
 from codeflow.tasks.task import TASKS
 from codeflow.tasks.trees import tree_of
@@ -92,7 +98,7 @@ def test_files_of_a_side(triples: list[Triple]) -> None:
 
 def test_the_page_of_tasks_names_every_reason_to_reject() -> None:
     raised = {"benchmark"}
-    for path in (ROOT / "codeflow" / "tasks").glob("*.py"):
+    for path in (ROOT / "codeflow" / "tasks" / "making").glob("*.py"):
         for node in ast.walk(ast.parse(path.read_bytes())):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "RejectedError":
                 raised |= set(strings(node.args[0]))

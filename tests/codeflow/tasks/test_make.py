@@ -21,8 +21,8 @@ from codeflow import cli
 from codeflow.errors import CodeflowError, DataError
 from codeflow.execution.progress import Quiet
 from codeflow.sandbox.job import Job, Outcome, SandboxError
-from codeflow.tasks import make as making
-from codeflow.tasks.make import Made, MakeConfig, make
+from codeflow.tasks.making import driver as making
+from codeflow.tasks.making.driver import Made, MakeConfig, make
 from codeflow.tasks.store import TaskSet
 from gitdag import git
 from small_history import ROOT, environment

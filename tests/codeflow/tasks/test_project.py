@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 import pytest
 
 from codeflow.git.apply import File
-from codeflow.tasks import uv
-from codeflow.tasks.project import allows, metadata_of, read_project
+from codeflow.tasks.making import uv
+from codeflow.tasks.making.project import allows, metadata_of, read_project
 
 
 def files(texts: dict[str, str]) -> dict[str, File]:

@@ -10,8 +10,8 @@ import pytest
 
 from codeflow.git.apply import File, apply_patch
 from codeflow.sandbox.choose import find_sandbox
-from codeflow.tasks.environment import Environment
-from codeflow.tasks.grade import Verdict, grade
+from codeflow.tasks.grading.environment import Environment
+from codeflow.tasks.grading.grade import Verdict, grade
 from codeflow.tasks.task import Task
 from codeflow.tasks.trees import edited, tree_of
 

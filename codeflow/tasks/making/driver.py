@@ -27,11 +27,12 @@ from codeflow.execution.sized_pool import make_pool
 from codeflow.sandbox.choose import DEFAULT, find_sandbox
 from codeflow.storage.layout import SPLITS
 from codeflow.storage.lock import locked
-from codeflow.tasks import store, uv
-from codeflow.tasks.candidates import COLUMNS, RejectedError, is_candidate, split
-from codeflow.tasks.held_back import HeldBack
+from codeflow.tasks import store
+from codeflow.tasks.making import uv
+from codeflow.tasks.making.candidates import COLUMNS, RejectedError, is_candidate, split
+from codeflow.tasks.making.held_back import HeldBack
+from codeflow.tasks.making.validate import Spent, make_task, repo_name
 from codeflow.tasks.task import TASKS, Task
-from codeflow.tasks.validate import Spent, make_task, repo_name
 
 CANDIDATE_S: Final = 15.0
 """What one process takes for a candidate, on the whole."""

@@ -16,12 +16,12 @@ from typing import Final
 
 from codeflow.git.apply import File
 from codeflow.sandbox.job import Sandbox, SandboxError
-from codeflow.tasks import uv
-from codeflow.tasks.candidates import RejectedError, Split, hidden_tests
-from codeflow.tasks.environment import Environment
-from codeflow.tasks.grade import Verdict, grade
-from codeflow.tasks.project import Project, allows, metadata_of, read_project
-from codeflow.tasks.suite import METADATA, Ran, Suite, run_suite
+from codeflow.tasks.grading.environment import Environment
+from codeflow.tasks.grading.grade import Verdict, grade
+from codeflow.tasks.grading.suite import METADATA, Ran, Suite, run_suite
+from codeflow.tasks.making import uv
+from codeflow.tasks.making.candidates import RejectedError, Split, hidden_tests
+from codeflow.tasks.making.project import Project, allows, metadata_of, read_project
 from codeflow.tasks.task import Task
 from codeflow.text.messages import instruction
 from codeflow.triple import Triple

@@ -18,9 +18,9 @@ from codeflow.errors import DataError
 from codeflow.git.apply import File, changed_files
 from codeflow.git.patch import parse_patch
 from codeflow.sandbox.job import Sandbox, SandboxError
-from codeflow.tasks.environment import Environment
-from codeflow.tasks.protect import refusal
-from codeflow.tasks.suite import Suite, run_suite
+from codeflow.tasks.grading.environment import Environment
+from codeflow.tasks.grading.protect import refusal
+from codeflow.tasks.grading.suite import Suite, run_suite
 from codeflow.tasks.task import Task
 from codeflow.tasks.trees import edited, tree_of
 from codeflow.text.paths import refused_by_git

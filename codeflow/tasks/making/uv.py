@@ -22,7 +22,7 @@ from typing import Final
 from codeflow.errors import DataError, UsageError
 from codeflow.storage import files
 from codeflow.storage.lock import locked_file
-from codeflow.tasks.environment import Environment
+from codeflow.tasks.grading.environment import Environment
 
 _RELEASED: Final = {  # the first release of each, by python.org
     "3.7": "2018-06",
