@@ -153,7 +153,7 @@ def _stamp(dataset: Dataset) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _all(units: Sequence[Unit]) -> Flow:
+def _all(units: Sequence[Unit]) -> Flow[dict[str, Any]]:
     results = yield list(units)
     return {"values": [dict(result.value) for result in results]}
 
