@@ -8,6 +8,7 @@ import pickle
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -59,7 +60,7 @@ def megatron(prefix: Path) -> list[list[list[int]]]:
     assert index[:9] == b"MMIDIDX\x00\x00"
     version, code, sequences, bounds = struct.unpack_from("<QBQQ", index, 9)
     assert version == 1
-    dtype = {4: np.dtype("<i4"), 8: np.dtype("<u2")}[code]
+    dtype: np.dtype[Any] = np.dtype({4: "<i4", 8: "<u2"}[code])
     at = 34
     lengths = np.frombuffer(index, np.int32, sequences, at)
     pointers = np.frombuffer(index, np.int64, sequences, at + lengths.nbytes)
