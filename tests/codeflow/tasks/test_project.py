@@ -111,13 +111,13 @@ def test_versions_that_a_project_admits() -> None:
 def test_the_interpreter_of_a_date() -> None:
     versions = [uv.Interpreter(v, "", "") for v in ("3.9", "3.11", "3.12")]
 
-    def at(*date: int) -> str:
-        return uv.interpreter_of(datetime(*date, tzinfo=UTC), versions).version  # type: ignore[arg-type]
+    def at(year: int, month: int) -> str:
+        return uv.interpreter_of(datetime(year, month, 1, tzinfo=UTC), versions).version
 
-    assert at(2015, 1, 1) == "3.9"  # the oldest that is here
-    assert at(2022, 12, 1) == "3.9"  # 3.11 was a month old
-    assert at(2023, 6, 1) == "3.11"
-    assert at(2030, 1, 1) == "3.12"
+    assert at(2015, 1) == "3.9"  # the oldest that is here
+    assert at(2022, 12) == "3.9"  # 3.11 was a month old
+    assert at(2023, 6) == "3.11"
+    assert at(2030, 1) == "3.12"
 
 
 def test_this_machine_has_an_interpreter() -> None:
