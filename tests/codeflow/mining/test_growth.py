@@ -176,7 +176,7 @@ def test_a_failure_of_the_networks_is_tried_again_and_one_of_its_own_is_not(
     from codeflow_miners.acquire import git as git_command
 
     lines = [f"file://{world}/a.git", f"file://{world}/b.git", f"file://{world}/none.git"]
-    real = clone.run_git
+    real = git_command.run_git
 
     def unreachable(args: Sequence[str], **options: Any) -> bytes:
         if any("b.git" in word for word in args):
@@ -226,7 +226,8 @@ def test_dry_run_says_what_would_be_added(world: Path) -> None:
     from codeflow.mining.sources import read_repos
     from codeflow.pipeline.asked import Asked
     from codeflow.pipeline.preview import preview_mine
-    from codeflow.pipeline.run import Execution, Plan
+    from codeflow.pipeline.run import Plan
+    from codeflow.pipeline.session import Execution
 
     mine(world, "grown", ["a"])
     plan = Plan(Asked((), {}), (), lambda index: ())
