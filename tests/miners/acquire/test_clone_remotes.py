@@ -48,8 +48,8 @@ def daemon(tmp_path: Path) -> Iterator[str]:
                     subprocess.run(
                         command,
                         env=ENV,
-                        stdin=connection,
-                        stdout=connection,
+                        stdin=connection.fileno(),
+                        stdout=connection.fileno(),
                         stderr=subprocess.DEVNULL,
                     )
 
