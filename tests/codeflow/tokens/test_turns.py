@@ -65,9 +65,9 @@ def test_documents_are_whole_messages_of_the_conversation(seed: int) -> None:
     said = conversation(seed)
     pieces = render(said, QWEN3_CODER, 0.0)
     texts = ["".join(p.text for p in message) for message in pieces]
-    [whole] = encoded(said, 1 << 20, "drop") or [None]
-    if whole is None:
+    if not said.trained:
         return
+    [whole] = encoded(said, 1 << 20, "drop")
     for length in (64, 200, 500):
         beginnings = encoded(said, length, "cut")
         assert [len(made.ids) <= length for made in beginnings] in ([], [True])

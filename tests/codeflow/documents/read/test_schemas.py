@@ -301,4 +301,4 @@ def test_wrong_words_are_usage_errors() -> None:
         ({"kind": "qa", "columns": {"quest": "q"}}, "--columns quest=…: choose of"),
     ):
         with pytest.raises(UsageError, match=message):
-            Reading(**how)  # type: ignore[arg-type]
+            Reading(**how)
