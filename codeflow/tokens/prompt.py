@@ -32,7 +32,8 @@ def prompt_of(
         reply_tokens: room to leave for the reply.
 
     Raises:
-        UsageError: nothing is to be written, or what has to be shown takes more than `row_tokens - reply_tokens`.
+        UsageError: nothing is to be written, or what has to be shown takes more than
+            `row_tokens - reply_tokens`.
     """
     options = Options(row_tokens, rest=1.0)
     rendered = list(RENDERINGS[rendering].render(triple, options, triple.id))

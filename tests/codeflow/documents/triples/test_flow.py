@@ -218,9 +218,9 @@ def test_generated_files_are_not_told(sample: Sample, tmp_path: Path) -> None:
         ],
     )
     tables = tables_of(build(tmp_path / "data", {"r": (git, chain)}, spans=(1, 3)))
-    for row in (*tables["train"], *tables["steps"]):
-        for file in row["files"]:
-            file["generated"] = file["old_path"] == "code.lock"
+    for side, rows in (("new_path", tables["train"]), ("old_path", tables["steps"])):
+        for file in (file for row in rows for file in row["files"]):
+            file["generated"] = file[side] == "code.lock"
     ds = opened(write_dataset(tmp_path / "other", tables, {}))
     [span] = ds.triples(kind="span")
     text = plain(rendered(span, "flow").written)
@@ -232,4 +232,4 @@ def test_generated_files_are_not_told(sample: Sample, tmp_path: Path) -> None:
         for document in RENDERINGS[name].render(span, Options(4096, 0.0), "k"):
             page = plain(document.written) + "".join(c.path for c in document.context)
             assert "lock" not in page.replace("<|im_start|>blocks", "")
-            assert "code" in page
+            assert "bc" in page
