@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from codeflow.contracts import Sink, Unit
 from codeflow.records import BLOBS, LEDGER, TREES, TRIPLES
 from codeflow.storage import files, layout, tables
-from codeflow.storage.layout import PARTS
+from codeflow.storage.layout import INTERMEDIATE
 
 _MIN_SHARD_BYTES = 1 << 20
 _MAX_SHARD_BYTES = 256 << 20
@@ -147,7 +147,11 @@ def gather_units(folder: Path, inputs: Sequence[MinedFile], stamp: str, level: s
             f"publish-{stamp}/gather-{level}-{number:05d}",
             publish_triples,
             TriplesArguments(
-                str(folder), tuple(group), "0", "g", f"{PARTS}/publish/{level}-{number:05d}.parquet"
+                str(folder),
+                tuple(group),
+                "0",
+                "g",
+                f"{INTERMEDIATE}/publish/{level}-{number:05d}.parquet",
             ),
         )
         for number, group in enumerate(groups)

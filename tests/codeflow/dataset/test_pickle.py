@@ -123,7 +123,7 @@ def test_what_comes_back_is_the_same(made: Made, protocol: int) -> None:
     assert again != id(dataset)
     back = pickle.loads(pickle.dumps(pickle.loads(pickle.dumps(dataset, protocol))))
     assert [t.id for t in back] == [t.id for t in dataset]
-    assert back.summary() == dataset.summary()
+    assert back.statistics() == dataset.statistics()
 
 
 def test_a_triple_with_some_columns_still_says_what_it_lacks(made: Made) -> None:
