@@ -82,7 +82,7 @@ class MinedReader:
 
     @cached_property
     def _steps(self) -> StepStore:
-        paths = [self._folder / name for name in self.piece.steps]
+        paths = [self._folder / name for name in self.stretch.steps]
         return StepStore(Shards(paths, STEPS, "triple"))
 
     def _read_tree(self, repo: str, id: str) -> tuple[TreeEntry, ...]:
