@@ -17,7 +17,7 @@ from codeflow.loopcoder.model import build
 from codeflow.train import metrics, sinks
 from codeflow.train import recipe as recipes
 from codeflow.train.data import missing, open_sources, sources_of
-from codeflow.train.state.checkpoint import latest
+from codeflow.train.state import ancestor
 from codeflow.train.state.memory import memory_bytes
 
 _LATER_LAYER = re.compile(r"\.[1-9]\d*\.")  # in the names of what layers and gates have
@@ -72,7 +72,7 @@ def dry_run(recipe: recipes.Recipe, data: Path, out: Path | None) -> DryRun:
     if uneven := recipe.uneven(how.ranks // how.context, how.context):
         problems.append(uneven)
     lines += _data(recipe, data, problems)
-    if recipe.parent.run and latest(_beside(out, recipe.parent.run) / "checkpoints") is None:
+    if recipe.parent.run and not ancestor.is_there(_beside(out, recipe.parent.run)):
         problems.append(f"parent run {recipe.parent.run!r}: no checkpoint beside the output folder")
     return DryRun(tuple(lines), tuple(problems))
 

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import torch
 
@@ -34,7 +34,7 @@ from codeflow.train.diagnostics import diagnosing, gradient_norms
 from codeflow.train.exact import compute_exactly
 from codeflow.train.guard import Guard
 from codeflow.train.outcome import Outcome, Result, exclusive, explained, last_of
-from codeflow.train.state import checkpoint
+from codeflow.train.state import ancestor, checkpoint
 from codeflow.train.state.host_copies import HostCopies
 from codeflow.train.state.optim import Optimizer, learning_rate
 from codeflow.train.state.parallel import World, accumulating, joined, make_model, unwrapped
@@ -43,8 +43,6 @@ from codeflow.train.stopping import Stop, StoppedError, listening
 from codeflow.train.validation import validate
 
 Observer = Callable[["Training"], None]
-GATES: Final = ("gate_projections",)
-"""What a loop has and a dense parent has not."""
 
 
 def train(
@@ -122,7 +120,7 @@ class Training:
         )
         path = world.gather(checkpoint.latest(folder))[0]
         read = path is not None or bool(recipe.parent.run)
-        fresh = GATES if recipe.parent.fold and path is None else ()
+        fresh = ancestor.GATES if recipe.parent.fold and path is None else ()
         self.wrapped = make_model(
             recipe.model.config,
             recipe.compute,
@@ -185,22 +183,9 @@ class Training:
         """Takes a parent's weights; for a fold, the losses before and after."""
         wanted = self.recipe.parent
         root = self.out.parent / wanted.run  # an absolute path stays itself
-        path = self.world.gather(checkpoint.latest(root / "checkpoints"))[0]
-        if path is None:
-            raise UsageError(f"{root}: parent.run has no complete checkpoint; train it first")
-        meta = checkpoint.read_meta(path)
-        if meta["tokenizer"] != self.tokenizer:
-            raise UsageError(
-                f"{path}: trained with tokenizer {meta['tokenizer']}, the shards have "
-                f"{self.tokenizer}: tokenize again with the parent's"
-            )
-        checkpoint.check_files(path, meta, self.world)
-        with checkpoint.opened(path, meta) as reader:
-            checkpoint.load_model(reader, self.model, optional=GATES if wanted.fold else ())
-            if wanted.optimizer:
-                checkpoint.load_optimizer(reader, self.optimizer)
-        kept = ("name", "about", "step", "tokens", "recipe_hash", "data_hash", "data", "parent")
-        self.parent = {"checkpoint": path.name, **{key: meta[key] for key in kept}}
+        self.parent = ancestor.take(
+            wanted, root, self.tokenizer, self.model, self.optimizer, self.world, self._progress
+        )
         if not (wanted.fold and self.held_out):
             return {}
         backbone = self.model.model
