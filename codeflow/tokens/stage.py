@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -123,7 +124,9 @@ def _write(
         progress.stage("tokens", sum(ordered.sizes[split] for split in SPLITS))
     for split in SPLITS:
         triples = _counted(ordered.triples(split), progress)
-        documents = render_all(triples, settings["rendering"], options, settings["seed"])
+        documents = render_all(
+            triples, settings["rendering"], options, settings["seed"], fitter.counts
+        )
         write_rows(folder, split, fitter.encode(documents), encoder, description, record)
     if not record["rows"]["train"]:
         raise UsageError(
@@ -146,13 +149,21 @@ def _counted(triples: Iterable[Triple], progress: Progress | None) -> Iterator[T
 
 
 def render_all(
-    triples: Iterable[Triple], rendering: str, options: Options, seed: int
+    triples: Iterable[Triple], rendering: str, options: Options, seed: int, counts: Counter[str]
 ) -> Iterator[Document]:
-    """The documents of all triples, each triple as often as its weight says."""
+    """The documents of all triples, each triple as often as its weight says.
+
+    Args:
+        counts: counts those of which nothing is left to write, as `nothing-to-write`.
+    """
     render = RENDERINGS[rendering].render
     for triple in triples:
         for copy in range(copies(triple.weight, triple.id, seed)):
-            yield from render(triple, options, f"{seed}:{triple.id}:{copy}")
+            made = 0
+            for document in render(triple, options, f"{seed}:{triple.id}:{copy}"):
+                made += 1
+                yield document
+            counts["nothing-to-write"] += not made
 
 
 def copies(weight: float, id: str, seed: int) -> int:
