@@ -1,4 +1,4 @@
-"""The report draws triples of several commits step after step, on the line of the project's life."""
+"""The report draws triples of several commits step after step, where they lie in a life."""
 
 from __future__ import annotations
 
