@@ -1,4 +1,4 @@
-"""`codeflow export`: a checkpoint as a Hugging Face folder."""
+"""`codeflow export`: a checkpoint as a Hugging Face folder, or as torch's."""
 
 from __future__ import annotations
 
@@ -16,14 +16,17 @@ if TYPE_CHECKING:
 
 def add(commands: Any) -> None:
     """Puts the command on the parser."""
-    text = "write a checkpoint as a Hugging Face folder, tokenizer included"
+    text = "write a checkpoint as a Hugging Face folder, or as torch's, tokenizer included"
     export = commands.add_parser("export", help=text, description=sentence(text))
     export.set_defaults(command=_export)
     export.add_argument(
         "checkpoint",
         type=Path,
         metavar="CKPT",
-        help="a run (its last checkpoint), a checkpoint, or a Hugging Face folder",
+        help="a run (its last checkpoint), a checkpoint, a Hugging Face folder, or one of torch's",
+    )
+    export.add_argument(
+        "--dcp", action="store_true", help="in the format of torch.distributed.checkpoint"
     )
     export.add_argument("--to", required=True, type=Path, metavar="PATH", help="a new folder")
     export.add_argument(
@@ -35,13 +38,17 @@ def _export(parsed: argparse.Namespace) -> int:
     need_torch()
     from codeflow.documents.document import END_OF_TEXT, IM_END
     from codeflow.loopcoder.hf import export
+    from codeflow.train.state import dcp
     from codeflow.train.state.trained import find
 
     found = find(parsed.checkpoint, parsed.tokenizer)
     encoder = encoder_of(found)
     model = found.model()
     ends = [encoder.special[name] for name in (END_OF_TEXT, IM_END)]
-    export(model, parsed.to, tokenizer=found.tokenizer, eos_token_ids=ends, about=found.about)
+    if parsed.dcp:
+        dcp.write(model, parsed.to, found.about, found.tokenizer)
+    else:
+        export(model, parsed.to, tokenizer=found.tokenizer, eos_token_ids=ends, about=found.about)
     tensors = list(model.state_dict().values())
     parameters = sum(tensor.numel() for tensor in tensors)
     print(f"{len(tensors):,} tensors, {parameters:,} parameters, from {found.path}")

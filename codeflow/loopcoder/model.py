@@ -249,7 +249,8 @@ class Backbone(nn.Module):
     def forward(self, input_ids: Tensor, documents: Documents, compute: Compute) -> Tensor:
         """(B, T) -> (B, T, C), after the final norm."""
         device = input_ids.device
-        attend = attention.for_batch(documents, self.config.loop_window_size, device)
+        varlen = compute.attention == "varlen"
+        attend = attention.for_batch(documents, self.config.loop_window_size, device, varlen)
         rope = self.rope(documents.positions(device))
         how: dict[str, Any] = {}
         if compute.dtype == "bfloat16":

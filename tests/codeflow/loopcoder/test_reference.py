@@ -190,7 +190,7 @@ def no_window(net, monkeypatch):
 def window_of(size):
     def patch(net, monkeypatch):
         right = attention.for_batch
-        monkeypatch.setattr(attention, "for_batch", lambda d, w, device: right(d, size, device))
+        monkeypatch.setattr(attention, "for_batch", lambda d, w, *rest: right(d, size, *rest))
 
     return patch
 
