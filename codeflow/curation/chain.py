@@ -160,8 +160,7 @@ def _run(
     elif known.complete:
         return known
     context = StageContext(folder, name, stamp, parts, earlier)
-    units = len(parts) if name == "filter" else None  # others go over the parts more than once
-    figures = job.run_stage(name, f"{name}-{stamp}/", stage.flow(context), units)
+    figures = job.run_stage(name, f"{name}-{stamp}/", stage.flow(context))
     figures = {**_counted(context), **figures}
     sizes = {f"{part.name}.parquet": _size(folder, name, part) for part in parts}
     record = record._replace(complete=True, figures=figures, files=sizes)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from codeflow.contracts import Flow, Unit, UnitResult
-from codeflow.errors import CodeflowError, DataError
+from codeflow.errors import CodeflowError, DataError, RepositoryError
 from codeflow.execution.driver import drive
 from codeflow.execution.failures import Failure, Outcome
 from codeflow.execution.pool import Pool
@@ -85,22 +86,40 @@ class Job:
             values[key] = outcome  # type: ignore[assignment]
         return [values[unit.key] for unit in units]
 
-    def run_stage(self, name: str, prefix: str, flow: Flow, units: int | None) -> dict[str, Any]:
+    def run_stage(self, name: str, prefix: str, flow: Flow) -> dict[str, Any]:
         """The figures of one stage's flow; its units' keys begin with `prefix`.
+
+        Each of its passes is shown as a step of its own, since only then is their number known.
 
         Raises:
             CodeflowError: a unit of it failed; it runs again with the next start.
         """
-        self.progress.stage(name, units)
         self._counted = (SHOWN, prefix)
         self._failed: tuple[str, Failure] | None = None
         with self.trusting(prefix):
-            for _, outcome in self.drive(iter([(name, flow)])):
+            for _, outcome in self.drive(iter([(name, self._shown(name, prefix, flow))])):
                 if isinstance(outcome, Failure):
                     key = self._failed[0] if self._failed else name
                     self._forget(name, key, outcome)
                 return dict(outcome)  # type: ignore[arg-type]
         raise AssertionError("a flow ends once")
+
+    def _shown(self, name: str, prefix: str, flow: Flow) -> Flow:
+        """The same flow, which tells the display of each pass before it begins."""
+        go_on: Callable[[], list[Unit]] = partial(next, flow)
+        while True:
+            try:
+                units = go_on()
+            except StopIteration as end:
+                return dict(end.value)
+            if units:
+                first = units[0].key.removeprefix(prefix)
+                passed = first.rpartition("-")[0] or first
+                self.progress.stage(f"{name} {passed}".removesuffix(" part"), len(units))
+            try:
+                go_on = partial(flow.send, (yield units))
+            except RepositoryError as error:
+                go_on = partial(flow.throw, error)
 
     @contextmanager
     def trusting(self, prefix: str) -> Iterator[None]:

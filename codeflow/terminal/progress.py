@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 PLAIN_EVERY_S = 10.0
+PLAIN_STAGE_S = 2.0  # the end of a shorter stage is not worth a line
 JSON_EVERY_S = 1.0
 REFRESHES_PER_S = 4
 RATE_WINDOW_S = 10.0
@@ -145,18 +146,22 @@ def time_left_s(ends: Sequence[tuple[float, int]], total: int | None, now: float
 
 
 class PlainProgress:
-    """A line every 10 s and at the end of a stage; of a shorter run, its last line alone."""
+    """A line every 10 s and at the end of a stage that took a while; of a shorter run, its last."""
 
     def __init__(self, stream: TextIO, clock: Clock = time.monotonic) -> None:
         self._stream = stream
         self._tally = Tally(clock)
         self._next_s = PLAIN_EVERY_S
+        self._began_s = 0.0
         self._open = True
 
     def stage(self, name: str, total: int | None, done: int = 0) -> None:
-        if self._tally.name is not None and self._tally.elapsed_s >= PLAIN_EVERY_S:
+        tally = self._tally
+        took_s = tally.elapsed_s - self._began_s
+        if tally.name is not None and tally.elapsed_s >= PLAIN_EVERY_S and took_s >= PLAIN_STAGE_S:
             self._line("done")
-        self._tally.stage(name, total, done)
+        self._began_s = tally.elapsed_s
+        tally.stage(name, total, done)
 
     def add(self, **counters: int) -> None:
         self._tally.add(**counters)

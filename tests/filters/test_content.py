@@ -150,7 +150,7 @@ def test_sections_agree_with_the_parser_of_patches(tmp_path: Path) -> None:
                     sum(line[:1] == "+" for line in text.split("\n")),
                     sum(line[:1] == "-" for line in text.split("\n")),
                 )
-                for change, text in sections(Triple.from_row(row, Blobs({})))
+                for change, text in sections(Triple.from_row(row, Blobs()))
             ]
             assert found == expected
             seen += len(found)

@@ -31,7 +31,7 @@ class Whole:
 
     def triples(self, columns: Sequence[str]) -> list[Triple]:
         rows = [{name: getattr(t, name) for name in columns} for t in self.of]
-        return [Triple.from_row(row, Blobs({})) for row in rows]
+        return [Triple.from_row(row, Blobs()) for row in rows]
 
 
 def history(*messages: str | list[str]) -> list[Triple]:

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
+from codeflow.triple import Triple
 from codeflow_filters import secrets
 from codeflow_filters.secrets import (
     Secrets,
     find_secrets,
 )
-from file_triples import Blobs, change, triple_of
-from planted_triple import plant
 from secret_samples import pem, token
+from triples import FILES_ONLY, Blobs, Sides, plant, triple
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -63,6 +63,11 @@ def key_that_becomes_real() -> tuple[bytes, bytes]:
     return made_up, made_up.replace(b"EXAMPLE", b"")
 
 
+def edit(blobs: Blobs, sides: Sides) -> Triple:
+    """A change of one file, whose contents other changes share."""
+    return triple({"a.py": sides}, only=FILES_ONLY, blobs=blobs)
+
+
 def agree(**options: Any) -> None:
     """Raises AssertionError where a history is judged otherwise than its contents by themselves."""
 
@@ -73,11 +78,10 @@ def agree(**options: Any) -> None:
         secrets.forget()
         texts = [text for edit in edits for text in edit]
         blobs = Blobs()
-        changes = [change(blobs, "a.py", *pair) for pair in itertools.pairwise(texts)]
-        triples = [triple_of(blobs, edit) for edit in changes]
-        wanted = [set(Secrets().wants(triple)) for triple in triples]
-        for triple, sides in zip(triples, itertools.pairwise(texts), strict=True):
-            assert Secrets()(triple).kept == (not any(map(find_secrets, sides)))
+        triples = [edit(blobs, pair) for pair in itertools.pairwise(texts)]
+        wanted = [set(Secrets().wants(each)) for each in triples]
+        for each, sides in zip(triples, itertools.pairwise(texts), strict=True):
+            assert Secrets()(each).kept == (not any(map(find_secrets, sides)))
         assert set().union(*wanted) <= blobs.contents.keys()
 
     agrees()
@@ -109,12 +113,11 @@ def test_contents_that_are_forgotten_on_the_way_are_linked_again(
     monkeypatch.setattr(secrets, "_MOST_KNOWN", 4)
     blobs = Blobs()
     texts = [f"a = {k}\n".encode() for k in range(12)]
-    changes = [change(blobs, "a.py", *pair) for pair in itertools.pairwise(texts)]
-    triples = [triple_of(blobs, edit) for edit in changes]
-    for triple in triples:
-        set(Secrets().wants(triple))
-    assert all(Secrets()(triple).kept for triple in triples)
-    dirty = triple_of(blobs, change(blobs, "a.py", texts[-1], token()["NPM tokens"].encode()))
+    triples = [edit(blobs, pair) for pair in itertools.pairwise(texts)]
+    for each in triples:
+        set(Secrets().wants(each))
+    assert all(Secrets()(each).kept for each in triples)
+    dirty = edit(blobs, (texts[-1], token()["NPM tokens"]))
     assert not Secrets()(dirty).kept
 
 
@@ -122,13 +125,12 @@ def test_of_a_clean_file_only_the_first_content_is_read() -> None:
     secrets.forget()
     blobs = Blobs()
     texts = [f"a = {k}\n".encode() for k in range(5)]
-    changes = [change(blobs, "a.py", *pair) for pair in itertools.pairwise(texts)]
-    triples = [triple_of(blobs, edit) for edit in changes]
-    first = changes[0].old_blob
-    assert [set(Secrets().wants(triple)) for triple in triples] == [{first}] * 4
+    triples = [edit(blobs, pair) for pair in itertools.pairwise(texts)]
+    first = triples[0].files[0].old_blob
+    assert [set(Secrets().wants(each)) for each in triples] == [{first}] * 4
     blobs.contents = {first or "": texts[0]}  # any other content is an error
-    assert all(Secrets()(triple).kept for triple in triples)
-    new = triple_of(blobs, change(blobs, "b.py", None, b"b = 1\n"))
+    assert all(Secrets()(each).kept for each in triples)
+    new = edit(blobs, (None, "b = 1\n"))
     assert not set(Secrets().wants(new))
 
 
@@ -139,7 +141,5 @@ def test_it_reads_what_it_says_and_asks_no_network(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(socket, "socket", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     text = "\n".join([*token().values(), pem()])
-    others = {"id", "kind", "messages", "additions"}
-    triple = plant({"a": "x\n"}, {"a": text}, drop_columns=sorted(others))
-    assert not Secrets()(triple).kept
+    assert not Secrets()(plant({"a": "x\n"}, {"a": text}, only=FILES_ONLY)).kept
     assert len({finding.kind for finding in find_secrets(text.encode())}) == len(token()) + 1

@@ -19,7 +19,7 @@ from codeflow_filters.grammar.grammars import GRAMMARS
 from codeflow_filters.grammar.parser import Limits
 from codeflow_filters.grammar.witness import confirms
 from codeflow_filters.syntax import Syntax, introduces_errors, passes_screen
-from file_triples import Blobs, change, triple_of
+from triples import FILES_ONLY, Sides, triple
 
 LIMITS = Limits(1 << 20, 1 << 30, 20.0)
 
@@ -48,8 +48,7 @@ def files(language: str) -> tuple[str, bytes, bytes]:
 
 
 def judge(*edits: tuple[str, bytes | None, bytes | None]) -> tuple[bool, str | None, str | None]:
-    blobs = Blobs()
-    verdict = Syntax()(triple_of(blobs, *(change(blobs, *edit) for edit in edits)))
+    verdict = Syntax()(triple({path: (old, new) for path, old, new in edits}, only=FILES_ONLY))
     return verdict.kept, verdict.reason, verdict.detail
 
 
@@ -82,23 +81,20 @@ def test_samples_of_python_agree_with_python() -> None:
 
 def test_vendored_and_generated_files_and_links_are_not_judged() -> None:
     path, good, bad = files("Go")
-    blobs = Blobs()
-    edit = change(blobs, path, good, bad)
+    files_of: dict[str, Sides] = {path: (good, bad)}
     for same in (
-        edit._replace(vendored=True),
-        edit._replace(generated=True),
-        edit._replace(old_mode="120000", new_mode="120000"),
+        {"vendored": True},
+        {"generated": True},
+        {"old_mode": "120000", "new_mode": "120000"},
     ):
-        assert Syntax()(triple_of(blobs, same)).kept
-    assert not Syntax()(triple_of(blobs, edit)).kept
+        assert Syntax()(triple(files_of, only=FILES_ONLY, changes={path: same})).kept
+    assert not Syntax()(triple(files_of, only=FILES_ONLY)).kept
 
 
 def test_a_large_file_is_kept_and_counted() -> None:
     path, good, bad = files("Java")
-    blobs = Blobs()
-    verdict = Syntax(max_file_bytes=len(bad) - 1)(
-        triple_of(blobs, change(blobs, path, good[:5], bad))
-    )
+    large = triple({path: (good[:5], bad)}, only=FILES_ONLY)
+    verdict = Syntax(max_file_bytes=len(bad) - 1)(large)
     assert (verdict.kept, verdict.scores) == (True, {"syntax_unparsed": 1.0})
     with pytest.raises(UsageError, match="max_memory_bytes = 1: give 268435456 or more"):
         Syntax(max_memory_bytes=1)

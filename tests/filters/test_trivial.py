@@ -12,14 +12,13 @@ from hypothesis import strategies as st
 from codeflow.contracts import Filter, Verdict
 from codeflow_filters.grammar.parser import Limits
 from codeflow_filters.trivial import Trivial, is_trivial, looks_trivial, shows_code
-from file_triples import Blobs, change, triple_of
+from triples import FILES_ONLY, triple
 
 LIMITS = Limits(1 << 20, 1 << 30, 20.0)
 
 
 def judge(*edits: tuple[str, bytes | None, bytes | None]) -> Verdict:
-    blobs = Blobs()
-    return Trivial()(triple_of(blobs, *(change(blobs, *edit) for edit in edits)))
+    return Trivial()(triple({path: (old, new) for path, old, new in edits}, only=FILES_ONLY))
 
 
 def reason(path: str, old: str, new: str) -> str | None:
@@ -133,21 +132,19 @@ def test_every_file_has_to_be_trivial() -> None:
     assert judge(("a.py", old, new), ("b.py", None, b"# why\n")).kept
     assert judge(("a.py", old, new), ("b.py", b"# why\n", None)).kept
     assert judge().kept
-    blobs = Blobs()
-    edit = change(blobs, "a.py", old, new)
     for other in (
-        edit._replace(new_mode="100755"),
-        edit._replace(status="R", new_path="b.py"),
-        edit._replace(old_mode="120000", new_mode="120000"),
+        {"new_mode": "100755"},
+        {"status": "R", "new_path": "b.py"},
+        {"old_mode": "120000", "new_mode": "120000"},
     ):
-        assert Trivial()(triple_of(blobs, other)).kept
+        edit = triple({"a.py": (old, new)}, only=FILES_ONLY, changes={"a.py": other})
+        assert Trivial()(edit).kept
 
 
 def test_a_large_file_is_kept() -> None:
-    blobs = Blobs()
-    triple = triple_of(blobs, change(blobs, "a.py", b"x = 1\n", b"x  = 1\n"))
-    assert Trivial(max_file_bytes=6)(triple).kept
-    assert not Trivial(max_file_bytes=7)(triple).kept
+    edit = triple({"a.py": ("x = 1\n", "x  = 1\n")}, only=FILES_ONLY)
+    assert Trivial(max_file_bytes=6)(edit).kept
+    assert not Trivial(max_file_bytes=7)(edit).kept
 
 
 PIECES = [
@@ -207,9 +204,7 @@ def test_a_judge_without_a_parser_is_caught(monkeypatch: pytest.MonkeyPatch) -> 
 @given(touched())
 def test_a_patch_that_shows_code_is_of_a_change_that_is_not_trivial(sides: tuple[str, str]) -> None:
     old, new = (side.encode() for side in sides)
-    blobs = Blobs()
-    triple = triple_of(blobs, change(blobs, "a.py", old, new))
-    if shows_code(triple):
+    if shows_code(triple({"a.py": sides}, only=FILES_ONLY)):
         assert not looks_trivial("Python", old, new)
 
 

@@ -6,7 +6,6 @@ import io
 import random
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -22,7 +21,7 @@ from codeflow_miners.acquire.repositories import parse_sources
 from codeflow_miners.changes import plan
 from edits import Files, commit_files
 from gitdag import Entry, Gitlink, Repo
-from mining import git_apply, run_in
+from mining import git_apply, staged
 from strange import NAMES, TEXTS, edit
 
 SCRIPT = Path(__file__).parents[3] / "examples" / "check_with_git.py"
@@ -68,18 +67,6 @@ def work(files: Files, feature: int, step: int) -> None:
         files[b"f%d/moved parser.py" % feature] = ("100755", files.pop(name)[1])
 
 
-def write_tree(repo: Repo, files: Mapping[str, tuple[str, bytes]]) -> str:
-    """The id that git gives a side when its files are staged one by one."""
-    index = repo.git_dir / "staging"
-    index.unlink(missing_ok=True)
-    rows = b"".join(
-        b"%s %s\t%s\0" % (mode.encode(), repo.blob(content).encode(), path.encode())
-        for path, (mode, content) in files.items()
-    )
-    run_in(repo, index, "update-index", "-z", "--index-info", input=rows)
-    return run_in(repo, index, "write-tree").stdout.decode().strip()
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 3])  # some strange histories have no span
 def test_what_is_published_is_exact(
@@ -107,7 +94,7 @@ def test_what_is_published_is_exact(
             for side in (triple.old_repo, triple.new_repo)
         ]
         assert apply_patch(triple.patch.encode(), sides[0]) == sides[1]
-        trees = [write_tree(repo, side) for side in sides]
+        trees = [staged(repo, side) for side in sides]
         assert trees == [triple.old_tree, triple.new_tree]
         applied = git_apply(repo, trees[0], triple.patch.encode())
         assert applied.tree == trees[1], applied.said

@@ -81,6 +81,9 @@ def test_a_long_run_in_a_pipe_says_a_line_every_ten_seconds_and_at_the_end_of_a_
         progress.add(units=1)
     assert len(stream.getvalue().splitlines()) == 5
     assert "left 40 s" in stream.getvalue().splitlines()[0]
+    progress.stage("blink", 1)
+    clock.now += 1
+    progress.add(units=1)
     progress.stage("content", 10)
     clock.now += 1
     progress.add(units=3)

@@ -14,7 +14,7 @@ from codeflow.errors import UsageError
 from codeflow.triple import Triple
 from codeflow_filters.decontaminate import SWE_BENCH_REPOS, Decontaminator, SweBenchRepos
 from codeflow_filters.decontaminate.instances import read_instances
-from planted_triple import plant
+from triples import plant
 
 CHAIN = [f"{number:040x}" for number in range(1, 101)]
 BASE = 60  # the instance starts here

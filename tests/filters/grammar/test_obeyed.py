@@ -10,12 +10,11 @@ import pytest
 from codeflow_filters.grammar.grammars import GRAMMARS
 from codeflow_filters.grammar.obeyed import obeyed
 from codeflow_filters.trivial import Trivial
-from file_triples import Blobs, change, triple_of
+from triples import FILES_ONLY, triple
 
 
 def reason(path: str, old: str, new: str) -> str | None:
-    blobs = Blobs()
-    return Trivial()(triple_of(blobs, change(blobs, path, old.encode(), new.encode()))).reason
+    return Trivial()(triple({path: (old, new)}, only=FILES_ONLY)).reason
 
 
 GO = "package a\n\n"

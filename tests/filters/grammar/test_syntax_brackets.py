@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from codeflow_filters.grammar import brackets
 from codeflow_filters.grammar.brackets import Balance, balances, has_open_macro, hunk_stays_balanced
 from codeflow_filters.text.hunks import hunks
-from file_triples import hunks_of
+from triples import section
 
 
 def balance(text: bytes) -> Balance:
@@ -127,7 +127,7 @@ def agree(screen: Callable[[bytes], bool], **options: Any) -> None:
     @settings(deadline=None, **options)
     @given(edited())
     def agrees(sides: tuple[bytes, bytes]) -> None:
-        if all(map(screen, hunks(hunks_of(*sides)))):
+        if all(map(screen, hunks(section("a.c", sides)))):
             assert balance(sides[0]) == balance(sides[1])
 
     agrees()
@@ -165,11 +165,11 @@ def test_a_hunk_that_overlooks_something_is_caught(name: str, value: Any) -> Non
     ],
 )
 def test_marks_in_literals_and_directives_are_looked_at_in_the_file(old: str, new: str) -> None:
-    assert not all(map(hunk_stays_balanced, hunks(hunks_of(old.encode(), new.encode()))))
+    assert not all(map(hunk_stays_balanced, hunks(section("a.c", (old, new)))))
 
 
 def test_most_edits_are_told_by_their_hunks() -> None:
     moved = b"int f(a) {\n    return g(a);\n}\n", b"int f(a) {\n    return g(a, (b));\n}\n"
-    assert all(map(hunk_stays_balanced, hunks(hunks_of(*moved))))
+    assert all(map(hunk_stays_balanced, hunks(section("a.c", moved))))
     broken = moved[0], moved[1].replace(b"))", b")")
-    assert not all(map(hunk_stays_balanced, hunks(hunks_of(*broken))))
+    assert not all(map(hunk_stays_balanced, hunks(section("a.c", broken))))

@@ -20,7 +20,7 @@ from codeflow_filters.grammar.grammars import GRAMMARS
 from codeflow_filters.grammar.parser import Limits, errors
 from codeflow_filters.grammar.parser_child import UNPARSED_ROOT
 from codeflow_filters.syntax import Syntax
-from file_triples import Blobs, change, triple_of
+from triples import FILES_ONLY, triple
 
 LIMITS = Limits(1 << 20, 1 << 30, 20.0)
 TIGHT = Limits(1 << 20, 256 << 20, 0.5)
@@ -63,11 +63,9 @@ def test_hostile_text_ends_neither_us_nor_the_next_request(case: str) -> None:
 
 @pytest.mark.slow
 def test_hostile_files_are_kept_and_counted() -> None:
-    blobs = Blobs()
     _, text = HOSTILE["memory"]
-    verdict = Syntax(max_memory_bytes=256 << 20, max_seconds=1)(
-        triple_of(blobs, change(blobs, "a.c", None, b"{" + text), change(blobs, "b.c", None, b""))
-    )
+    hostile = triple({"a.c": (None, b"{" + text), "b.c": (None, b"")}, only=FILES_ONLY)
+    verdict = Syntax(max_memory_bytes=256 << 20, max_seconds=1)(hostile)
     assert (verdict.kept, verdict.scores) == (True, {"syntax_unparsed": 1.0})
 
 

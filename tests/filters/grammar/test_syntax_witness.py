@@ -20,7 +20,7 @@ from codeflow_filters.grammar.parser import Limits, errors
 from codeflow_filters.grammar.parser import reads as asked
 from codeflow_filters.syntax import Syntax, introduces_errors
 from codeflow_miners.contents.languages import Languages
-from file_triples import Blobs, change, triple_of
+from triples import FILES_ONLY, triple
 
 LIMITS = Limits(1 << 20, 1 << 30, 20.0)
 
@@ -205,10 +205,9 @@ def test_dialects_and_templates_are_not_judged(language: str, text: str) -> None
 )  # fmt: skip
 def test_files_that_tests_read_are_not_judged(path: str, made: bool) -> None:
     assert is_made_for_tests(path) is made
-    blobs = Blobs()
     name = f"{path.rpartition('.')[0]}.py"
-    triple = triple_of(blobs, change(blobs, name, b"x = 1\n", b"x = = 1\n"))
-    assert Syntax()(triple).kept is made
+    broken = triple({name: ("x = 1\n", "x = = 1\n")}, only=FILES_ONLY)
+    assert Syntax()(broken).kept is made
 
 
 def test_a_witness_that_was_blind_before_confirms_nothing() -> None:

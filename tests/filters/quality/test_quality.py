@@ -22,8 +22,8 @@ from codeflow.triple import Triple
 from codeflow_filters.quality import Quality, train
 from codeflow_filters.quality.features import COLUMNS, features, names
 from codeflow_filters.quality.train import FOLDS, PENALTY, _Fit, _folds, auc, cuts, read_labels
-from planted_triple import plant
 from small_history import small_history
+from triples import plant
 
 GOOD_WORDS = [
     *("explain", "handle", "reject", "close", "retry", "because", "the", "session"),
@@ -271,14 +271,12 @@ def test_a_model_that_is_none_is_refused(tmp_path: Path, change: Any, says: str)
 
 
 def test_features_are_finite_whatever_the_triple_and_read_only_their_columns() -> None:
-    from codeflow.records import TRIPLES
-
-    others = sorted(set(TRIPLES.names) - COLUMNS - {"id", "repo"})
+    read = COLUMNS | {"id", "repo"}
     cases = [
-        plant({}, {"a": ""}, drop_columns=others),
-        plant({"a": "x\n"}, {}, messages=[], commits=[], language=None, drop_columns=others),
-        plant({"a": "x\n"}, {"a": "\n\n\n"}, messages=[[], [""]], drop_columns=others),
-        plant({"é": "+++ x\n"}, {"é": "--- y\n@@\n"}, license=None, drop_columns=others),
+        plant({}, {"a": ""}, only=read),
+        plant({"a": "x\n"}, {}, messages=[], commits=[], language=None, only=read),
+        plant({"a": "x\n"}, {"a": "\n\n\n"}, messages=[[], [""]], only=read),
+        plant({"é": "+++ x\n"}, {"é": "--- y\n@@\n"}, license=None, only=read),
     ]
     for t in cases:
         found = features(t)

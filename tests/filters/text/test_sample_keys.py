@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from codeflow_filters.secrets import Secrets, find_secrets
-from planted_triple import plant
+from triples import plant
 
 DRAW = random.Random(11)
 

@@ -18,7 +18,7 @@ from codeflow_filters.dedup.shingles import make_shingles
 from codeflow_filters.text.words import SIGN, SPACE, WORD, find_words
 from dedup_samples import lines_of, patch_of
 from plain_words import ALPHABET, plain_words
-from planted_triple import plant
+from triples import plant
 
 KINDS = np.full(256, SIGN, np.uint8)
 KINDS[list(b" \t\n\v\f\r")] = SPACE

@@ -12,7 +12,7 @@ from codeflow.errors import DataError
 from codeflow.git.apply import apply_patch
 from edits import Files, commit_files, tree_of, two_trees
 from gitdag import Repo
-from mining import described, git_apply, patch_of, run_in
+from mining import described, git_apply, patch_of, staged
 
 SLOW = settings(
     max_examples=80,
@@ -25,18 +25,6 @@ TEXT = b"".join(b"line %d\n" % k for k in range(12))
 @pytest.fixture(scope="module")
 def repo(tmp_path_factory: pytest.TempPathFactory) -> Repo:
     return Repo.create(tmp_path_factory.mktemp("content") / "r.git")
-
-
-def staged(repo: Repo, files: Files) -> str:
-    """The tree that git makes of files staged one by one: the judge of the helper's own trees."""
-    index = repo.git_dir / "staging"
-    index.unlink(missing_ok=True)
-    rows = b"".join(
-        b"%s %s\t%s\0" % (mode.encode(), repo.blob(content).encode(), path)
-        for path, (mode, content) in files.items()
-    )
-    run_in(repo, index, "update-index", "-z", "--index-info", input=rows)
-    return run_in(repo, index, "write-tree").stdout.decode().strip()
 
 
 @pytest.mark.slow

@@ -10,23 +10,12 @@ from codeflow_miners.changes.treediff import Side
 from codeflow_miners.snapshots.projection import ProjectedTree, TreeRow, entry_fields
 from edits import NAMES, Files, two_trees
 from gitdag import Repo
-from mining import run_in
+from mining import staged
 
 
 @pytest.fixture(scope="module")
 def repo(tmp_path_factory: pytest.TempPathFactory) -> Repo:
     return Repo.create(tmp_path_factory.mktemp("projection") / "r.git")
-
-
-def write_tree(repo: Repo, files: Files) -> str:
-    index = repo.git_dir / "projecting"
-    index.unlink(missing_ok=True)
-    rows = b"".join(
-        b"%s %s\t%s\0" % (mode.encode(), repo.blob(content).encode(), path)
-        for path, (mode, content) in files.items()
-    )
-    run_in(repo, index, "update-index", "-z", "--index-info", input=rows)
-    return run_in(repo, index, "write-tree").stdout.decode().strip()
 
 
 def objects_below(repo: Repo, root: str) -> dict[str, list[tuple[str, bytes, str]]]:
@@ -71,7 +60,7 @@ def test_ids_are_those_of_write_tree(repo: Repo, snapshots: list[Files], name: s
                 tree.set(path, Side(mode.encode(), bytes.fromhex(repo.blob(content))))
         current = files
         root = tree.write(emit).hex()
-        assert root == write_tree(repo, files)
+        assert root == staged(repo, files)
         assert set(tree.top_files) == {p for p in files if b"/" not in p}
         for oid, entries in objects_below(repo, root).items():
             row = emitted[oid]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -18,6 +19,7 @@ from codeflow_miners.contents.unit import Contents, DescribedFile, FileDescriber
 from codeflow_miners.objects.reader import ObjectReader
 from codeflow_miners.rows import RowBuffer
 from codeflow_miners.tables import LEFT_OUT
+from tiny_dataset import Git
 
 
 class MemorySink:
@@ -86,6 +88,12 @@ def git_apply(repo: gitdag.Repo, old_tree: str, patch: bytes) -> Applied:
     if done.returncode:
         return Applied(None, said)
     return Applied(run_in(repo, index, "write-tree").stdout.decode().strip(), said)
+
+
+def staged(repo: gitdag.Repo, files: Mapping[Any, tuple[str, bytes]]) -> str:
+    """The tree that git makes of files (mode, content by path) that are staged one by one."""
+    entries = [(mode, repo.blob(content), path) for path, (mode, content) in files.items()]
+    return Git(repo.git_dir).stage(entries)
 
 
 def run_in(

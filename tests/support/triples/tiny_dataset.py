@@ -117,10 +117,13 @@ class Git:
         entries = [(mode, self.blob(content), path) for path, (mode, content) in files.items()]
         return self.stage(entries)
 
-    def stage(self, entries: Iterable[tuple[str, str, str]]) -> str:
+    def stage(self, entries: Iterable[tuple[str, str, str | bytes]]) -> str:
         """Stages (mode, blob id, path) in an empty index; the id of the tree."""
         (self.folder / "staging").unlink(missing_ok=True)
-        lines = [f"{mode} {blob}\t{path}\0".encode() for mode, blob, path in entries]
+        lines = [
+            b"%s %s\t%s\0" % (mode.encode(), blob.encode(), os.fsencode(path))
+            for mode, blob, path in entries
+        ]
         self.run("update-index", "-z", "--index-info", stdin=b"".join(lines), index="staging")
         staged = self.run("ls-files", "-z", index="staging").count(b"\0")
         assert staged == len(lines), "git's index refused a path"

@@ -1,60 +1,78 @@
 """Triples made by hand, for the filters: files before and after, messages, and no repository.
 
-The patch is written here with difflib, in Git's form; nothing of codeflow's own diff takes part.
+The patch is libgit2's; nothing of codeflow's own diff takes part.
 """
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import PurePosixPath
 from typing import Any
 
-from codeflow.records import TRIPLES, FileChange
+from pygit2 import Patch
+from pygit2.enums import DiffOption
+
+from codeflow.git.objects import TreeEntry
+from codeflow.records import FILE_MODE, TRIPLES, FileChange
 from codeflow.triple import Triple
 
-Sides = tuple[str | None, str | None]
+Text = str | bytes | None
+Sides = tuple[Text, Text]
+"""A file before and after; None is a side on which it does not exist."""
+FILES_ONLY = frozenset({"id", "repo", "files", "patch"})
+LANGUAGES = {
+    ".c": "C", ".h": "C", ".cc": "C++", ".cs": "C#", ".go": "Go", ".java": "Java",
+    ".js": "JavaScript", ".jsx": "JavaScript", ".md": "Markdown", ".php": "PHP", ".py": "Python",
+    ".rb": "Ruby", ".rs": "Rust", ".sh": "Shell", ".ts": "TypeScript", ".tsx": "TSX",
+}  # fmt: skip
 
 
 class Blobs:
-    """The contents of a few files, as a triple's reader."""
+    """The contents of a few files, as a triple's reader; several triples may share them."""
 
-    def __init__(self, files: Mapping[str, Sides]) -> None:
-        texts = [text for sides in files.values() for text in sides if text is not None]
-        self.contents = {blob_id(text): text.encode() for text in texts}
+    def __init__(self) -> None:
+        self.contents: dict[str, bytes] = {}
 
-    def tree(self, repo: str, id: str) -> Sequence[Any]:
+    def add(self, text: Text) -> str | None:
+        if text is None:
+            return None
+        content = encoded(text)
+        id = hashlib.sha1(b"blob %d\0%s" % (len(content), content)).hexdigest()
+        self.contents[id] = content
+        return id
+
+    def tree(self, repo: str, id: str) -> Sequence[TreeEntry]:
         raise AssertionError("a filter looked at a tree")
 
     def blob(self, repo: str, id: str) -> bytes:
         return self.contents[id]
 
 
-def blob_id(text: str) -> str:
-    data = text.encode()
-    return hashlib.sha1(b"blob %d\0%s" % (len(data), data)).hexdigest()
+def encoded(text: str | bytes) -> bytes:
+    return text.encode() if isinstance(text, str) else text
 
 
 def commit_id(name: str) -> str:
     return hashlib.sha1(name.encode()).hexdigest()
 
 
-def change(path: str, sides: Sides, **fields: Any) -> FileChange:
-    """The change of one file; `additions` and so on as difflib counts them, unless given."""
+def change(path: str, sides: Sides, blobs: Blobs, **fields: Any) -> FileChange:
+    """The change of one file; `additions` and so on as libgit2 counts them, unless given."""
     old, new = sides
-    lines = hunks(sides)
+    _, additions, deletions = difference(path, sides)
     values = {
         "status": "A" if old is None else "D" if new is None else "M",
         "old_path": None if old is None else path,
         "new_path": None if new is None else path,
-        "old_mode": None if old is None else "100644",
-        "new_mode": None if new is None else "100644",
-        "old_blob": None if old is None else blob_id(old),
-        "new_blob": None if new is None else blob_id(new),
-        "additions": sum(line[0] == "+" for line in lines),
-        "deletions": sum(line[0] == "-" for line in lines),
-        "language": None,
+        "old_mode": None if old is None else FILE_MODE,
+        "new_mode": None if new is None else FILE_MODE,
+        "old_blob": blobs.add(old),
+        "new_blob": blobs.add(new),
+        "additions": additions,
+        "deletions": deletions,
+        "language": LANGUAGES.get(PurePosixPath(path).suffix),
         "generated": False,
         "vendored": False,
         "file_kind": "source",
@@ -62,16 +80,21 @@ def change(path: str, sides: Sides, **fields: Any) -> FileChange:
     return FileChange(**{**values, **fields})
 
 
-def hunks(sides: Sides) -> list[str]:
-    """The hunks of a unified diff, without the names before them."""
-    old, new = ((text or "").splitlines() for text in sides)
-    return list(difflib.unified_diff(old, new, lineterm=""))[2:]
+def difference(path: str, sides: Sides) -> tuple[str, int, int]:
+    """A file's part of the patch, lines added, lines deleted: as libgit2 has them.
+
+    A `Patch` reads the contents it was made of, and keeps none of them alive: it is used up here.
+    """
+    old, new = (None if text is None else encoded(text) for text in sides)
+    patch = Patch.create_from(old, new, path, path, flag=DiffOption.FORCE_TEXT)
+    _, additions, deletions = patch.line_stats
+    text = patch.data.decode("utf-8", "replace") or f"diff --git a/{path} b/{path}\n"
+    return text, additions, deletions
 
 
 def section(path: str, sides: Sides) -> str:
-    lines = hunks(sides)
-    names = [f"--- a/{path}", f"+++ b/{path}"] if lines else []
-    return "\n".join([f"diff --git a/{path} b/{path}", *names, *lines]) + "\n"
+    """A file's part of the patch."""
+    return difference(path, sides)[0]
 
 
 def triple(
@@ -79,6 +102,7 @@ def triple(
     messages: Sequence[str | Sequence[str]] = ("Add a function that parses dates",),
     *,
     only: frozenset[str] | None = None,
+    blobs: Blobs | None = None,
     changes: Mapping[str, Mapping[str, Any]] | None = None,
     **columns: Any,
 ) -> Triple:
@@ -88,11 +112,15 @@ def triple(
         files: the two sides of each changed file, None for the one that does not exist.
         messages: of each commit; a list is a merge's message and the subjects it brings in.
         only: the columns that are there at all.
+        blobs: where the contents go, if others are to share them.
         changes: fields of the changed files that differ from the plain ones, by path.
         columns: values of columns that differ from the plain ones.
     """
     files = {"a.py": ("a = 1\n", "a = 1\nb = 2\n")} if files is None else files
-    changed = [change(path, files[path], **(changes or {}).get(path, {})) for path in sorted(files)]
+    blobs = blobs or Blobs()
+    changed = [
+        change(path, files[path], blobs, **(changes or {}).get(path, {})) for path in sorted(files)
+    ]
     lists = [[message] if isinstance(message, str) else list(message) for message in messages]
     commits = [commit_id(f"{lists}{k}") for k in range(len(lists))]
     at = datetime(2020, 1, 1, tzinfo=UTC)
@@ -100,16 +128,16 @@ def triple(
         "id": hashlib.sha256(repr((sorted(files), lists)).encode()).hexdigest()[:32],
         "repo": "example.org/owner/name",
         "repo_url": "https://example.org/owner/name",
-        "kind": "commit" if len(lists) == 1 else "span",
+        "kind": "commit" if len(lists) <= 1 else "span",
         "old_commit": commit_id("start"),
-        "new_commit": commits[-1],
+        "new_commit": commits[-1] if commits else commit_id("end"),
         "commits": commits,
         "messages": lists,
         "old_tree": "0" * 40,
         "new_tree": "1" * 40,
         "patch": "".join(section(path, files[path]) for path in sorted(files)),
         "files": [file._asdict() for file in changed],
-        "language": None,
+        "language": changed[0].language if changed else None,
         "additions": sum(file.additions for file in changed),
         "deletions": sum(file.deletions for file in changed),
         "position": 0.5,
@@ -128,6 +156,11 @@ def triple(
     }
     assert row.keys() == set(TRIPLES.names)
     row |= columns
-    return Triple.from_row(
-        {name: row[name] for name in row if only is None or name in only}, Blobs(files)
-    )
+    return Triple.from_row({name: row[name] for name in row if only is None or name in only}, blobs)
+
+
+def plant(old: Mapping[str, str], new: Mapping[str, str], **more: Any) -> Triple:
+    """The triple between two sets of files; more as `triple` takes it."""
+    sides = {path: (old.get(path), new.get(path)) for path in {*old, *new}}
+    changed: dict[str, Sides] = {path: pair for path, pair in sides.items() if pair[0] != pair[1]}
+    return triple(changed, **more)
