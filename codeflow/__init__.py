@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from codeflow.version import __version__
 
 if TYPE_CHECKING:
+    from codeflow.api.dataset import Dataset, open
     from codeflow.api.mine import mine
     from codeflow.api.stages import dedup, filter, mix, republish
     from codeflow.api.tokens import tokenize
     from codeflow.config import MineConfig
     from codeflow.contracts import Verdict, drop, keep
-    from codeflow.dataset.reader import Dataset, open
     from codeflow.errors import CodeflowError
     from codeflow.publish.summary import Summary
     from codeflow.triple import Triple
@@ -42,7 +42,7 @@ __all__ = [
 
 _HOMES = {
     "CodeflowError": "codeflow.errors",
-    "Dataset": "codeflow.dataset.reader",
+    "Dataset": "codeflow.api.dataset",
     "MineConfig": "codeflow.config",
     "Summary": "codeflow.publish.summary",
     "Triple": "codeflow.triple",
@@ -53,7 +53,7 @@ _HOMES = {
     "keep": "codeflow.contracts",
     "mine": "codeflow.api.mine",
     "mix": "codeflow.api.stages",
-    "open": "codeflow.dataset.reader",
+    "open": "codeflow.api.dataset",
     "republish": "codeflow.api.stages",
     "tokenize": "codeflow.api.tokens",
 }

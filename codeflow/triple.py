@@ -173,10 +173,10 @@ class Triple:
         values = ((name, self.__dict__.get(name)) for name in ("id", "repo", "kind"))
         return f"Triple({', '.join(f'{name}={value!r}' for name, value in values if value)})"
 
-    def _repr_html_(self) -> str:
-        from codeflow.terminal.notebook import triple_html
-
-        return triple_html(self)
+    def _repr_html_(self) -> str | None:
+        """What a notebook shows, where what the triple was read from knows how; else its repr."""
+        show: Callable[[Triple], str] | None = getattr(self._reader, "triple_html", None)
+        return None if show is None else show(self)
 
 
 def _same(value: Any) -> Any:

@@ -19,6 +19,7 @@ from codeflow.api.choices import (
     with_split,
 )
 from codeflow.api.display import displayed
+from codeflow.api.tokens import tokenize_all
 from codeflow.errors import UsageError
 from codeflow.execution.progress import Progress
 from codeflow.mining.sources import parse_sources, read_repos
@@ -115,8 +116,6 @@ def mine(
         if url is not None:
             summary = send(summary, folder, url, display)
     if until == "tokens":
-        from codeflow.api.tokens import tokenize_all
-
         for _ in tokenize_all(folder, settings.tokens, progress):
             pass
     return summary

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from codeflow.api.choices import PathLike
 from codeflow.api.display import displayed
-from codeflow.errors import UsageError
 from codeflow.execution.progress import Progress
 from codeflow.tokens.config import TokenizeConfig
-
-if TYPE_CHECKING:
-    from codeflow.tokens.stage import Tokenized
+from codeflow.tokens.stage import Tokenized
+from codeflow.tokens.stage import tokenize as tokenize_folder
 
 
 def tokenize(
@@ -83,17 +81,9 @@ def tokenize_all(
     folder: PathLike, config: TokenizeConfig, progress: Progress | bool | None
 ) -> Iterator[Tokenized]:
     """Writes the token folders that a configuration asks for, one at a time."""
-    stage = tokens_stage()
     place = folder if isinstance(folder, str) else Path(folder)
     for rendering in config.renderings:
         with displayed(progress) as display:
-            yield from stage(place, replace(config, renderings=(rendering,)), progress=display)
-
-
-def tokens_stage() -> Callable[..., tuple[Tokenized, ...]]:
-    """The stage. Raises UsageError where what it needs is not installed."""
-    try:
-        from codeflow.tokens.stage import tokenize
-    except ModuleNotFoundError as error:
-        raise UsageError(f"{error}; pip install 'codeflow-kit[train]'") from None
-    return tokenize
+            yield from tokenize_folder(
+                place, replace(config, renderings=(rendering,)), progress=display
+            )

@@ -22,7 +22,7 @@ def add(commands: Any) -> None:
 
 
 def _report(parsed: argparse.Namespace) -> int:
-    from codeflow.terminal.report import write
+    from codeflow.terminal.report.writer import write
     from codeflow.text.numbers import quantity
 
     path = write(parsed.dir, parsed.out)

@@ -48,9 +48,10 @@ def add(commands: Any) -> None:
 
 
 def _tokenize(parsed: argparse.Namespace) -> int:
-    from codeflow.api.tokens import config_of, tokens_stage
+    from codeflow.api.tokens import config_of
+    from codeflow.tokens.tokenizer import require_tokenizers
 
-    tokens_stage()
+    require_tokenizers()
     config = config_of(
         parsed.render,
         parsed.length,

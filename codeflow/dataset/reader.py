@@ -12,7 +12,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, overload
+from typing import Any, NamedTuple, Self, overload
 
 import numpy as np
 import pyarrow as pa
@@ -30,10 +30,6 @@ from codeflow.storage.place import local
 from codeflow.storage.store import is_url
 from codeflow.triple import Triple
 
-if TYPE_CHECKING:
-    from codeflow.dataset.checkout import Checkout
-    from codeflow.dataset.verify_report import Report
-
 _ROWS_AT_ONCE = 64
 _CACHED_TREES = 1 << 14
 
@@ -47,9 +43,9 @@ class _Place(NamedTuple):
 
 
 @lru_cache(8)
-def _reopened(place: _Place) -> Dataset:
+def _reopened(kind: type[Dataset], place: _Place) -> Dataset:
     """The dataset of a pickle, not read yet; the same one for all pickles of a process."""
-    dataset = object.__new__(Dataset)
+    dataset = object.__new__(kind)
     dataset._place = place
     return dataset
 
@@ -63,7 +59,9 @@ def _state(folder: Path) -> object:
 
 
 class Dataset(Sequence[Triple]):
-    """A published dataset. Made by `codeflow.open`; also the `RepoReader` of its triples.
+    """A published dataset, as it is read; also the `RepoReader` of its triples.
+
+    What `codeflow.open` gives can do more: `codeflow.api.dataset.Dataset`.
 
     A sequence of its triples in stored order: train, then validation, each by id. One of them
     costs the decoding of a row group, unless it lies beside the one before; to read many, iterate.
@@ -82,9 +80,19 @@ class Dataset(Sequence[Triple]):
         self.__dict__["folder"] = folder
         _ = self.triple_shards, self.blob_shards, self.tree_shards
 
+    @classmethod
+    def at(cls, path: str | os.PathLike[str]) -> Self:
+        """The dataset of a folder, or of a URL: then a copy in the local cache.
+
+        Raises:
+            DataError: it is not a dataset, is damaged, or is of another schema version.
+        """
+        text = os.fspath(path)
+        return cls(local(path), text if is_url(text) else None)
+
     def __reduce__(self) -> tuple[Any, ...]:
         state = self._place.state or str(self.manifest.get("sha256"))
-        return _reopened, (self._place._replace(state=state),)
+        return _reopened, (type(self), self._place._replace(state=state))
 
     # what is read, at the first use of a dataset that comes out of a pickle
 
@@ -202,11 +210,6 @@ class Dataset(Sequence[Triple]):
         shards = self.triple_shards[split]
         return shards.read(shards.groups[number])
 
-    def _repr_html_(self) -> str:
-        from codeflow.terminal.notebook import dataset_html
-
-        return dataset_html(self)
-
     def triples(
         self,
         split: str | None = None,
@@ -288,55 +291,8 @@ class Dataset(Sequence[Triple]):
 
     def summary(self) -> Summary:
         """Counts and sizes; reads the small columns of all triples, and the sizes of the blobs."""
-        return summarise(self)
-
-    def verify(self, *, workers: int | None = 1) -> Report:
-        """Replays every triple and checks every hash, without git, as `codeflow verify`.
-
-        Args:
-            workers: processes to work in; None for as many as the dataset is worth. The report is
-                the same.
-
-        Returns:
-            what was looked at, `problems` with file and place, and `ok`.
-        """
-        from codeflow.dataset.verify import verify
-
-        return verify(self.folder, workers=workers)
-
-    def checkout(self, id: str, side: str, to: str | os.PathLike[str]) -> Checkout:
-        """Writes one side of a triple to a new folder, as `codeflow checkout`.
-
-        Args:
-            id: of the triple, or the beginning of it.
-            side: `old` or `new`: before or after the change.
-            to: a folder that is new or empty.
-
-        Raises:
-            UsageError: the side does not exist, or the folder is in use.
-            DataError: no triple, or more than one; a name may not be written to a disk.
-            CodeflowError: the place is full or cannot be written to. Nothing is left behind then.
-        """
-        from codeflow.dataset.checkout import checkout
-
-        return checkout(self, self.triple(id), side, to)
-
-    def report(self, out: str | os.PathLike[str] | None = None) -> Path:
-        """Writes the page that shows the dataset and the runs trained on it, as `codeflow report`.
-
-        Args:
-            out: the page; by default `report.html` in the folder.
-
-        Returns:
-            the path of the page.
-
-        Raises:
-            DataError: the dataset is damaged, or the page cannot be written.
-            UsageError: a dataset at a URL without `out`.
-        """
-        from codeflow.terminal.report import write
-
-        return write(self._place.url or self.folder, None if out is None else Path(out))
+        stored_bytes = sum(file.bytes for file in self.listed)
+        return summarise(self.triple_shards, self.blob_shards, stored_bytes)
 
     def _read_tree(self, repo: str, id: str) -> tuple[TreeEntry, ...]:
         return tuple(TreeEntry(**entry) for entry in self._trees.get(repo, id).as_py())
@@ -347,13 +303,8 @@ class Dataset(Sequence[Triple]):
 
 
 def open(path: str | os.PathLike[str]) -> Dataset:
-    """Opens a dataset folder for reading; of a dataset at a URL, a copy in the local cache.
-
-    Raises:
-        DataError: it is not a dataset, is damaged, or is of another schema version.
-    """
-    text = os.fspath(path)
-    return Dataset(local(path), text if is_url(text) else None)
+    """Opens a dataset folder for reading. Raises: as `Dataset.at`."""
+    return Dataset.at(path)
 
 
 def as_bytes(value: pa.Scalar) -> bytes:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-if TYPE_CHECKING:
-    from codeflow.dataset.reader import Dataset
+from codeflow.dataset.contents import Shards
 
 
 class Quantiles(NamedTuple):
@@ -45,14 +45,19 @@ _SUMMARY_COLUMNS = (
 )
 
 
-def summarise(dataset: Dataset) -> Summary:
-    """Reads the small columns of all triples, and the sizes of the blobs."""
+def summarise(triples: Mapping[str, Shards], blobs: Shards, stored_bytes: int) -> Summary:
+    """Reads the small columns of all triples, and the sizes of the blobs.
+
+    Args:
+        triples: by split.
+        stored_bytes: the size of all published files.
+    """
     counters: dict[str, Counter[Any]] = {
         name: Counter() for name in ("triples", "repos", "language", "license", "author_kind")
     }
     sizes: dict[str, dict[str, list[int]]] = {"commits": {}, "files": {}, "lines": {}}
     low, high, window_by = 1.0, 0.0, set()
-    for split, shards in dataset.triple_shards.items():
+    for split, shards in triples.items():
         for group in shards.groups:
             table = shards.read(group, _SUMMARY_COLUMNS.split())
             kinds = table.column("kind").to_pylist()
@@ -73,8 +78,8 @@ def summarise(dataset: Dataset) -> Summary:
                 high = max(high, pc.max(table.column("position")).as_py())
                 window_by.update(table.column("window_by").to_pylist())
     content_bytes = 0
-    for group in dataset.blob_shards.groups:
-        column = dataset.blob_shards.read(group, ["size_bytes"]).column("size_bytes")
+    for group in blobs.groups:
+        column = blobs.read(group, ["size_bytes"]).column("size_bytes")
         content_bytes += pc.sum(column.cast(pa.int64())).as_py() or 0
     by_kind = {
         name: {kind: _quantiles(values) for kind, values in kinds.items()}
@@ -89,11 +94,11 @@ def summarise(dataset: Dataset) -> Summary:
         by_kind["commits"],
         by_kind["files"],
         by_kind["lines"],
-        (low, high) if len(dataset) else None,
+        (low, high) if counters["triples"] else None,
         ", ".join(sorted(window_by)),
-        sum(group.rows for group in dataset.blob_shards.groups),
+        sum(group.rows for group in blobs.groups),
         content_bytes,
-        sum(file.bytes for file in dataset.listed),
+        stored_bytes,
     )
 
 

@@ -10,9 +10,11 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final
 
-from codeflow.contracts import Flow, Unit
+from codeflow.config import MineConfig
+from codeflow.contracts import Flow, Miner, Unit
 from codeflow.errors import CodeflowError
 from codeflow.execution.failures import Failure, Outcome
 from codeflow.execution.job import Job
@@ -47,14 +49,24 @@ class Mining:
     """One run's mining; `mine` is all of it.
 
     Args:
-        context: the `MiningContext` of `codeflow_miners`.
+        miners: those of the kinds, by their names.
+        cache: where clones are kept.
     """
 
-    def __init__(self, job: Job, sources: Sequence[Any], context: Any) -> None:
+    def __init__(
+        self,
+        job: Job,
+        sources: Sequence[Any],
+        config: MineConfig,
+        miners: Mapping[str, Miner],
+        cache: Path,
+    ) -> None:
+        from codeflow_miners.flow import MiningContext
+
         self._job = job
         self._sources = {source.key: source for source in sources}
-        self._context = context
-        self._projection: str = context.config.projection.identity
+        self._context = MiningContext(config, str(cache.expanduser().absolute()), miners)
+        self._projection: str = config.projection.identity
 
     def mine(self, settings: Mapping[str, Any]) -> MinedIndex:
         """Mines what is not mined yet.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,11 @@ from codeflow.config import as_mapping
 from codeflow.contracts import Flow
 from codeflow.curation.chain import NAMES, Stage, stored
 from codeflow.curation.context import StageContext
+from codeflow.curation.dedup import stage as deduplicating
+from codeflow.curation.filter import stage as filtering
 from codeflow.curation.filter.stage import FilterConfig
+from codeflow.curation.mix import stage as mixing
+from codeflow.curation.split import stage as splitting
 from codeflow.errors import DataError, UsageError
 from codeflow.mining.index import MinedIndex
 from codeflow.pipeline import workdir
@@ -216,21 +221,21 @@ def stored_config(folder: Path, name: str) -> Any:
 
 def filter_stage(config: FilterConfig, filters: Sequence[LoadedFilter]) -> Stage:
     """The stage `filter` with these filters."""
-    from codeflow.curation.filter.stage import flow
-
     settings = {
         "max_error_share": config.max_error_share,
         "max_seconds": config.max_seconds,
         "filters": [[loaded.name, _plain(loaded.identity)] for loaded in filters],
     }
     return Stage(
-        "filter", settings, lambda context: flow(context, filters, config), as_mapping(config)
+        "filter",
+        settings,
+        lambda context: filtering.flow(context, filters, config),
+        as_mapping(config),
     )
 
 
 def _plain(values: Mapping[str, Any]) -> Any:
     """JSON values of an identity; sets in order, and what JSON does not know by its repr."""
-    import json
 
     def other(value: Any) -> Any:
         return sorted(value) if isinstance(value, (set, frozenset)) else repr(value)
@@ -248,22 +253,16 @@ def _stage(name: str, config: Any, index: MinedIndex) -> Stage:
             config = replace(config, by="family" if many else "time")
 
         def flow(context: StageContext) -> Flow:
-            from codeflow.curation.split import stage as split
-
-            return split.flow(context, config, families)
+            return splitting.flow(context, config, families)
 
     elif name == "dedup":
 
         def flow(context: StageContext) -> Flow:
-            from codeflow.curation.dedup import stage as dedup
-
-            return dedup.flow(context, config)
+            return deduplicating.flow(context, config)
 
     else:
 
         def flow(context: StageContext) -> Flow:
-            from codeflow.curation.mix import stage as mix
-
-            return mix.flow(context, config)
+            return mixing.flow(context, config)
 
     return Stage(name, as_mapping(config), flow)

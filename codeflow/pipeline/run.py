@@ -24,6 +24,7 @@ from codeflow.execution.process import stopped_by_sigterm
 from codeflow.execution.progress import Progress
 from codeflow.execution.sized_pool import make_pool
 from codeflow.mining import index as mined
+from codeflow.mining.driver import Mining
 from codeflow.mining.index import MinedIndex
 from codeflow.pipeline import workdir
 from codeflow.pipeline.asked import Asked, asking
@@ -109,12 +110,8 @@ def run(
             if summary:
                 return summary
             files.remove_leftovers(out)
-            from codeflow.mining.driver import Mining
-            from codeflow_miners.flow import MiningContext
-
-            cache = str(execution.cache.expanduser().absolute())
-            context = MiningContext(config, cache, miners)
-            index = Mining(job(), sources, context).mine(settings)
+            mining = Mining(job(), sources, config, miners, execution.cache)
+            index = mining.mine(settings)
             return _decide_and_publish(job(), index, plan, started)
 
     try:

@@ -87,6 +87,7 @@ class Bubblewrap:
         limits = job.limits
         pipes = stack.enter_context(_Pipes())
         stdout, stderr, results, begun, info, block = (pipes.new() for _ in range(6))
+        os.set_blocking(begun[1], False)  # nobody empties it for a command that writes there
         captures = [Capture(pipe[0], limits.output_bytes) for pipe in (stdout, stderr, results)]
         stdin = stack.enter_context(_sealed(job.stdin))
         passed = [stdin, results[1], begun[1], info[1], block[0]]

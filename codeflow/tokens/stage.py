@@ -32,7 +32,7 @@ from codeflow.tokens.config import VOCABULARY, TokenizeConfig
 from codeflow.tokens.fit import Fitter
 from codeflow.tokens.pack import pack
 from codeflow.tokens.sample import sample
-from codeflow.tokens.tokenizer import Encoder, train
+from codeflow.tokens.tokenizer import Encoder, require_tokenizers, train
 from codeflow.triple import Triple
 
 RECORD = "tokens.json"
@@ -69,9 +69,10 @@ def tokenize(
         progress: is told how many triples are rendered.
 
     Raises:
-        UsageError: an argument that does not do.
+        UsageError: an argument that does not do, or the extra `train` is missing.
         DataError: no dataset, a damaged one, or no room to write.
     """
+    require_tokenizers()
     config = config or TokenizeConfig()
     dataset = datasets.open(dataset_dir)
     if progress is not None:

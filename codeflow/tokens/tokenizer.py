@@ -18,6 +18,7 @@ import hashlib
 import json
 import secrets
 from collections.abc import Iterable, Sequence
+from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,12 @@ _HARD_TEXTS = (
     "".join(SPECIAL),
     " <|endoftext|>\n<|im_end|>x <| im_end |>",
 )
+
+
+def require_tokenizers() -> None:
+    """Raises UsageError where the extra that brings `tokenizers` is not installed."""
+    if find_spec("tokenizers") is None:
+        raise UsageError("this needs tokenizers: pip install 'codeflow-kit[train]'")
 
 
 def train(texts: Iterable[str], vocab_size: int) -> str:

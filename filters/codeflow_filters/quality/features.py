@@ -14,10 +14,9 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from math import log1p
 from statistics import fmean
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-if TYPE_CHECKING:
-    from codeflow.triple import Triple
+from codeflow.triple import Triple
 
 COLUMNS: Final = frozenset(
     {
@@ -152,8 +151,6 @@ def _mean(values: Iterable[float]) -> float:
 @lru_cache(maxsize=1)
 def names() -> tuple[str, ...]:
     """The names of all features, in order."""
-    from codeflow.triple import Triple
-
     nothing: dict[str, Any] = dict.fromkeys(COLUMNS, ())
     nothing.update(additions=0, deletions=0, position=0.0, patch="")
     return tuple(features(Triple.from_row(nothing, _NoContents())))

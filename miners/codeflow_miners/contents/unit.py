@@ -20,6 +20,7 @@ import pyarrow as pa
 from codeflow.config import MineConfig
 from codeflow.contracts import STEP_FEATURES, Sink, TableWriter
 from codeflow.records import BLOBS
+from codeflow.text.secrets import find_secrets
 from codeflow_miners import tables
 from codeflow_miners.changes.paths import refused
 from codeflow_miners.changes.renames import MIN_SIMILARITY, FileRow, line_bytes, similarity
@@ -217,7 +218,7 @@ class Contents:
             content = self._reader.blob(blob)
             self.bytes_read += len(content)
             rule = text_rule(content)
-            if rule is None and self._secrets and _holds_secret(content):
+            if rule is None and self._secrets and find_secrets(content):
                 rule = "secret"
         if rule is not None:
             self._rules[blob] = rule
@@ -240,12 +241,6 @@ def text_rule(content: bytes) -> str | None:
         except UnicodeDecodeError:
             return "not-utf8"
     return None
-
-
-def _holds_secret(content: bytes) -> bool:
-    from codeflow_filters.secrets import find_secrets
-
-    return bool(find_secrets(content))
 
 
 @dataclass(frozen=True, slots=True)

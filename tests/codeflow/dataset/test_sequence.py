@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from codeflow.dataset import reader as reading
+from codeflow.api import dataset as reading
+from codeflow.api.dataset import Dataset
 from codeflow.dataset.contents import Shards
-from codeflow.dataset.reader import Dataset
 from codeflow.errors import DataError
 from tiny_dataset import SNAPSHOTS, Git, build, history
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from tokenizers import (
     trainers,
 )
 
+import codeflow
 from codeflow.cli import main
 from codeflow.documents.document import SPECIAL
 from codeflow.errors import UsageError
@@ -178,3 +180,17 @@ def test_a_size_and_a_tokenizer_exclude_each_other(folder: Path, tmp_path: Path)
     path.write_text("{}")
     with pytest.raises(UsageError, match=r"mine\.json: is trained already"):
         tokenized(folder, "x", "diff", 512, tokenizer=path, vocab_size=600)
+
+
+def test_where_tokenizers_is_not_installed_all_ways_say_what_to_install(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    options = ["--render", "diff", "--length", "512"]
+    with pytest.raises(UsageError, match=r"pip install 'codeflow-kit\[train\]'"):
+        codeflow.tokenize(folder, "diff", 512, name="none")
+    for more in ([], ["--dry-run"]):
+        assert main(["tokenize", str(folder), *options, "--name", "none", *more]) == 2
+        [line] = capsys.readouterr().err.splitlines()
+        assert "pip install 'codeflow-kit[train]'" in line
+    assert not (folder / "tokens" / "none").exists()

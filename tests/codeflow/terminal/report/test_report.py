@@ -18,7 +18,6 @@ import codeflow
 from codeflow.commands import report as command
 from codeflow.errors import DataError
 from codeflow.storage import manifest
-from codeflow.terminal.report import write
 from codeflow.terminal.report.page import render
 from codeflow.terminal.report.training import read_runs
 from reported import ADDRESS, SECRET, Reported, curated, mined, write_run
@@ -126,9 +125,7 @@ def test_a_pair_of_near_duplicates_is_shown_with_its_similarity(page: str) -> No
 def test_same_folder_same_bytes(reported: Reported, page: str, tmp_path: Path) -> None:
     """In another process, another place, another order of hashes."""
     shutil.copytree(reported.folder, tmp_path / "moved")
-    code = (
-        "from pathlib import Path; from codeflow.terminal.report import write; write(Path('moved'))"
-    )
+    code = "from codeflow.terminal.report.writer import write; write('moved')"
     subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env=environment(PYTHONHASHSEED="7"), check=True
     )
@@ -229,4 +226,3 @@ def test_assets_are_in_the_package() -> None:
         ".css",
         ".js",
     }
-    assert write.__module__ == "codeflow.terminal.report"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from browser import Browser, Page, browser_path
-from codeflow.terminal.report import write
+from codeflow.terminal.report.writer import write
 from reported import ATTACK, FAILED_REPO, HOSTILE_REPO, Reported, curated
 
 WIDTHS = {"wide": 1280, "tablet": 800, "phone": 390, "narrow phone": 360, "small phone": 320}

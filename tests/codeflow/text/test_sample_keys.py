@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from codeflow_filters.secrets import Secrets, find_secrets
+from codeflow.text.secrets import find_secrets
+from codeflow_filters.secrets import Secrets
 from triples import plant
 
 DRAW = random.Random(11)
