@@ -35,10 +35,12 @@ class VarlenAttention:
         self._window = window
 
     def causal(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        return self._attend(q, k, v, -1)
+        out: Tensor = self._attend(q, k, v, -1)
+        return out
 
     def sliding(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        return self._attend(q, k, v, self._window - 1)
+        out: Tensor = self._attend(q, k, v, self._window - 1)
+        return out
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, back: int) -> Tensor:
@@ -46,7 +48,7 @@ class VarlenAttention:
         flat = [x.transpose(1, 2).flatten(0, 1) for x in (q, k, v)]  # (B T, H or G, D)
         ends = self._starts, self._starts, self._longest, self._longest
         out: Tensor = varlen()(*flat, *ends, window_size=(back, 0), enable_gqa=True)
-        return out.unflatten(0, (len(q), -1)).transpose(1, 2)
+        return out.view(len(q), -1, *out.shape[1:]).transpose(1, 2)
 
 
 @functools.cache

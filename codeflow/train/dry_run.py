@@ -72,7 +72,10 @@ def dry_run(recipe: recipes.Recipe, data: Path, out: Path | None) -> DryRun:
     if uneven := recipe.uneven(how.ranks // how.context, how.context):
         problems.append(uneven)
     lines += _data(recipe, data, problems)
-    if recipe.parent.run and latest(_beside(out, recipe.parent.run) / "checkpoints") is None:
+    beside = _beside(out, recipe.parent.run)
+    if recipe.parent.run and not (
+        latest(beside / "checkpoints") or (beside / "config.json").exists()
+    ):
         problems.append(f"parent run {recipe.parent.run!r}: no checkpoint beside the output folder")
     return DryRun(tuple(lines), tuple(problems))
 

@@ -21,10 +21,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-import torch.distributed.checkpoint as dcp
 from torch import Tensor
 from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.metadata import Metadata, TensorStorageMetadata
+from torch.distributed.checkpoint.state_dict_loader import load as read_tensors
+from torch.distributed.checkpoint.state_dict_saver import save as write_tensors
 
 from codeflow.config import as_mapping, from_mapping
 from codeflow.errors import CodeflowError, DataError, UsageError
@@ -67,7 +69,7 @@ def write(model: LoopCoder, target: Path, about: Mapping[str, Any], tokenizer: P
         tensors = {name: tensor.detach() for name, tensor in model.state_dict().items()}
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="torch.distributed is disabled")
-            dcp.save(tensors, checkpoint_id=part, no_dist=True)
+            write_tensors(tensors, checkpoint_id=part, no_dist=True)
         described = json.dumps({**about, "model": as_mapping(model.config)}, indent=2)
         (part / hf.ABOUT).write_text(described + "\n", encoding="utf-8")
         if tokenizer is not None:
@@ -119,7 +121,7 @@ def load(path: Path, about: Mapping[str, Any], device: str = "cpu") -> LoopCoder
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="torch.distributed is disabled")
-            dcp.load(state, storage_reader=reader, no_dist=True)
+            read_tensors(state, storage_reader=reader, no_dist=True)
     except (CheckpointException, OSError, RuntimeError, ValueError, pickle.PickleError) as error:
         raise DataError(f"{path}: damaged: {str(error).splitlines()[0]}") from None
     model.load_state_dict({n.removeprefix(prefix): t for n, t in state.items()}, assign=True)
@@ -135,7 +137,7 @@ def _tensors(metadata: Metadata, path: Path) -> dict[str, TensorStorageMetadata]
     return {name: of for name, of in entries if isinstance(of, TensorStorageMetadata)}
 
 
-class _Reader(dcp.FileSystemReader):
+class _Reader(FileSystemReader):
     """The usual one, but for what `.metadata` may hold."""
 
     def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:

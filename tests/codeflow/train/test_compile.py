@@ -13,7 +13,7 @@ import torch
 from codeflow.loopcoder import loss as loss_module
 from codeflow.loopcoder.attention import Documents
 from codeflow.loopcoder.config import Compute
-from codeflow.loopcoder.loss import chunked_cross_entropy
+from codeflow.loopcoder.loss import chunked_loss
 from codeflow.loopcoder.model import LoopCoder
 from codeflow.train.trainer import Training
 from graphs import CountingBackend
@@ -107,10 +107,10 @@ def test_a_fused_slope_is_the_plain_one() -> None:
     found = []
     for compiled in (False, True):
         leaves = [x.clone().requires_grad_() for x in (hidden, head)]
-        loss = chunked_cross_entropy(*leaves, targets, weights, 40, compiled)
+        loss = chunked_loss(*leaves, targets, weights, 40, compiled)
         loss.sum.backward()
         with torch.no_grad():
-            again = chunked_cross_entropy(*leaves, targets, weights, 40, compiled)
+            again = chunked_loss(*leaves, targets, weights, 40, compiled)
         assert torch.equal(again.tokens, loss.tokens)
         found.append([loss.sum, loss.tokens, *(x.grad for x in leaves)])
     for plain, fused in zip(*found, strict=True):
