@@ -42,9 +42,12 @@ def _train(parsed: argparse.Namespace) -> int:
     from codeflow.train.dry_run import dry_run
     from codeflow.train.metrics import say
     from codeflow.train.recipe import read_recipe
-    from codeflow.train.trainer import train
 
     recipe = read_recipe(parsed.recipe, parsed.set)
+    if recipe.rl.prompts:
+        from codeflow.rl.trainer import train
+    else:
+        from codeflow.train.trainer import train
     if parsed.out is None and is_url(parsed.data):
         raise UsageError(f"{shown(parsed.data)}: a run is not sent to a URL; give --out DIR")
     data = local(parsed.data)

@@ -7,10 +7,7 @@ is refused. How a run is watched, saved and spread over processes (`parallel`, `
 
 from __future__ import annotations
 
-import contextlib
 import math
-import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,11 +16,13 @@ from typing import Any, Final
 from codeflow.config import as_mapping, from_mapping, read_toml, stage_hash
 from codeflow.errors import UsageError
 from codeflow.loopcoder.config import Compute, ModelConfig, preset
+from codeflow.train.overrides import override
 from codeflow.train.sinks import SINKS
 
-RESULT: Final = ("seed", "model", "compute", "data", "batch", "optimizer", "schedule", "parent")
+RESULT: Final = (
+    *("seed", "model", "compute", "data", "batch", "optimizer", "schedule", "parent", "rl"),
+)
 
-_WORD: Final = re.compile(r"[A-Za-z_./~][\w./-]*")  # a string that needs no quotes in a shell
 _LARGEST: Final = 1e18  # also the product of two of them is a float32
 
 
@@ -161,6 +160,52 @@ class Parent:
 
 
 @dataclass(frozen=True)
+class Rl:
+    """Learning from replies to `prompts` (JSON lines below DIR) by `reward` (`file.py:function`).
+
+    `samples` replies to each of `groups` prompts make a batch, which `updates` optimiser steps
+    share; `max_rounds` bounds how often prompts are replaced whose replies are all worth the same.
+    Cut replies are `penalised`, `left-out` or `graded` as others are; `overlong_tokens` before the
+    limit cost, too. Of the objective are `clip_low`, `clip_high` and `dual_clip`. `batch_rows`
+    replies are sampled at once.
+    """
+
+    prompts: str = ""
+    reward: str = ""
+    stop: tuple[Any, ...] = ("<|im_end|>", "<|endoftext|>")
+    groups: int = 8
+    samples: int = 8
+    updates: int = 1
+    max_rounds: int = 4
+    max_new_tokens: int = 256
+    batch_rows: int = 64
+    overlong_tokens: int = 0
+    truncated: str = "penalised"
+    clip_low: float = 0.2
+    clip_high: float = 0.28
+    dual_clip: float = 3.0
+
+    def __post_init__(self) -> None:
+        counts = ["groups", "updates", "max_rounds", "max_new_tokens", "batch_rows", "clip_high"]
+        _positive("rl", **{name: getattr(self, name) for name in counts})
+        _not_negative("rl", overlong_tokens=self.overlong_tokens, clip_low=self.clip_low)
+        _one_of("rl", "truncated", self.truncated, ("penalised", "left-out", "graded"))
+        if self.samples < 2:
+            raise UsageError(f"recipe: rl.samples = {self.samples}: at least 2, to compare them")
+        if self.clip_low >= 1 or not 1 < self.dual_clip < math.inf:
+            raise UsageError("recipe: rl: clip_low has to be below 1, dual_clip above 1")
+        if self.overlong_tokens > self.max_new_tokens:
+            raise UsageError("recipe: rl.overlong_tokens is more than rl.max_new_tokens")
+        if self.groups % self.updates:
+            raise UsageError(
+                f"recipe: rl.groups = {self.groups} is not a multiple of rl.updates = "
+                f"{self.updates}"
+            )
+        if bool(self.prompts) != bool(self.reward):
+            raise UsageError("recipe: rl.prompts and rl.reward belong together")
+
+
+@dataclass(frozen=True)
 class Parallel:
     """`ddp` or `fsdp2` under torchrun. `ranks` is what the dry run plans for.
 
@@ -254,6 +299,7 @@ class Recipe:
     optimizer: Optimizer = field(default_factory=Optimizer)
     schedule: Schedule = field(default_factory=Schedule)
     parent: Parent = field(default_factory=Parent)
+    rl: Rl = field(default_factory=Rl)
     parallel: Parallel = field(default_factory=Parallel)
     run: Run = field(default_factory=Run)
     validation: Validation = field(default_factory=Validation)
@@ -262,7 +308,12 @@ class Recipe:
     def __post_init__(self) -> None:
         if not -(1 << 63) <= self.seed < 1 << 63:
             raise UsageError(f"recipe: seed = {self.seed}: must fit in 64 bits")
-        if not self.data.sources:
+        if self.rl.prompts and (self.data.sources or self.validation.every_steps):
+            raise UsageError(
+                "recipe: with rl.prompts a run reads no shards: leave out data.sources, and set "
+                "validation.every_steps = 0"
+            )
+        if not self.data.sources and not self.rl.prompts:
             raise UsageError("recipe: data.sources is empty: name a folder of DIR/tokens")
         config = self.model.config
         if self.batch.sequence_tokens > config.max_position_embeddings:
@@ -321,38 +372,5 @@ def read_recipe(path: Path, settings: Sequence[str] = ()) -> Recipe:
         settings: `KEY=VALUE`, values in place of the file's, as strict as these.
     """
     values = read_toml(path)
-    for setting in settings:
-        _set(values, setting)
-    _set_once(settings)
+    override(values, settings)
     return from_mapping(Recipe, values, f"{path} (with --set)" if settings else str(path))
-
-
-def _set(values: dict[str, Any], setting: str) -> None:
-    """One `table.key=value` into a file's values. The value is TOML, or a word as it stands."""
-    key, separator, text = setting.partition("=")
-    names = [name.strip() for name in key.split(".")]
-    if not separator or not all(names) or not text.strip():
-        raise UsageError(f"--set {setting}: write it as KEY=VALUE, as in optimizer.lr=3e-4")
-    table: Any = values
-    for done, name in enumerate(names[:-1], 1):
-        table = table.setdefault(name, {})
-        if not isinstance(table, dict):
-            raise UsageError(f"--set {setting}: {'.'.join(names[:done])} is a value, not a table")
-    table[names[-1]] = _value(setting, text.strip())
-
-
-def _value(setting: str, text: str) -> Any:
-    with contextlib.suppress(tomllib.TOMLDecodeError):
-        parsed = tomllib.loads(f"value = {text}")
-        if parsed.keys() == {"value"}:
-            return parsed["value"]
-    if not _WORD.fullmatch(text):
-        raise UsageError(f"--set {setting}: {text!r} is neither a TOML value nor a word")
-    return text
-
-
-def _set_once(settings: Sequence[str]) -> None:
-    keys = [setting.partition("=")[0].replace(" ", "") for setting in settings]
-    for key in keys:
-        if keys.count(key) > 1:
-            raise UsageError(f"--set {key}: given {keys.count(key)} times; give it once")

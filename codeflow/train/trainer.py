@@ -109,7 +109,7 @@ class Training:
         self.recipe, self.out, self.world = recipe, out, world
         self._progress = progress if world.first else lambda line: None
         self.feed = feed or Shards(recipe, data_dir, world)
-        self.step = 0
+        self.step, self.tokens = 0, 0
         self.position = self.feed.start
         self.bad_steps, self.bad_in_a_row, self.empty_steps = 0, 0, 0
         self.outcome = Outcome(math.nan, math.nan, 0.0, 0.0, "good", metrics.Work())
@@ -170,7 +170,7 @@ class Training:
             checkpoint.load_model(reader, self.model)
             checkpoint.load_optimizer(reader, self.optimizer)
             checkpoint.load_rng(reader, self.world)
-        self.step = meta["step"]
+        self.step, self.tokens = meta["step"], meta["tokens"]
         self.position = Position(tuple(meta["position"]))
         self.parent = meta["parent"]
         self.bad_steps, self.bad_in_a_row, self.empty_steps = meta["bad_steps"]
@@ -292,6 +292,7 @@ class Training:
     def _count(self, after: Position) -> None:
         """Takes the step into account. Raises CodeflowError after too many bad ones."""
         self.step += 1
+        self.tokens += int(self.outcome.work.tokens)
         self.position = after
         self.empty_steps += self.outcome.state == "empty"
         self.bad_in_a_row = self.bad_in_a_row + 1 if self.outcome.state == "bad" else 0
@@ -348,7 +349,7 @@ class Training:
             "model": as_mapping(recipe.model.config),
             "parent": self.parent,
             "position": list(self.position.taken),
-            "tokens": self.position.rows * recipe.batch.sequence_tokens,
+            "tokens": self.tokens,
             "bad_steps": [self.bad_steps, self.bad_in_a_row, self.empty_steps],
             "loss": str(self.outcome.loss),
         }
@@ -356,14 +357,14 @@ class Training:
     def _report(self, seconds: float, waited: float, last: int, mean_seconds: float) -> None:
         if self.log is None:
             return
-        recipe, batch = self.recipe, self.recipe.batch
+        recipe = self.recipe
         values: dict[str, Any] = {
             "loss": self.outcome.loss,
             "lr": self.outcome.lr,
             "grad_norm": self.outcome.grad_norm,
             **self.outcome.seen,
             "target_weight": self.outcome.weight,
-            "tokens": self.position.rows * batch.sequence_tokens,
+            "tokens": self.tokens,
             **metrics.rates(recipe, self.outcome.work, seconds, self.world),
             "seconds": seconds,
             "data_wait_s": waited,

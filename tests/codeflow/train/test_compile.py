@@ -98,6 +98,7 @@ def test_a_run_compiles_as_much_for_many_layers_and_layouts_as_for_few(
     assert counts[0] == counts[1]
 
 
+@pytest.mark.slow
 def test_a_fused_slope_is_the_plain_one() -> None:
     random = torch.Generator().manual_seed(0)
     hidden = torch.randn(2, 50, 16, generator=random)

@@ -13,11 +13,11 @@ from codeflow.train.exact import compute_exactly
 from training_runs import SHAPE, TOKENS, make_data
 
 
+@inductor.patch(deterministic=False)  # monkeypatch would leave the setting deleted
 def test_new_tensors_are_not_filled_in_deterministic_mode(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    monkeypatch.setattr(inductor, "deterministic", False)
     filling = torch.utils.deterministic
     try:
         torch.use_deterministic_algorithms(True)
