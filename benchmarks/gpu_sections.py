@@ -73,6 +73,7 @@ def rows(tokens: int, vocab: int, count: int) -> Iterator[Row]:
             ("a" * 32,) * 2,
             ("Python",) * 2,
             ("commit",) * 2,
+            (None,) * 2,
         )
 
 

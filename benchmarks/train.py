@@ -198,6 +198,7 @@ def _row(tokens: int, chance: np.random.Generator) -> Row:
         ("a" * 32,) * 4,
         ("Python",) * 4,
         ("commit",) * 4,
+        (None,) * 4,
     )
 
 

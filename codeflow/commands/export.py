@@ -58,11 +58,12 @@ def _export(parsed: argparse.Namespace) -> int:
 
 def encoder_of(found: Trained) -> Encoder:
     """The tokenizer that belongs to a model. Raises UsageError when there is none, or another."""
+    from codeflow.documents.document import END_OF_TEXT, IM_END
     from codeflow.tokens.tokenizer import Encoder
 
     if found.tokenizer is None:
         raise UsageError(f"{found.path}: no tokenizer.json beside it; give --tokenizer FILE")
-    encoder = Encoder.open(found.tokenizer, fast=False)
+    encoder = Encoder.open(found.tokenizer, fast=False, needs=(END_OF_TEXT, IM_END))
     wanted = found.about.get("tokenizer", encoder.hash)
     if encoder.hash != wanted:
         raise UsageError(

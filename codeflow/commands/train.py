@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +43,9 @@ def _train(parsed: argparse.Namespace) -> int:
     from codeflow.train.dry_run import dry_run
     from codeflow.train.metrics import say
     from codeflow.train.recipe import read_recipe
+    from codeflow.train.trainer import train
 
     recipe = read_recipe(parsed.recipe, parsed.set)
-    if recipe.rl.prompts:
-        from codeflow.rl.trainer import train
-    else:
-        from codeflow.train.trainer import train
     if parsed.out is None and is_url(parsed.data):
         raise UsageError(f"{shown(parsed.data)}: a run is not sent to a URL; give --out DIR")
     data = local(parsed.data)
@@ -58,8 +56,13 @@ def _train(parsed: argparse.Namespace) -> int:
         return EXIT_INCOMPLETE if report.problems else EXIT_OK
     first = os.environ.get("RANK", "0") == "0"  # one of all says what all do
     told = say if first else lambda line: None
+    feed = None
+    if recipe.rl.prompts:
+        from codeflow.rl.feed import Rollouts
+
+        feed = partial(Rollouts, recipe, data, out)
     try:
-        result = train(recipe, data, out, progress=told, own_process=True)
+        result = train(recipe, data, out, progress=told, own_process=True, feed=feed)
     except KeyboardInterrupt:
         if first:
             raise

@@ -39,11 +39,30 @@ SPECIAL = (
 answers nothing, and pads rows: padding is a document of its own without loss, so it needs no token
 of its own, and a model that never saw one would have a useless row in its embedding."""
 
+THINK = "<think>"
+THINK_END = "</think>"
+TOOL_CALL = "<tool_call>"
+TOOL_CALL_END = "</tool_call>"
+TOOL_RESPONSE = "<tool_response>"
+TOOL_RESPONSE_END = "</tool_response>"
+MARKERS = (
+    THINK,
+    THINK_END,
+    TOOL_CALL,
+    TOOL_CALL_END,
+    TOOL_RESPONSE,
+    TOOL_RESPONSE_END,
+)
+"""What engines look up as single entries to find reasoning and calls in a reply. They are not
+special to a decoder: skipping special tokens keeps their text, which is what a parser reads."""
+NAMED = (*SPECIAL, *MARKERS)
+"""All that stand for themselves; no text of anyone's becomes one of them."""
+
 
 class Piece(NamedTuple):
     """A stretch of a document.
 
-    `text` is ordinary text, or with `special` the name of one special token. `weight` is the
+    `text` is ordinary text, or with `special` one of `NAMED`. `weight` is the
     weight of the loss of its tokens when they are predicted.
     """
 

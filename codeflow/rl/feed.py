@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from codeflow.errors import DataError, UsageError
+from codeflow.loopcoder.loss import Objective
 from codeflow.loopcoder.model import LoopCoder
 from codeflow.loopcoder.sample import Sampled, sample
 from codeflow.rl import rewards, rollouts
@@ -30,6 +31,7 @@ from codeflow.storage.layout import TOKENIZER
 from codeflow.tokens.tokenizer import Encoder
 from codeflow.train import recipe as recipes
 from codeflow.train.data import Sources, Step
+from codeflow.train.feed import Watch
 from codeflow.train.state.parallel import World
 from codeflow.train.state.trained import find
 
@@ -58,10 +60,9 @@ class Rollouts:
             )
         self._stops = [self._stop(name) for name in recipe.rl.stop]
         self._reward, self._digest = rewards.load(recipe.rl.reward)
-        self.objective = ClippedPolicyGradient(
-            recipe.rl.clip_low, recipe.rl.clip_high, recipe.rl.dual_clip
-        )
-        self.watch = self.objective.watch
+        policy = ClippedPolicyGradient(recipe.rl.clip_low, recipe.rl.clip_high, recipe.rl.dual_clip)
+        self.objective: Objective = policy
+        self.watch: Watch | None = policy.watch
         self.start = Position((0,))
 
     @property

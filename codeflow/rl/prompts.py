@@ -54,7 +54,7 @@ def _order(number: int, seed: int, epoch: int) -> tuple[int, ...]:
 def read_prompts(path: Path, encoder: Encoder | None, vocab_size: int, seed: int) -> Prompts:
     """Raises UsageError that names the line."""
     text = read_text(path, "prompts")
-    found = []
+    found: list[Prompt] = []
     for number, line in enumerate(text.splitlines(), 1):
         if line.strip():
             found.append(_prompt(f"{path}, line {number}", line, len(found), encoder, vocab_size))

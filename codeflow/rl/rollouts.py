@@ -108,7 +108,8 @@ def _about(batch: Batch) -> dict[str, Any]:
 
 
 def _rollout(row: dict[str, Any]) -> Rollout:
-    return Rollout(**{k: tuple(v) if isinstance(v, list) else v for k, v in row.items()})
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in row.items()}
+    return Rollout(**values)
 
 
 def by_group(rollouts: Sequence[Rollout]) -> list[list[Rollout]]:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 PADDING: Final = "padding"
 _METADATA: Final = b"codeflow.tokens"
 
@@ -30,8 +30,9 @@ class Row(NamedTuple):
         run_lengths: (R,), sums to T: runs of equal loss weight, over all tokens in their order.
         run_weights: (R,), the weight of a run's tokens *as targets*. The first token of a
             document and all padding have 0.
-        triple_ids, languages, kinds: (D,), of the triple that a document renders; of padding
-            the empty string, None and `padding`.
+        triple_ids, languages, kinds: (D,), of the triple or the input that a document renders; of
+            padding the empty string, None and `padding`.
+        origins: (D,), where an input says it is from; None for triples and padding.
     """
 
     input_ids: npt.NDArray[np.uint32]
@@ -41,6 +42,7 @@ class Row(NamedTuple):
     triple_ids: tuple[str, ...]
     languages: tuple[str | None, ...]
     kinds: tuple[str, ...]
+    origins: tuple[str | None, ...]
 
     @property
     def token_weights(self) -> npt.NDArray[np.float32]:
@@ -69,6 +71,7 @@ def schema(description: Description) -> pa.Schema:
             pa.field("triple_ids", pa.list_(pa.string()), nullable=False),
             pa.field("languages", pa.list_(pa.string()), nullable=False),
             pa.field("kinds", pa.list_(pa.string()), nullable=False),
+            pa.field("origins", pa.list_(pa.string()), nullable=False),
         ],
         {_METADATA: json.dumps({"version": FORMAT_VERSION, **description._asdict()})},
     )

@@ -21,7 +21,7 @@ import pyarrow as pa
 from codeflow.errors import DataError, UsageError
 from codeflow.shards.format import Row, described
 
-_LABELS: Final = ("triple_ids", "languages", "kinds")
+_LABELS: Final = ("triple_ids", "languages", "kinds", "origins")
 
 
 class _File:

@@ -36,6 +36,8 @@ STAGE_RECORD: Final = "stage.json"
 
 TOKENS: Final = "tokens"
 TOKENIZER: Final = "tokenizer.json"
+CHAT_TEMPLATE: Final = "chat_template.jinja"
+"""Beside each tokenizer: how conversations are written with it."""
 RUNS: Final = "runs"
 
 WORK: Final = ".work"

@@ -10,13 +10,13 @@ import os
 import re
 from dataclasses import dataclass, fields
 
-from codeflow.documents.document import SPECIAL
+from codeflow.documents.document import NAMED
 from codeflow.documents.options import LOSSES, is_loss
 from codeflow.documents.triples import RENDERINGS
 from codeflow.errors import UsageError
 
 LEAST_LENGTH = 64
-LEAST_VOCABULARY = 256 + len(SPECIAL)
+LEAST_VOCABULARY = 256 + len(NAMED)
 VOCABULARY = 32768
 LONG = ("drop", "cut")
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"

@@ -82,7 +82,9 @@ class Fitter:
         self._length = length
         self._cut = cut
         special = encoder.special
-        self._marks = special[FIM_PREFIX], special[FIM_SUFFIX], special[FIM_MIDDLE]
+        # -1, no token's id, where the tokenizer lacks them: then no document has a hole
+        before, behind, middle = (special.get(n, -1) for n in (FIM_PREFIX, FIM_SUFFIX, FIM_MIDDLE))
+        self._marks = before, behind, middle
         self._cache: OrderedDict[str, Ids] = OrderedDict()
         self._cached_tokens = 0
         self.counts: Counter[str] = Counter()

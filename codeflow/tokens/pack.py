@@ -143,4 +143,5 @@ def _row(documents: list[Encoded], length: int, pad: int) -> Row:
         tuple([document.triple_id for document in documents] + [""] * len(padding)),
         tuple([document.language for document in documents] + [None] * len(padding)),
         tuple([document.kind for document in documents] + [PADDING] * len(padding)),
+        tuple([document.origin for document in documents] + [None] * len(padding)),
     )

@@ -19,7 +19,9 @@ from typing import Any, NamedTuple
 from codeflow.dataset import reader as datasets
 from codeflow.dataset.order import OrderedTriples
 from codeflow.dataset.reader import Dataset
-from codeflow.documents.document import END_OF_TEXT, Document
+from codeflow.documents.chat.render import QWEN3_CODER
+from codeflow.documents.chat.template import template
+from codeflow.documents.document import END_OF_TEXT, NAMED, Document
 from codeflow.documents.options import Options, rest_weight
 from codeflow.documents.triples import RENDERINGS
 from codeflow.errors import DataError, UsageError
@@ -27,7 +29,7 @@ from codeflow.execution.progress import Progress
 from codeflow.shards.format import Description
 from codeflow.shards.writer import write_shards
 from codeflow.storage import files
-from codeflow.storage.layout import SPLITS, TOKENIZER, TOKENS
+from codeflow.storage.layout import CHAT_TEMPLATE, SPLITS, TOKENIZER, TOKENS
 from codeflow.tokens.config import VOCABULARY, TokenizeConfig
 from codeflow.tokens.fit import Fitter
 from codeflow.tokens.pack import pack
@@ -124,6 +126,7 @@ def _encoder(dataset: Dataset, config: TokenizeConfig, fast: bool) -> Encoder:
         UsageError: it is of another size than asked for, or does not do.
     """
     path, vocab_size = Path(config.tokenizer), config.vocab_size
+    needs = {token for name in config.renderings for token in RENDERINGS[name].needs}
     if not config.tokenizer:
         path = dataset.folder / TOKENS / TOKENIZER
         if not path.exists():
@@ -133,8 +136,14 @@ def _encoder(dataset: Dataset, config: TokenizeConfig, fast: bool) -> Encoder:
                 f"{path}: is there, with a vocabulary of {trained}, not {vocab_size}; leave that "
                 "out to use it, or remove the file to have another trained"
             )
+        lacks = [name for name in NAMED if f'"content": "{name}"' not in path.read_text("utf-8")]
+        if lacks and _asked_size(path) is not None:
+            raise UsageError(
+                f"{path}: was trained before there were the tokens {', '.join(lacks)}; remove it "
+                "to have another trained, and train models anew"
+            )
     texts = islice(sample(dataset), _CHECKED_TEXTS)
-    return Encoder.open(path, [text[:_CHECKED_CHARS] for text in texts], fast=fast)
+    return Encoder.open(path, [text[:_CHECKED_CHARS] for text in texts], fast=fast, needs=needs)
 
 
 def _train(dataset: Dataset, path: Path, vocab_size: int) -> None:
@@ -142,6 +151,7 @@ def _train(dataset: Dataset, path: Path, vocab_size: int) -> None:
     asked = {"vocab_size": vocab_size, "sha256": hashlib.sha256(text.encode()).hexdigest()}
     try:
         files.write_json(path.with_name(TRAINED), asked)
+        files.write_bytes(path.with_name(CHAT_TEMPLATE), template(QWEN3_CODER).encode())
         files.write_bytes(path, text.encode())
     except OSError as error:
         raise DataError(f"{path}: cannot be written: {error}") from None
@@ -149,10 +159,15 @@ def _train(dataset: Dataset, path: Path, vocab_size: int) -> None:
 
 def _trained_size(path: Path) -> int:
     """The vocabulary that was asked for when a tokenizer was trained; else the one it has."""
+    return _asked_size(path) or Encoder.open(path, fast=False, needs=()).vocab_size
+
+
+def _asked_size(path: Path) -> int | None:
+    """What was asked for where the tokenizer is the one that was trained there; else None."""
     asked = files.read_json(path.with_name(TRAINED))
-    if asked is not None and asked["sha256"] == files.sha256(path):
-        return int(asked["vocab_size"])
-    return Encoder.open(path, fast=False).vocab_size
+    if asked is None or asked["sha256"] != files.sha256(path):
+        return None
+    return int(asked["vocab_size"])
 
 
 def _write(
@@ -196,6 +211,7 @@ def _write(
     record["triples"] = ordered.sizes
     shutil.rmtree(folder / "triples")
     (folder / TOKENIZER).write_text(encoder.text, encoding="utf-8")
+    (folder / CHAT_TEMPLATE).write_text(template(QWEN3_CODER), encoding="utf-8")
     files.write_json(folder / RECORD, record)
     return record
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from codeflow.config import read_text
-from codeflow.documents.document import SPECIAL
+from codeflow.documents.document import NAMED, SPECIAL
 from codeflow.errors import UsageError
 from codeflow.tokens.config import LEAST_VOCABULARY
 
@@ -48,9 +48,9 @@ _HARD_TEXTS = (
     "na\u00efve cafe\u0301 \u4f60\u597d\u3002 \U0001f469\u200d\U0001f4bb \u00a0\u2028\ufeff",
     "\u0300-\u036f\u00b7\u0483-\u0487\u0591-\u05bd\u0610-\u061a\u064b-\u065f\u093a\u0941-\u0948",
     "\x00\x01\x7f\ufffd",
-    *SPECIAL,
-    "".join(SPECIAL),
-    " <|endoftext|>\n<|im_end|>x <| im_end |>",
+    *NAMED,
+    "".join(NAMED),
+    " <|endoftext|>\n<|im_end|>x <| im_end |><think>\n</think></ think>",
 )
 
 
@@ -61,7 +61,7 @@ def require_tokenizers() -> None:
 
 
 def train(texts: Iterable[str], vocab_size: int) -> str:
-    """Trains a tokenizer with the special tokens of `codeflow.documents.document`.
+    """Trains a tokenizer with the special tokens and markers of `codeflow.documents.document`.
 
     The same texts in the same order give the same bytes.
 
@@ -88,12 +88,15 @@ def train(texts: Iterable[str], vocab_size: int) -> str:
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
-        special_tokens=list(SPECIAL),
+        special_tokens=list(NAMED),
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
-    return str(tokenizer.to_str(pretty=True)) + "\n"
+    values = json.loads(tokenizer.to_str())
+    for token in values["added_tokens"]:
+        token["special"] = token["content"] in SPECIAL
+    return json.dumps(values, ensure_ascii=False, indent=2) + "\n"
 
 
 class Encoder:
@@ -103,7 +106,7 @@ class Encoder:
         text: the `tokenizer.json`.
         hash: 16 hex characters that identify it, whatever its white space.
         vocab_size: one more than the greatest id.
-        special: id by special token.
+        special: id by special token or marker, of those that it has.
         newlines: (vocab_size,) line ends in each token.
         ends_line: (vocab_size,) whether each token ends with one.
         starts_text: (vocab_size,) whether each token starts with the first byte of a character.
@@ -111,7 +114,13 @@ class Encoder:
     """
 
     def __init__(
-        self, text: str, sample: Sequence[str] = (), *, fast: bool = True, where: object = "it"
+        self,
+        text: str,
+        sample: Sequence[str] = (),
+        *,
+        fast: bool = True,
+        where: object = "it",
+        needs: Collection[str] = SPECIAL,
     ) -> None:
         """
         Args:
@@ -119,10 +128,11 @@ class Encoder:
                 `tokenizers`, beside built-in ones.
             fast: whether to try gigatoken.
             where: names the tokenizer in messages.
+            needs: of `NAMED`, what it has to have for what is done with it.
 
         Raises:
-            UsageError: no tokenizer, one without the special tokens, or one that does not know
-                the sample or changes it.
+            UsageError: no tokenizer, one without what is needed, or one that does not know the
+                sample or changes it.
         """
         from tokenizers import Tokenizer
 
@@ -133,12 +143,13 @@ class Encoder:
         except Exception as error:
             # `tokenizers` raises plain Exception
             raise UsageError(f"{where}: not a tokenizer.json: {error}") from None
-        missing = [name for name in SPECIAL if name not in added]
+        missing = [name for name in NAMED if name in needs and name not in added]
         if missing:
-            raise UsageError(f"{where}: lacks the special tokens {', '.join(missing)}; add them")
+            what = "special tokens" if set(missing) & set(SPECIAL) else "tokens"
+            raise UsageError(f"{where}: lacks the {what} {', '.join(missing)}; add them")
         self.text = text
         self.hash = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
-        self.special = {name: added[name] for name in SPECIAL}
+        self.special = {name: added[name] for name in NAMED if name in added}
         vocab = self._full.get_vocab(with_added_tokens=True)
         self.vocab_size = max(vocab.values()) + 1
         self.newlines: npt.NDArray[np.int32] = np.zeros(self.vocab_size, np.int32)
@@ -160,9 +171,17 @@ class Encoder:
             self.slow_because = self._try_gigatoken([*_HARD_TEXTS, *sample])
 
     @classmethod
-    def open(cls, path: Path, sample: Sequence[str] = (), *, fast: bool = True) -> Encoder:
+    def open(
+        cls,
+        path: Path,
+        sample: Sequence[str] = (),
+        *,
+        fast: bool = True,
+        needs: Collection[str] = SPECIAL,
+    ) -> Encoder:
         """Reads a `tokenizer.json`. Raises UsageError when there is none, or it does not do."""
-        return cls(read_text(path, "tokenizer.json"), sample, fast=fast, where=path)
+        text = read_text(path, "tokenizer.json")
+        return cls(text, sample, fast=fast, where=path, needs=needs)
 
     def encode(self, texts: Sequence[str]) -> list[Ids]:
         """The ids of each text; never a special token's."""
@@ -241,7 +260,7 @@ class Encoder:
 
 
 def _without_special(values: dict[str, Any]) -> str:
-    """The tokenizer with its special tokens spelled as nobody can know.
+    """The tokenizer with its special tokens and our markers spelled as nobody can know.
 
     Their ids stay taken, so all others stay where they are; tokens that were added but are not
     special (runs of blanks in some tokenizers) go on being found in text.
@@ -250,7 +269,7 @@ def _without_special(values: dict[str, Any]) -> str:
     secret = secrets.token_hex(16)
     names: dict[str, str] = {}
     for number, token in enumerate(plain["added_tokens"]):
-        if token.get("special") or token["content"] in SPECIAL:
+        if token.get("special") or token["content"] in NAMED:
             names[token["content"]] = f"{secret}-{number}"
             token["content"] = names[token["content"]]
     vocab = plain["model"].get("vocab")

@@ -38,6 +38,7 @@ class Encoded(NamedTuple):
         ids: (n,).
         weights: (n,), of each token as a target; 0 for the first, which never is one.
         spare: what can be given up; None for nothing.
+        triple_id, language, kind, origin: its labels in a row, see `codeflow.shards.format`.
     """
 
     ids: Ids
@@ -46,6 +47,7 @@ class Encoded(NamedTuple):
     language: str | None
     kind: str
     spare: Spare | None = None
+    origin: str | None = None
 
     @property
     def least(self) -> int:

@@ -27,13 +27,24 @@ Watch = Callable[[Tensor, Tensor, Columns], Mapping[str, Tensor]]
 class Feed(Protocol):
     """Steps, what they are by, and what decides them."""
 
-    tokenizer: str
-    """The hash of the tokenizer that the ids are of."""
-    held_out: data.Sources
-    objective: Objective
-    watch: Watch | None
-    """Of what the log gets the mean over a step's tokens."""
-    start: Position
+    @property
+    def tokenizer(self) -> str:
+        """The hash of the tokenizer that the ids are of."""
+        ...
+
+    @property
+    def held_out(self) -> data.Sources: ...
+
+    @property
+    def objective(self) -> Objective: ...
+
+    @property
+    def watch(self) -> Watch | None:
+        """Of what it counts, the log gets the mean over a step's tokens."""
+        ...
+
+    @property
+    def start(self) -> Position: ...
 
     @property
     def described(self) -> Mapping[str, Any]:
@@ -56,14 +67,14 @@ class Shards:
     """Rows of token shards, by cross-entropy. They know nothing of the model, so they are read
     ahead of it."""
 
-    objective = staticmethod(cross_entropy)
-    watch = None
+    watch: Watch | None = None
 
     def __init__(self, recipe: recipes.Recipe, data_dir: Path, world: World) -> None:
         self._recipe, self._world = recipe, world
         self.sources, self.held_out = data.sources_of(recipe, data_dir)
         self.tokenizer = self.sources[0].description.tokenizer
         self.start = Position((0,) * len(self.sources))
+        self.objective: Objective = cross_entropy
         self._mixture = data.mixture_of(self.sources, recipe)
 
     @property

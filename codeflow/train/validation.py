@@ -1,4 +1,4 @@
-"""Validation loss: over all, per language, and per document kind, each a token mean.
+"""Validation loss: over all, per language, kind and origin of documents, each a token mean.
 
 The loss of every position is added up by the label of its document, as weighted sums in float64,
 over all ranks, and divided once. (A rank that holds a part of the rows adds that part's.)
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from codeflow.train import recipe as recipes
 from codeflow.train.data import MicroBatch, validation_micros
 from codeflow.train.state.parallel import World
 
+LABELS: Final = ("languages", "kinds", "origins")
 Sums = dict[tuple[str, str], list[float]]  # (what, label) -> [weighted loss, weight]
 
 
@@ -30,7 +31,8 @@ def validate(
     world: World,
     between: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
-    """`{"loss", "sources": {..}, "languages": {..}, "kinds": {..}}` in nats a token.
+    """`{"loss", "sources": {..}, "languages": {..}, "kinds": {..}, "origins": {..}}` in nats a
+    token.
 
     Labels are those of documents with at least one weighted token; padding has none.
 
@@ -51,7 +53,7 @@ def validate(
         for key, (loss, weight) in part.items():
             total[key][0] += loss
             total[key][1] += weight
-    out: dict[str, Any] = {"loss": None, "sources": {}, "languages": {}, "kinds": {}}
+    out: dict[str, Any] = {"loss": None, "sources": {}, **{what: {} for what in LABELS}}
     for (what, label), (loss, weight) in sorted(total.items()):
         if weight > 0 and what == "loss":
             out["loss"] = loss / weight
@@ -68,8 +70,8 @@ def _add(sums: Sums, source: str, micro: MicroBatch, losses: Any, weights: Any) 
         by_document = np.add.reduceat(weighted[i], starts), np.add.reduceat(weights[i], starts)
         for number, (loss, weight) in enumerate(zip(*by_document, strict=True)):
             keys = [("loss", ""), ("sources", source)]
-            for what, labels in (("languages", row.languages), ("kinds", row.kinds)):
-                if label := labels[number]:
+            for what in LABELS:
+                if label := getattr(row, what)[number]:
                     keys.append((what, label))
             for key in keys:
                 sums[key][0] += float(loss)

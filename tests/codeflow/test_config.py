@@ -129,7 +129,7 @@ def test_the_order_of_kinds_is_no_other_configuration() -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ['renderings = ["diffs"]', "renderings = []", "length = 63", "vocab_size = 263"]
+    "line", ['renderings = ["diffs"]', "renderings = []", "length = 63", "vocab_size = 269"]
 )
 def test_a_wrong_table_of_tokens_is_named_before_anything_is_mined(
     tmp_path: Path, line: str

@@ -10,18 +10,33 @@ from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
-from codeflow.documents.document import Document
+from codeflow.documents.document import (
+    END_OF_TEXT,
+    FILE_SEP,
+    FIM_MIDDLE,
+    FIM_PREFIX,
+    FIM_SUFFIX,
+    IM_END,
+    IM_START,
+    REPO_NAME,
+    Document,
+)
 from codeflow.documents.options import Options
 from codeflow.documents.triples import blocks, diff, fim, snapshot
 from codeflow.documents.triples import files as whole
 from codeflow.triple import Triple
 
+_REPLIES = (END_OF_TEXT, IM_START, IM_END, REPO_NAME, FILE_SEP)
+_HOLES = (END_OF_TEXT, IM_END, REPO_NAME, FILE_SEP, FIM_PREFIX, FIM_SUFFIX, FIM_MIDDLE)
+
 
 class Rendering(NamedTuple):
-    """`render(triple, options, key)` yields documents; `loss` is the usual `--loss`."""
+    """`render(triple, options, key)` yields documents; `loss` is the usual `--loss`; `needs` are
+    the special tokens of its documents, and the padding's."""
 
     render: Callable[[Triple, Options, str], Iterator[Document]]
     loss: str
+    needs: tuple[str, ...] = _REPLIES
 
 
 RENDERINGS: Mapping[str, Rendering] = MappingProxyType(
@@ -29,8 +44,8 @@ RENDERINGS: Mapping[str, Rendering] = MappingProxyType(
         "diff": Rendering(diff.render, "patch"),
         "blocks": Rendering(blocks.render, "patch"),
         "files": Rendering(whole.render, "patch"),
-        "fim-file": Rendering(fim.render_file, "all"),
-        "fim-repo": Rendering(fim.render_repository, "all"),
+        "fim-file": Rendering(fim.render_file, "all", _HOLES),
+        "fim-repo": Rendering(fim.render_repository, "all", _HOLES),
         "snapshot": Rendering(snapshot.render, "all"),
     }
 )

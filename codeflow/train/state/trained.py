@@ -19,7 +19,7 @@ from codeflow.loopcoder import hf
 from codeflow.loopcoder.config import ModelConfig
 from codeflow.loopcoder.model import LoopCoder, build
 from codeflow.storage.files import read_json, write_bytes
-from codeflow.storage.layout import TOKENIZER
+from codeflow.storage.layout import CHAT_TEMPLATE, TOKENIZER
 from codeflow.train.state import checkpoint, dcp
 from codeflow.train.state.parallel import World
 
@@ -116,6 +116,7 @@ def _described(path: Path) -> dict[str, Any]:
 
 def keep_tokenizer(shards: Path, run: Path) -> None:
     """Puts the tokenizer of a shard folder beside a run's checkpoints, so that they can be used
-    without the shards."""
-    if (shards / TOKENIZER).is_file():
-        write_bytes(run / TOKENIZER, (shards / TOKENIZER).read_bytes())
+    without the shards; and its chat template."""
+    for name in (TOKENIZER, CHAT_TEMPLATE):
+        if (shards / name).is_file():
+            write_bytes(run / name, (shards / name).read_bytes())

@@ -25,35 +25,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
-from urllib.parse import unquote
 
 from codeflow.errors import LimitExceededError, RepositoryError
+from codeflow_miners.acquire.answers import read_answer
+from codeflow_miners.acquire.complaints import explained, is_transient
 from codeflow_miners.acquire.git import GitFailedError, run_git
+from codeflow_miners.acquire.hosts import Host
 from codeflow_miners.acquire.repositories import Source, folder_name
 
 _BACK_OFF_S: Final = 1.0  # doubled with each attempt
 _UNKNOWN_BRANCH: Final = "(unknown)"
 _REFS: Final = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
 
-_TRANSIENT = re.compile(
-    r"could ?n[o']t resolve host|temporary failure in name resolution|failed to connect"
-    r"|connection (?:was )?(?:refused|reset|closed|timed out)|operation timed out|timed? ?out"
-    r"|unexpected disconnect|early eof|hung up unexpectedly|rpc failed|operation too slow"
-    r"|network is unreachable|no route to host|error: (?:429|5\d\d)|gnutls"
-    r"|ssl_(?:read|connect|err)",
-    re.IGNORECASE,
-)
-_NO_SPACE: Final = "No space left on device"
-_NO_ACCESS = re.compile(
-    r"could not read (?:username|password)|authentication failed|permission denied"
-    r"|error: 40[13]|host key verification",
-    re.IGNORECASE,
-)
-_MISSING = re.compile(
-    r"repository .*not found|does not (?:exist|appear to be a git repository)|error: 404"
-    r"|access denied or repository not exported",
-    re.IGNORECASE,
-)
 # a helper that knows one login for one host, whatever a redirect may lead to
 _LOGIN_HELPER: Final = (
     '!f() { test "$1" = get && printf "username=%s\\npassword=%s\\n"'
@@ -78,8 +61,8 @@ def acquire(
         pinned: commit that a resumed run needs; a clone that has it is used as it is.
 
     Raises:
-        RepositoryError: `forbidden-url`, `missing`, `no-access`, `unreachable`, `timeout`, `busy`
-            or `clone-failed`, without credentials in the reason.
+        RepositoryError: `forbidden-url`, `missing`, `no-access`, `unreachable`, `stalled`,
+            `rate-limited`, `timeout`, `busy` or `clone-failed`, without credentials in the reason.
         OSError: the disk of the cache is full.
     """
     if source.problem:
@@ -101,26 +84,32 @@ def _acquire_clone(
     cache_dir.mkdir(parents=True, exist_ok=True)
     entry = cache_dir / folder_name(source.url, source.location)
     with _locked(entry.with_suffix(".lock"), timeout_s) as lock:
-        remote = _Remote(source, timeout_s, lock)
+        remote = _Remote(source, timeout_s, lock, entry.with_suffix(".answers"))
+        host = Host(cache_dir, source.location, timeout_s)
         if pinned and _has_commit(entry, pinned):
             return entry
-        if entry.is_dir():
-            try:
-                _persist(lambda: _update(remote, entry), retries, source)
-                return entry
-            except RepositoryError as error:
-                if error.rule != "clone-failed":
-                    raise
-                # no fault of the remote: the clone itself is damaged, so it is made anew
-        _persist(lambda: _clone(remote, entry), retries, source)
+        try:
+            if entry.is_dir():
+                try:
+                    _persist(lambda: _update(remote, entry), retries, remote, host)
+                    return entry
+                except RepositoryError as error:
+                    if error.rule != "clone-failed":
+                        raise
+                    # no fault of the remote: the clone itself is damaged, so it is made anew
+            _persist(lambda: _clone(remote, entry), retries, remote, host)
+        finally:
+            remote.trace.unlink(missing_ok=True)
     return entry
 
 
 class _Remote:
     """git commands that talk to one remote, with what they need to get in."""
 
-    def __init__(self, source: Source, timeout_s: float, lock: int) -> None:
+    def __init__(self, source: Source, timeout_s: float, lock: int, trace: Path) -> None:
+        self.source = source
         self.url = source.location
+        self.trace = trace
         self.timeout_s = timeout_s
         self.lock = lock
         self.env: dict[str, str] = {}
@@ -140,12 +129,15 @@ class _Remote:
             self.settings = []
 
     def git(self, *args: str, git_dir: Path | None = None) -> bytes:
+        """Runs one; what a web server said to it stays in `trace` where it failed."""
+        self.trace.unlink(missing_ok=True)  # git appends
+        said = {"GIT_TRACE_CURL": str(self.trace), "GIT_TRACE_CURL_NO_DATA": "1"}
         return run_git(
             args,
             git_dir=git_dir,
             timeout_s=self.timeout_s,
             settings=self.settings,
-            env=self.env,
+            env={**self.env, **said},
             pass_fds=[self.lock],
             leashed=True,
         )
@@ -225,37 +217,30 @@ def _has_commit(entry: Path, commit: str) -> bool:
     return True
 
 
-def _persist(action: Callable[[], None], retries: int, source: Source) -> None:
-    """Does it, again and again while the error may pass, with growing and uneven pauses."""
-    for attempt in range(retries + 1):
-        try:
-            return action()
-        except GitFailedError as error:
-            if attempt == retries or not _is_transient(error):
-                raise _explained(error, source) from None
-        time.sleep(_BACK_OFF_S * 2**attempt * random.uniform(0.5, 1.5))
-    return None
+def _persist(action: Callable[[], None], retries: int, remote: _Remote, host: Host) -> None:
+    """Does it, again and again while the error may pass, with growing and uneven pauses.
 
-
-def _is_transient(error: GitFailedError) -> bool:
-    text = error.stderr
-    return bool(_TRANSIENT.search(text)) and not (_NO_ACCESS.search(text) or _MISSING.search(text))
-
-
-def _explained(error: GitFailedError, source: Source) -> RepositoryError:
-    """The error as a rule and a reason that may be stored: no secrets, no paths of this machine."""
-    if _NO_SPACE in error.stderr:
-        raise OSError(errno.ENOSPC, _NO_SPACE)
-    reason = error.reason.replace(source.location, source.url)
-    if source.location.startswith("file://"):
-        reason = reason.replace(unquote(source.location.removeprefix("file://")), source.url)
-    if _NO_ACCESS.search(error.stderr):
-        return RepositoryError("no-access", f"it does not exist or needs a login ({reason})")
-    if _MISSING.search(error.stderr):
-        return RepositoryError("missing", f"there is no repository at this URL ({reason})")
-    if _TRANSIENT.search(error.stderr):
-        return RepositoryError("unreachable", reason)
-    return RepositoryError("clone-failed", reason)
+    A server that says when it wants to be asked again is asked then, however often, for as long as
+    one attempt may take.
+    """
+    attempts, held_off_s = 0, 0.0
+    while True:
+        with host.turn():
+            try:
+                return action()
+            except GitFailedError as failed:
+                error = failed
+        answer = read_answer(remote.trace, error.stderr, time.time())
+        if answer.wait_s is not None:
+            held_off_s += max(answer.wait_s, _BACK_OFF_S)
+            if held_off_s > remote.timeout_s:
+                raise explained(error, answer, remote.source)
+            host.hold_off(answer.wait_s)
+        elif attempts == retries or not is_transient(error):
+            raise explained(error, answer, remote.source)
+        else:
+            time.sleep(_BACK_OFF_S * 2**attempts * random.uniform(0.5, 1.5))
+            attempts += 1
 
 
 @contextmanager

@@ -55,6 +55,7 @@ def test_the_columns_are_those_of_the_design(tmp_path: Path) -> None:
         "triple_ids": "list<item: string>",
         "languages": "list<item: string>",
         "kinds": "list<item: string>",
+        "origins": "list<item: string>",
     }
     assert json.loads(found.metadata[b"codeflow.tokens"])["tokenizer"] == "ab" * 8
 
@@ -95,14 +96,20 @@ def test_files_that_are_no_shards_are_refused(tmp_path: Path) -> None:
     with pa.memory_map(str(path)) as mapped:
         table = pa.ipc.open_file(mapped).read_all()
     metadata = dict(table.schema.metadata)
-    newer = {
-        b"codeflow.tokens": metadata[b"codeflow.tokens"].replace(b'"version": 1', b'"version": 2')
-    }
+    about = metadata[b"codeflow.tokens"]
+    older, newer = (
+        {b"codeflow.tokens": about.replace(b'"version": 2', b'"version": %d' % version)}
+        for version in (1, 3)
+    )
     halves = table.set_column(3, "run_weights", table["run_weights"].cast(pa.list_(pa.float64())))
     for spoilt, message in (
         (table.replace_schema_metadata(None), "no codeflow.tokens metadata"),
         (table.replace_schema_metadata({b"codeflow.tokens": b"[]"}), "no codeflow.tokens metadata"),
-        (table.replace_schema_metadata(newer), "format 2, this version reads 1"),
+        (table.replace_schema_metadata(newer), "format 3, this version reads 2"),
+        (  # of the vocabulary without markers
+            table.replace_schema_metadata(older),
+            "format 1, this version reads 2; run codeflow tokenize again",
+        ),
         (table.drop_columns(["kinds"]), "no column 'kinds'"),
         (halves, r"column 'run_weights' is list<item: double>, not list<item: float>"),
     ):
@@ -157,7 +164,8 @@ def test_the_stage_writes_the_same_bytes_again(folder: Path, rendering: str) -> 
     second = tokenized(folder, "two", rendering, 2048, vocab_size=600, fast=False)
     assert digests(first.folder) == digests(second.folder)
     assert set(digests(first.folder)) == {
-        "tokens.json", "tokenizer.json", "train-00000.arrow", "validation-00000.arrow",
+        "tokens.json", "tokenizer.json", "chat_template.jinja", "train-00000.arrow",
+        "validation-00000.arrow",
     }  # fmt: skip
     stamp = (first.folder / "tokens.json").stat().st_mtime_ns
     assert tokenized(folder, "one", rendering, 2048) == first

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from codeflow.documents.document import SPECIAL
+from codeflow.documents.document import MARKERS, NAMED, SPECIAL
 from codeflow.errors import UsageError
 from codeflow.tokens.sample import sample
 from codeflow.tokens.tokenizer import Encoder, train
@@ -20,7 +20,7 @@ from token_samples import make, opened
 FAST = pytest.importorskip("gigatoken", reason="the extra `fast` is not installed") is not None
 TEXT = st.lists(
     st.one_of(
-        st.text(max_size=20), st.sampled_from([*SPECIAL, "def f(x):\n    return", "\r\n", "<|"])
+        st.text(max_size=20), st.sampled_from([*NAMED, "def f(x):\n    return", "\r\n", "<|"])
     )
 ).map("".join)
 
@@ -60,9 +60,24 @@ def test_special_tokens_would_be_found_by_the_tokenizer_itself(encoders: list[En
 def test_special_ids_are_those_of_the_file(encoders: list[Encoder]) -> None:
     added = {t["content"]: t["id"] for t in json.loads(encoders[0].text)["added_tokens"]}
     assert encoders[0].special == added
-    assert set(added) == set(SPECIAL)
+    assert list(added) == [*SPECIAL, *MARKERS]
+    assert list(added.values()) == list(range(14)), "markers behind the special tokens"
     for name, number in added.items():
         assert encoders[0].decode([number]) == name
+
+
+def test_markers_are_single_entries_that_skipping_special_tokens_keeps(
+    encoders: list[Encoder],
+) -> None:
+    """What engines look for: vLLM takes the id of `<tool_call>` from the vocabulary, and parses
+    the text that a decoder leaves when it skips special tokens."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_str(encoders[0].text)
+    for name in (*SPECIAL, *MARKERS):
+        assert tokenizer.token_to_id(name) == encoders[0].special[name]
+        (id,) = tokenizer.encode(name).ids
+        assert tokenizer.decode([id], skip_special_tokens=True) == (name if name in MARKERS else "")
 
 
 def test_line_ends_of_tokens(encoders: list[Encoder]) -> None:
@@ -79,7 +94,7 @@ def test_training_and_sampling_are_deterministic(folder: Path) -> None:
     assert train(texts, 500) == train(iter(texts), 500)
     few = list(sample(opened(folder), 4000))
     assert 0 < len(few) < len(texts)
-    with pytest.raises(UsageError, match="264"):
+    with pytest.raises(UsageError, match="270"):
         train(texts, 200)
 
 
@@ -87,7 +102,7 @@ def test_a_users_tokenizer_keeps_the_ids_of_its_other_tokens(encoders: list[Enco
     """Special tokens beyond the vocabulary, with ones that are ordinary text between them."""
     values = json.loads(encoders[0].text)
     size = len(values["model"]["vocab"])
-    for name in SPECIAL:
+    for name in NAMED:
         del values["model"]["vocab"][name]
     shifted = {
         k: n
@@ -95,7 +110,7 @@ def test_a_users_tokenizer_keeps_the_ids_of_its_other_tokens(encoders: list[Enco
     }
     values["model"]["vocab"] = shifted
     base = dict(values["added_tokens"][0])
-    names = [*SPECIAL[:4], "<tool>", *SPECIAL[4:]]
+    names = [*SPECIAL[:4], "<tool>", *SPECIAL[4:], *MARKERS]
     values["added_tokens"] = [
         {**base, "id": len(shifted) + k, "content": name, "special": name != "<tool>"}
         for k, name in enumerate(names)
@@ -115,6 +130,12 @@ def test_a_tokenizer_without_the_special_tokens_is_refused(encoders: list[Encode
     values["added_tokens"] = [t for t in values["added_tokens"] if t["content"] != SPECIAL[2]]
     with pytest.raises(UsageError, match="fim_suffix"):
         Encoder(json.dumps(values))
+    assert "<|fim_suffix|>" not in Encoder(json.dumps(values), needs=["<|im_end|>"]).special
+    markers = [t for t in json.loads(encoders[0].text)["added_tokens"] if t["id"] != 9]
+    values["added_tokens"] = markers
+    assert Encoder(json.dumps(values)).special["<think>"] == 8, "not needed, not asked for"
+    with pytest.raises(UsageError, match="it: lacks the tokens </think>; add them"):
+        Encoder(json.dumps(values), needs=NAMED)
     with pytest.raises(UsageError, match="not a tokenizer"):
         Encoder("{}")
     with pytest.raises(UsageError, match=r"none\.json"):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from tokenizers import (
 
 import codeflow
 from codeflow.cli import main
-from codeflow.documents.document import SPECIAL
+from codeflow.documents.document import MARKERS, SPECIAL
 from codeflow.errors import UsageError
 from codeflow.tokens.sample import sample
 from codeflow.tokens.tokenizer import Encoder, train
@@ -77,8 +79,8 @@ def spaceless(texts: list[str]) -> Tokenizer:
     return tokenizer
 
 
-def with_special(tokenizer: Tokenizer) -> str:
-    tokenizer.add_special_tokens([AddedToken(name, special=True) for name in SPECIAL])
+def with_special(tokenizer: Tokenizer, names: Sequence[str] = SPECIAL) -> str:
+    tokenizer.add_special_tokens([AddedToken(name, special=True) for name in names])
     return str(tokenizer.to_str())
 
 
@@ -120,6 +122,43 @@ def test_one_without_the_special_tokens_is_refused(
     path.write_text(str(words(texts, known=True).to_str()))
     with pytest.raises(UsageError, match="lacks the special tokens"):
         tokenized(folder, "x", "diff", 512, tokenizer=path)
+
+
+def test_one_has_to_have_what_the_rendering_needs(
+    folder: Path, texts: list[str], tmp_path: Path
+) -> None:
+    """A hole's tokens are no business of a patch."""
+    path = tmp_path / "mine.json"
+    names = [name for name in SPECIAL if "fim" not in name]
+    path.write_text(with_special(words(texts, known=True), names))
+    assert tokenized(folder, "needs", "diff", 512, tokenizer=path).rows["train"] > 0
+    with pytest.raises(UsageError, match=r"lacks .* tokens <\|fim_prefix\|>, .*; add"):
+        tokenized(folder, "needs2", "fim-file", 512, tokenizer=path)
+
+
+def test_a_vocabulary_of_before_is_refused(tmp_path: Path) -> None:
+    """What this program trained when there were no markers; a tokenizer of one's own is not."""
+    folder = make(tmp_path)[0]
+    tokenized(folder, "a", "diff", 512, vocab_size=600)
+    tokenizer = folder / "tokens" / "tokenizer.json"
+    values = json.loads(tokenizer.read_text())
+    values["added_tokens"] = values["added_tokens"][:8]
+    for name in MARKERS:
+        del values["model"]["vocab"][name]
+    tokenizer.write_text(json.dumps(values))
+    assert tokenized(folder, "b", "diff", 512).rows["train"] > 0, "somebody's own"
+    record = folder / "tokens" / "tokenizer.trained.json"
+    digest = hashlib.sha256(tokenizer.read_bytes()).hexdigest()
+    record.write_text(json.dumps({"vocab_size": 600, "sha256": digest}))
+    for size in (0, 600):
+        with pytest.raises(UsageError) as caught:
+            tokenized(folder, "c", "diff", 512, vocab_size=size)
+        assert re.fullmatch(
+            rf"{re.escape(str(tokenizer))}: was trained before .* <think>, .*; remove it .*",
+            str(caught.value),
+        )
+    tokenizer.unlink()
+    assert tokenized(folder, "c", "diff", 512, vocab_size=600).rows["train"] > 0
 
 
 def test_ones_that_give_all_back_are_taken(folder: Path, texts: list[str], tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def test_an_error_that_may_pass_is_tried_again(
     tmp_path: Path, free_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pauses: list[float] = []
-    fake = SimpleNamespace(sleep=pauses.append, monotonic=time.monotonic)
+    fake = SimpleNamespace(sleep=pauses.append, monotonic=time.monotonic, time=time.time)
     monkeypatch.setattr(clone, "time", fake)
     with pytest.raises(RepositoryError) as caught:
         acquire(source(f"git://127.0.0.1:{free_port}/r"), tmp_path / "cache", retries=3)
@@ -92,6 +92,13 @@ def test_an_error_that_may_pass_is_tried_again(
         ("fatal: unable to access 'U': Could not resolve host: h.org", "unreachable", True),
         ("error: RPC failed; HTTP 503 error: 503\nfatal: early EOF", "unreachable", True),
         ("fatal: unable to access 'U': The requested URL returned error: 429", "unreachable", True),
+        ("fatal: unable to access 'U': Empty reply from server", "unreachable", True),
+        ("error: RPC failed; curl 18 transfer closed with outstanding read data remaining",
+         "unreachable", True),
+        ("error: RPC failed; curl 28 Operation too slow. Less than 1000 bytes/sec transferred the "
+         "last 60 seconds", "stalled", True),
+        ("fatal: unable to access 'U': HTTP/2 stream 1 was not closed cleanly", "unreachable",
+         True),
         ("ssh: connect to host h port 22: Connection timed out\nfatal: Could not read from remote "
          "repository.\n\nPlease make sure you have the correct access rights\n"
          "and the repository exists.", "unreachable", True),

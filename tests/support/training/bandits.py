@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from codeflow.rl.trainer import train
+from codeflow.rl.feed import Rollouts
 from codeflow.train import recipe as recipes
 from codeflow.train.outcome import Result
+from codeflow.train.trainer import train
 
 STOP = 15
 SHAPE = {
@@ -45,7 +47,8 @@ def made(
 
 
 def learnt(folder: Path, recipe: recipes.Recipe, **how: Any) -> Result:
-    return train(recipe, folder, folder / "out", **how)
+    out = folder / "out"
+    return train(recipe, folder, out, feed=partial(Rollouts, recipe, folder, out), **how)
 
 
 def events(folder: Path, event: str) -> list[dict[str, Any]]:

@@ -32,11 +32,12 @@ def write_shard(
             ("triple_ids", pa.list_(pa.string())),
             ("languages", pa.list_(pa.string())),
             ("kinds", pa.list_(pa.string())),
+            ("origins", pa.list_(pa.string())),
         ],
         metadata={
             "codeflow.tokens": json.dumps(
                 {
-                    "version": 1,
+                    "version": 2,
                     "length": tokens,
                     "tokenizer": tokenizer,
                     "vocab_size": vocab_size,
@@ -73,6 +74,7 @@ def _columns(row: Sequence[Document]) -> dict[str, Any]:
         "triple_ids": [f"id{i}" for i in range(len(row))],
         "languages": [document[2] for document in row],
         "kinds": [document[3] for document in row],
+        "origins": [None for _ in row],
     }
 
 

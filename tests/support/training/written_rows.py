@@ -23,6 +23,7 @@ def row(number: int) -> Row:
         ("a" * 32, "b" * 32, ""),
         ("Go", None, None),
         ("span", "commit", "padding"),
+        (None, "forum", None),
     )
 
 
