@@ -26,14 +26,12 @@ from codeflow.rl.packing import Scored, micro_batches
 from codeflow.rl.prompts import Prompt, read_prompts
 from codeflow.rl.rollouts import Batch, Rollout
 from codeflow.shards.mixture import Position
-from codeflow.storage.files import write_bytes
-from codeflow.storage.layout import TOKENIZER
 from codeflow.tokens.tokenizer import Encoder
 from codeflow.train import recipe as recipes
 from codeflow.train.data import Sources, Step
 from codeflow.train.feed import Watch
 from codeflow.train.state.parallel import World
-from codeflow.train.state.trained import find
+from codeflow.train.state.trained import find, keep_tokenizer
 
 
 class Rollouts:
@@ -79,7 +77,7 @@ class Rollouts:
 
     def keep(self, run: Path) -> None:
         if self._tokenizer is not None:
-            write_bytes(run / TOKENIZER, self._tokenizer.read_bytes())
+            keep_tokenizer(self._tokenizer.parent, run)
 
     def steps(self, position: Position, done: int, model: LoopCoder) -> Generator[Step, None, None]:
         (taken,) = position.taken

@@ -69,6 +69,7 @@ def _row(documents: Sequence[Scored], length: int) -> Row:
         ("",) * count,
         (None,) * count,
         ("rollout",) * len(documents) + (PADDING,) * (count - len(documents)),
+        ("",) * count,
     )
 
 

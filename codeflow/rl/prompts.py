@@ -47,7 +47,7 @@ class Prompts:
 
 @functools.lru_cache(maxsize=2)
 def _order(number: int, seed: int, epoch: int) -> tuple[int, ...]:
-    chance = np.random.Generator(np.random.Philox(key=[seed, epoch]))
+    chance = np.random.Generator(np.random.Philox(key=np.array([seed, epoch], np.uint64)))
     return tuple(chance.permutation(number).tolist())
 
 

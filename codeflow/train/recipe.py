@@ -308,11 +308,8 @@ class Recipe:
     def __post_init__(self) -> None:
         if not -(1 << 63) <= self.seed < 1 << 63:
             raise UsageError(f"recipe: seed = {self.seed}: must fit in 64 bits")
-        if self.rl.prompts and (self.data.sources or self.validation.every_steps):
-            raise UsageError(
-                "recipe: with rl.prompts a run reads no shards: leave out data.sources, and set "
-                "validation.every_steps = 0"
-            )
+        if self.rl.prompts and self.data.sources:
+            raise UsageError("recipe: with rl.prompts a run reads no shards: leave out [data]")
         if not self.data.sources and not self.rl.prompts:
             raise UsageError("recipe: data.sources is empty: name a folder of DIR/tokens")
         config = self.model.config

@@ -41,7 +41,6 @@ def made(
         optimizer=recipes.Optimizer(lr=1e-2, weight_decay=0.0),
         schedule=recipes.Schedule(steps=steps, warmup_steps=1, decay_steps=1),
         run=recipes.Run(checkpoint_every_steps=0, diagnose_every_steps=0, log_every_steps=1000),
-        validation=recipes.Validation(every_steps=0),
         rl=recipes.Rl("prompts.jsonl", f"{folder}/grader.py:reward", **{**usual, **rl}),
     )
 
