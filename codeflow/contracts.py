@@ -14,7 +14,16 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Literal,
+    NamedTuple,
+    Protocol,
+    TypeAlias,
+    TypeVar,
+    runtime_checkable,
+)
 
 import pyarrow as pa
 
@@ -297,6 +306,12 @@ class UnitResult:
     mined: Mapping[str, str]
 
 
-Flow: TypeAlias = Generator[list[Unit], list[UnitResult], dict[str, Any]]
-"""The work on one repository: yields units that may run side by side, is sent their results in the
-same order, and returns JSON values. A unit that fails is thrown into it as a RepositoryError."""
+Result = TypeVar("Result")
+
+Flow: TypeAlias = Generator[list[Unit], list[UnitResult], Result]
+"""The work on one thing, as a repository: yields units that may run side by side, is sent their
+results in the same order, and ends with a result. A unit that fails is thrown into it as a
+RepositoryError."""
+
+Figures: TypeAlias = dict[str, Any]
+"""What a stage ends with: JSON values by name."""

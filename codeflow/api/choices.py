@@ -17,7 +17,7 @@ from codeflow.curation.filter.stage import FilterConfig
 from codeflow.curation.mix.config import MixConfig
 from codeflow.curation.split.stage import SplitConfig
 from codeflow.errors import UsageError
-from codeflow.pipeline.run import Execution
+from codeflow.pipeline.session import Execution
 from codeflow.pipeline.settings import Settings, read_settings, with_tables
 
 PathLike = str | os.PathLike[str]

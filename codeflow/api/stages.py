@@ -25,7 +25,8 @@ from codeflow.api.display import displayed
 from codeflow.execution.progress import Progress
 from codeflow.pipeline.destination import send
 from codeflow.pipeline.plan import asked_settings, plan_again
-from codeflow.pipeline.run import Execution, run_again
+from codeflow.pipeline.run import run_again
+from codeflow.pipeline.session import Execution
 from codeflow.plugins.entry_points import Spec
 from codeflow.publish.summary import Summary
 from codeflow.storage.place import mined_at

@@ -129,7 +129,8 @@ def _publish(parsed: argparse.Namespace) -> int:
 def _again(parsed: argparse.Namespace, stage: str, change: Callable[[Any], Any]) -> int:
     from codeflow.pipeline.destination import send
     from codeflow.pipeline.plan import asked_settings, plan_again
-    from codeflow.pipeline.run import Execution, run_again
+    from codeflow.pipeline.run import run_again
+    from codeflow.pipeline.session import Execution
     from codeflow.pipeline.settings import read_settings
     from codeflow.storage.place import mined_at
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import pyarrow.compute as pc
 
 from codeflow.config import stage_hash
-from codeflow.contracts import Flow
+from codeflow.contracts import Figures, Flow
 from codeflow.curation import decisions
 from codeflow.curation.batches import ROWS_WANTED, Part
 from codeflow.curation.context import StageContext
@@ -39,7 +39,7 @@ class Stage(NamedTuple):
 
     name: str
     settings: Mapping[str, Any]
-    flow: Callable[[StageContext], Flow] | None
+    flow: Callable[[StageContext], Flow[Figures]] | None
     asked: Mapping[str, Any] | None = None
     named: bool = False
 

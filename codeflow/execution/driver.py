@@ -10,10 +10,11 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Generic
 
-from codeflow.contracts import Flow, Unit, UnitResult
+from codeflow.contracts import Flow, Result, Unit, UnitResult
 from codeflow.errors import RepositoryError
-from codeflow.execution.failures import Failure, Outcome
+from codeflow.execution.failures import Failure
 from codeflow.execution.pool import Pool
 from codeflow.execution.units import find_result
 
@@ -21,24 +22,25 @@ OnUnit = Callable[[Unit, UnitResult | Failure], None]
 
 
 @dataclass
-class _Running:
+class _Running(Generic[Result]):
     name: str
-    flow: Flow
+    flow: Flow[Result]
     results: list[UnitResult | Failure | None] = field(default_factory=list)
     missing: int = 0
 
 
 def drive(
-    flows: Iterable[tuple[str, Flow]], pool: Pool, folder: Path, on_unit: OnUnit
-) -> Iterator[tuple[str, Outcome]]:
+    flows: Iterable[tuple[str, Flow[Result]]], pool: Pool, folder: Path, on_unit: OnUnit
+) -> Iterator[tuple[str, Result | Failure]]:
     """Runs flows to their ends; yields (name, what it returned or why it failed) as they end.
 
     Args:
         on_unit: called in the driver for each unit that ended, also those of an earlier run.
     """
     waiting = iter(flows)
-    running: dict[str, tuple[_Running, int]] = {}  # by key of a submitted unit, with its place
-    ready: deque[tuple[_Running, Unit, int]] = deque()
+    # by key of a submitted unit, with its place
+    running: dict[str, tuple[_Running[Result], int]] = {}
+    ready: deque[tuple[_Running[Result], Unit, int]] = deque()
     more = True
     while more or ready or running:
         while ready and pool.room > 0:
@@ -64,12 +66,12 @@ def drive(
 
 
 def _advance(
-    state: _Running,
+    state: _Running[Result],
     results: list[UnitResult | Failure | None] | None,
-    ready: deque[tuple[_Running, Unit, int]],
+    ready: deque[tuple[_Running[Result], Unit, int]],
     folder: Path,
     on_unit: OnUnit,
-) -> Iterator[tuple[str, Outcome]]:
+) -> Iterator[tuple[str, Result | Failure]]:
     """Sends results into a flow until it asks for a unit that is not done, or ends."""
     while True:
         failed = next((r for r in results or () if isinstance(r, Failure)), None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from codeflow.errors import CodeflowError
 
@@ -25,10 +25,6 @@ class Failure(NamedTuple):
     reason: str
     deterministic: bool = True
     detail: str | None = None
-
-
-Outcome = dict[str, Any] | Failure
-"""What came of a flow: the JSON values that it returned, or why it failed."""
 
 
 def is_repositorys(error: OSError, folder: Path) -> bool:

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from codeflow.contracts import Flow, Unit, UnitResult
+from codeflow.contracts import Figures, Flow, Result, Unit, UnitResult
 from codeflow.errors import CodeflowError, DataError, RepositoryError
 from codeflow.execution.driver import drive
-from codeflow.execution.failures import Failure, Outcome
+from codeflow.execution.failures import Failure
 from codeflow.execution.pool import Pool
 from codeflow.execution.progress import Progress
 from codeflow.execution.sized_pool import RAY_START_S, SizedPool
@@ -64,29 +64,31 @@ class Job:
         if isinstance(pool, SizedPool) and pool.workers_for(work_s) > pool.workers:
             pool.grow()
 
-    def drive(self, flows: Iterable[tuple[str, Flow]]) -> Iterator[tuple[str, Outcome]]:
+    def drive(
+        self, flows: Iterable[tuple[str, Flow[Result]]]
+    ) -> Iterator[tuple[str, Result | Failure]]:
         """Runs flows on the pool; yields (name, what came of it) as they end."""
         return drive(flows, self._pool, self.folder, self._on_unit)
 
-    def run_units(self, name: str, units: Sequence[Unit]) -> list[dict[str, Any]]:
+    def run_units(self, name: str, units: Sequence[Unit]) -> list[Figures]:
         """The values of independent units, in their order.
 
         Raises:
             CodeflowError: one of them failed; it runs again with the next start.
         """
 
-        def flow(unit: Unit) -> Flow:
+        def flow(unit: Unit) -> Flow[Figures]:
             [result] = yield [unit]
             return dict(result.value)
 
-        values: dict[str, dict[str, Any]] = {}
+        values: dict[str, Figures] = {}
         for key, outcome in self.drive((unit.key, flow(unit)) for unit in units):
             if isinstance(outcome, Failure):
                 self._forget(name, key, outcome)
-            values[key] = outcome  # type: ignore[assignment]
+            values[key] = outcome
         return [values[unit.key] for unit in units]
 
-    def run_stage(self, name: str, prefix: str, flow: Flow) -> dict[str, Any]:
+    def run_stage(self, name: str, prefix: str, flow: Flow[Figures]) -> Figures:
         """The figures of one stage's flow; its units' keys begin with `prefix`.
 
         Each of its passes is shown as a step of its own, since only then is their number known.
@@ -101,17 +103,18 @@ class Job:
                 if isinstance(outcome, Failure):
                     key = self._failed[0] if self._failed else name
                     self._forget(name, key, outcome)
-                return dict(outcome)  # type: ignore[arg-type]
+                return outcome
         raise AssertionError("a flow ends once")
 
-    def _shown(self, name: str, prefix: str, flow: Flow) -> Flow:
+    def _shown(self, name: str, prefix: str, flow: Flow[Result]) -> Flow[Result]:
         """The same flow, which tells the display of each pass before it begins."""
         go_on: Callable[[], list[Unit]] = partial(next, flow)
         while True:
             try:
                 units = go_on()
             except StopIteration as end:
-                return dict(end.value)
+                result: Result = end.value
+                return result
             if units:
                 first = units[0].key.removeprefix(prefix)
                 passed = first.rpartition("-")[0] or first
@@ -130,7 +133,7 @@ class Job:
             shutil.rmtree(self.folder / DONE / prefix, ignore_errors=True)
             raise
 
-    def _forget(self, name: str, key: str, failure: Failure) -> None:
+    def _forget(self, name: str, key: str, failure: Failure) -> NoReturn:
         forget_failure(key, self.folder)
         raise CodeflowError(f"{name}: {key}: {failure.reason}")
 

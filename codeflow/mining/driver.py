@@ -11,29 +11,31 @@ import shutil
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from codeflow.config import MineConfig
 from codeflow.contracts import Flow, Miner, Unit
 from codeflow.errors import CodeflowError
-from codeflow.execution.failures import Failure, Outcome
+from codeflow.execution.failures import Failure
 from codeflow.execution.job import Job
 from codeflow.execution.units import forget_failure
 from codeflow.mining import index as mined
-from codeflow.mining.index import OUTCOME, MinedIndex, MinedRepository
+from codeflow.mining.index import MinedIndex, MinedRepository
 from codeflow.mining.outcomes import (
-    families,
-    forked_families,
     outcome_of,
     place_in_list,
+    published,
     record_of,
-    require_outcome,
     write_run_ledger,
 )
 from codeflow.mining.pace import Pace
 from codeflow.storage import files
 from codeflow.storage.layout import MINED, OPENED, PARTS, outcome_path
-from codeflow.text.privacy import without_folders
+
+if TYPE_CHECKING:
+    from codeflow_miners.acquire.open import Opened
+    from codeflow_miners.acquire.repositories import Source
+    from codeflow_miners.flow import Mined
 
 STEP_S: Final = 5e-3
 """What one process takes for a first-parent step, from reading it to publishing: 3 to 6 ms on eight
@@ -41,8 +43,6 @@ histories of 500 to 1,600 steps."""
 
 OPEN_S: Final = 0.2
 """What one process takes to open a repository of ordinary size and read its history."""
-
-_OPENED = ("roots", "starts", "length", "commits", "head")
 
 
 class Mining:
@@ -56,7 +56,7 @@ class Mining:
     def __init__(
         self,
         job: Job,
-        sources: Sequence[Any],
+        sources: Sequence[Source],
         config: MineConfig,
         miners: Mapping[str, Miner],
         cache: Path,
@@ -76,9 +76,11 @@ class Mining:
         """
         found = mined.read(self._job.folder)
         if found is None:
-            opened = self.open_all()
+            known = self.open_all()
+            opened = {key: value for key, value in known.items() if not isinstance(value, Failure)}
+            failed = {key: value for key, value in known.items() if isinstance(value, Failure)}
             self._expect(opened)
-            outcomes = self.mine_all(opened)
+            outcomes = {**failed, **self.mine_all(opened)}
             found = self._index(opened, outcomes, settings)
             mined.require(self._job.folder, found)
             mined.write(self._job.folder, found)
@@ -89,12 +91,12 @@ class Mining:
                     self._note(repository.key, Failure(**repository.failure))
         return found
 
-    def _expect(self, opened: Mapping[str, dict[str, Any]]) -> None:
+    def _expect(self, opened: Mapping[str, Opened]) -> None:
         """Says how much there is left to mine; now it is known."""
         left = [
-            value["starts"]
+            value.starts
             for key, value in opened.items()
-            if "failure" not in value and not outcome_path(self._job.folder, key).exists()
+            if not outcome_path(self._job.folder, key).exists()
         ]
         where = "1 repository" if len(left) == 1 else f"{len(left):,} repositories"
         what = f"{sum(left):,} commits of {where} to mine"
@@ -102,45 +104,50 @@ class Mining:
 
     def _index(
         self,
-        opened: Mapping[str, dict[str, Any]],
-        outcomes: Mapping[str, Outcome],
+        opened: Mapping[str, Opened],
+        outcomes: Mapping[str, Mined | Failure],
         settings: Mapping[str, Any],
     ) -> MinedIndex:
         family = {
-            key: min(root for other in group for root in opened[other]["roots"])
-            for group in families(opened)
+            key: min(root for other in group for root in opened[other].roots)
+            for group in _families(opened)
             for key in group
         }
         repositories = []
-        for key in sorted(outcomes, key=lambda key: str(self._sources[key].repo)):
+        for key in sorted(outcomes, key=lambda key: self._sources[key].repo):
             source, outcome = self._sources[key], outcomes[key]
-            head = opened[key].get("head")
+            head = opened[key].head if key in opened else None
             found = MinedRepository(key, source.repo, source.url, source.ref, head, family.get(key))
             if isinstance(outcome, Failure):
-                told = outcome._replace(
-                    reason=without_folders(outcome.reason),
-                    detail=outcome.detail and without_folders(outcome.detail),
-                )
-                found = replace(found, failure=told._asdict())
+                found = replace(found, failure=published(outcome)._asdict())
             else:
-                found = replace(found, **{name: outcome[name] for name in OUTCOME})
+                found = replace(
+                    found,
+                    tables=outcome.tables,
+                    kinds=outcome.kinds,
+                    unreached=outcome.unreached,
+                    steps=outcome.steps,
+                    bytes=outcome.bytes,
+                )
             repositories.append(found)
-        ledger = write_run_ledger(self._job.folder, self._sources, outcomes, opened)
+        ledger = write_run_ledger(self._job.folder, self._sources, opened, outcomes)
         return MinedIndex(dict(settings), self._projection, ledger, tuple(repositories))
 
-    def open_all(self) -> dict[str, dict[str, Any]]:
-        """Acquires and reads the history of every source; failures have the key `failure`.
+    def open_all(self) -> dict[str, Opened | Failure]:
+        """Acquires and reads the history of every source.
 
         Heads are pinned by the markers of their units. Until all histories are in, what failed is
         tried again by the next run; afterwards it has no part in this folder.
         """
+        from codeflow_miners.acquire.open import Opened
         from codeflow_miners.flow import open_repository
 
         path = self._job.folder / OPENED
-        known = files.read_json(path)
-        for value in (known or {}).values():
-            require_outcome(path, value, _OPENED)
-        if known is None:
+        stored = files.read_json(path)
+        found: dict[str, Opened | Failure] = {}
+        if stored is not None:
+            found = {key: outcome_of(path, value, Opened) for key, value in stored.items()}
+        else:
             self._forget_failures()
             self._job.prepare(len(self._sources) * OPEN_S)
             total = len(self._sources)
@@ -150,17 +157,16 @@ class Mining:
                 (key, open_repository(source, self._context))
                 for key, source in self._sources.items()
             )
-            found = {}
             for key, outcome in self._job.drive(flows):
                 found[key] = outcome
                 self._job.progress.add(units=1)
-            known = {key: record_of(outcome) for key, outcome in sorted(found.items())}
-            files.write_json(path, known)
-        for key, value in known.items():
-            if "failure" in value:
+            found = dict(sorted(found.items()))
+            files.write_json(path, {key: record_of(value) for key, value in found.items()})
+        for key, outcome in found.items():
+            if isinstance(outcome, Failure):
                 self._job.progress.add(repositories_failed=1)
-                self._note(key, Failure(**value["failure"]))
-        return known
+                self._note(key, outcome)
+        return found
 
     def _forget_failures(self) -> None:
         for key in self._sources:
@@ -168,7 +174,7 @@ class Mining:
                 forget_failure(f"{key}/{unit}", self._job.folder)
 
     def _divide(
-        self, opened: Mapping[str, dict[str, Any]], lost: Set[str], number: int
+        self, opened: Mapping[str, Opened], lost: Set[str], number: int
     ) -> dict[str, Sequence[int]]:
         """The steps that each opened repository keeps within its family of forks.
 
@@ -179,23 +185,22 @@ class Mining:
         from codeflow_miners.history.families import FamilyArguments, Member, divide
 
         starts: dict[str, Sequence[int]] = {
-            key: range(value["starts"])
-            for key, value in opened.items()
-            if "failure" not in value and key not in lost
+            key: range(value.starts) for key, value in opened.items() if key not in lost
         }
 
-        def flow(members: tuple[Member, ...], unit: str) -> Flow:
+        def flow(members: tuple[Member, ...], unit: str) -> Flow[Mapping[str, Sequence[int]]]:
             [result] = yield [Unit(unit, divide, FamilyArguments(members))]
-            return dict(result.value["starts"])
+            own: Mapping[str, Sequence[int]] = result.value["starts"]
+            return own
 
         flows = []
-        for group in forked_families(opened):
+        for group in _forked_families(opened):
             members = tuple(
                 Member(
                     key,
                     self._sources[key].repo,
-                    opened[key]["length"],
-                    self._path(opened[key]["commits"]),
+                    opened[key].length,
+                    self._path(opened[key].commits),
                     tuple(starts[key]),
                 )
                 for key in group
@@ -219,16 +224,14 @@ class Mining:
     def _path(self, name: str) -> str:
         return str(self._job.folder / name)
 
-    def mine_all(self, opened: Mapping[str, dict[str, Any]]) -> dict[str, Outcome]:
+    def mine_all(self, opened: Mapping[str, Opened]) -> dict[str, Mined | Failure]:
         """Mines every opened repository; the parts of one that is done are removed.
 
         Goes in rounds, because what fails gives its steps back to the forks that have them, too:
         a damaged copy must not cost the steps of a whole one. A round is finished before the next
         is divided, so that a run that was stopped comes to the same division.
         """
-        outcomes: dict[str, Outcome] = {
-            key: outcome_of(value) for key, value in opened.items() if "failure" in value
-        }
+        outcomes: dict[str, Mined | Failure] = {}
         taken: dict[str, Sequence[int]] = {}
         lost: set[str] = set()
         replaced: list[str] = []
@@ -248,32 +251,31 @@ class Mining:
         return outcomes
 
     def _mine_round(
-        self, opened: Mapping[str, dict[str, Any]], todo: Mapping[str, Sequence[int]], number: int
-    ) -> dict[str, Outcome]:
+        self, opened: Mapping[str, Opened], todo: Mapping[str, Sequence[int]], number: int
+    ) -> dict[str, Mined | Failure]:
         """Mines some repositories, or finds what an earlier run made of them."""
         from codeflow_miners.acquire.open import find_again
-        from codeflow_miners.flow import mine_repository
+        from codeflow_miners.flow import Mined, mine_repository
 
         self._job.progress.stage("content", sum(len(own) for own in todo.values()))
         pace = Pace({key + _round_suffix(number): len(own) for key, own in todo.items()})
         self._job.pace = pace.ended
-        results: dict[str, Outcome] = {}
-        flows: list[tuple[str, Flow]] = []
-        forks = {key for group in forked_families(opened) for key in group}
+        results: dict[str, Mined | Failure] = {}
+        flows: list[tuple[str, Flow[Mined]]] = []
+        forks = {key for group in _forked_families(opened) for key in group}
         for key, own in todo.items():
             name = key + _round_suffix(number)
             path = outcome_path(self._job.folder, name)
             done = files.read_json(path)
             if done is not None:
-                require_outcome(path, done, OUTCOME)
-                results[key] = outcome_of(done)
+                results[key] = outcome_of(path, done, Mined)
                 self._job.progress.add(units=pace.rest(name))
                 continue
-            here = {
-                **opened[key],
-                "commits": self._path(opened[key]["commits"]),
-                "git_dir": find_again(self._sources[key], opened[key], self._context.cache),
-            }
+            here = replace(
+                opened[key],
+                commits=self._path(opened[key].commits),
+                git_dir=find_again(self._sources[key], opened[key], self._context.cache),
+            )
             flow = mine_repository(self._sources[key], here, own, self._context, name)
             flows.append((key, flow))
         for key, outcome in self._job.drive(iter(flows)):
@@ -291,6 +293,18 @@ class Mining:
             results[key] = outcome
         self._job.pace = None
         return results
+
+
+def _families(opened: Mapping[str, Opened]) -> list[tuple[str, ...]]:
+    """Keys of opened repositories, those that share a root together."""
+    from codeflow_miners.history.families import families
+
+    return families({key: value.roots for key, value in opened.items()})
+
+
+def _forked_families(opened: Mapping[str, Opened]) -> list[tuple[str, ...]]:
+    """The families of two or more."""
+    return [group for group in _families(opened) if len(group) > 1]
 
 
 def _round_suffix(number: int) -> str:

@@ -19,7 +19,6 @@ from codeflow.storage.damage import damaged, reading
 from codeflow.storage.layout import MINED_INDEX
 from codeflow.storage.shape import build, require_schema
 
-OUTCOME = ("tables", "kinds", "unreached", "steps", "bytes")
 _FAILURE = {"rule", "reason", "deterministic"}
 
 

@@ -1,12 +1,13 @@
-"""What came of mining: outcomes as JSON, families of forks, ledger rows of whole repositories."""
+"""What came of mining: outcomes as JSON, ledger rows of whole repositories, places in the list."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from codeflow.execution.failures import Failure, Outcome
+from codeflow.execution.failures import Failure
 from codeflow.records import LEDGER, LedgerRow, table_of
 from codeflow.storage import files
 from codeflow.storage.damage import reading
@@ -14,29 +15,29 @@ from codeflow.storage.layout import MINED_LEDGER
 from codeflow.storage.shape import build
 from codeflow.text.privacy import without_folders
 
+if TYPE_CHECKING:
+    from codeflow_miners.acquire.open import Opened
+    from codeflow_miners.acquire.repositories import Source
+    from codeflow_miners.flow import Mined
+
+Outcome = TypeVar("Outcome")
+
 
 def write_run_ledger(
     out: Path,
-    sources: Mapping[str, Any],
-    outcomes: Mapping[str, Outcome],
-    opened: Mapping[str, Any],
+    sources: Mapping[str, Source],
+    opened: Mapping[str, Opened],
+    outcomes: Mapping[str, Mined | Failure],
 ) -> str:
     """Writes ledger rows of whole repositories: what failed, what is another's, repeated lines."""
     rows = []
-    for key in sorted(outcomes, key=lambda key: str(sources[key].repo)):
+    for key in sorted(outcomes, key=lambda key: sources[key].repo):
         source, outcome = sources[key], outcomes[key]
         if isinstance(outcome, Failure):
-            stage = "open" if "failure" in opened[key] else "mine"
-            rows.append(
-                LedgerRow(
-                    stage,
-                    outcome.rule,
-                    without_folders(outcome.reason),
-                    source.repo,
-                    detail=outcome.detail and without_folders(outcome.detail),
-                )
-            )
-        elif not outcome["tables"]:
+            stage = "mine" if key in opened else "open"
+            told = published(outcome)
+            rows.append(LedgerRow(stage, told.rule, told.reason, source.repo, detail=told.detail))
+        elif not outcome.tables:
             reason = "every change of its window belongs to another repository of its family"
             rows.append(LedgerRow("families", "fork", reason, source.repo))
         for line in source.repeats:
@@ -47,39 +48,29 @@ def write_run_ledger(
     return MINED_LEDGER
 
 
-def outcome_of(record: dict[str, Any]) -> Outcome:
-    """An outcome from the JSON it was stored as."""
-    return Failure(**record["failure"]) if "failure" in record else record
+def published(failure: Failure) -> Failure:
+    """A failure as it is told to others, without the folders of this machine."""
+    return failure._replace(
+        reason=without_folders(failure.reason),
+        detail=failure.detail and without_folders(failure.detail),
+    )
 
 
-def require_outcome(path: Path, record: Any, keys: Sequence[str]) -> None:
-    """Looks whether the JSON of an outcome has these keys, or is a failure.
+def outcome_of(path: Path, record: Any, kind: type[Outcome]) -> Outcome | Failure:
+    """An outcome from the JSON that it was stored as in a file.
 
     Raises:
-        DataError: the file that it was read from is damaged.
+        DataError: the file is damaged.
     """
     with reading(path, ValueError):
-        if isinstance(record, dict) and "failure" in record:
-            build(Failure, record["failure"])
-        elif not isinstance(record, dict) or not record.keys() >= set(keys):
-            raise ValueError(f"an outcome lacks {', '.join(keys)}")
+        if isinstance(record, Mapping) and "failure" in record:
+            return build(Failure, record["failure"])
+        return build(kind, record)
 
 
-def record_of(outcome: Outcome) -> dict[str, Any]:
+def record_of(outcome: Opened | Mined | Failure) -> dict[str, Any]:
     """An outcome as JSON."""
-    return {"failure": outcome._asdict()} if isinstance(outcome, Failure) else outcome
-
-
-def families(opened: Mapping[str, dict[str, Any]]) -> list[tuple[str, ...]]:
-    """Keys of opened repositories, those that share a root together."""
-    from codeflow_miners.history.families import families
-
-    return families({k: value["roots"] for k, value in opened.items() if "failure" not in value})
-
-
-def forked_families(opened: Mapping[str, dict[str, Any]]) -> list[tuple[str, ...]]:
-    """The families of two or more."""
-    return [group for group in families(opened) if len(group) > 1]
+    return {"failure": outcome._asdict()} if isinstance(outcome, Failure) else asdict(outcome)
 
 
 def place_in_list(repo: str, line: int | None, spec: str | None) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from codeflow.config import as_mapping
-from codeflow.contracts import Flow
+from codeflow.contracts import Figures, Flow
 from codeflow.curation.chain import NAMES, Stage, stored
 from codeflow.curation.context import StageContext
 from codeflow.curation.dedup import stage as deduplicating
@@ -245,24 +245,24 @@ def _plain(values: Mapping[str, Any]) -> Any:
 
 def _stage(name: str, config: Any, index: MinedIndex) -> Stage:
     """A stage after filtering."""
-    flow: Callable[[StageContext], Flow]
+    flow: Callable[[StageContext], Flow[Figures]]
     if name == "split":
         families = {r.repo: r.family or r.repo for r in index.good}
         if config.by == "auto":
             many = len(set(families.values())) >= FAMILIES_WANTED
             config = replace(config, by="family" if many else "time")
 
-        def flow(context: StageContext) -> Flow:
+        def flow(context: StageContext) -> Flow[Figures]:
             return splitting.flow(context, config, families)
 
     elif name == "dedup":
 
-        def flow(context: StageContext) -> Flow:
+        def flow(context: StageContext) -> Flow[Figures]:
             return deduplicating.flow(context, config)
 
     else:
 
-        def flow(context: StageContext) -> Flow:
+        def flow(context: StageContext) -> Flow[Figures]:
             return mixing.flow(context, config)
 
     return Stage(name, as_mapping(config), flow)

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from codeflow.config import MineConfig
 from codeflow.contracts import UnitResult
@@ -20,9 +19,10 @@ from codeflow.execution.units import find_result
 from codeflow.mining import index as mined
 from codeflow.mining.index import MinedIndex
 from codeflow.mining.outcomes import place_in_list
-from codeflow.mining.sources import inspect_git_dir
+from codeflow.mining.sources import Source, inspect_git_dir
 from codeflow.pipeline import workdir
-from codeflow.pipeline.run import Execution, Plan, mining_settings
+from codeflow.pipeline.run import Plan, mining_settings
+from codeflow.pipeline.session import Execution
 from codeflow.publish.publisher import publish_stamp
 from codeflow.storage import files, layout
 from codeflow.storage.layout import DONE, OUTCOME
@@ -48,7 +48,7 @@ class Preview:
 
 
 def preview_mine(
-    sources: Sequence[Any],
+    sources: Sequence[Source],
     out: Path,
     config: MineConfig,
     execution: Execution,
@@ -102,7 +102,7 @@ def _gained(index: MinedIndex) -> str:
     return f"{triples:,} triples of {len(index.good):,} repositories"
 
 
-def _state(out: Path, sources: Sequence[Any], stored: object, fresh: bool) -> str:
+def _state(out: Path, sources: Sequence[Source], stored: object, fresh: bool) -> str:
     if stored is None:
         return "a new folder"
     if fresh:
@@ -127,7 +127,7 @@ def _stages(folder: Path, index: MinedIndex, plan: Plan) -> Iterator[str]:
     yield f"  publish: {'done, would stay' if done else 'would run'}"
 
 
-def _problems(sources: Sequence[Any]) -> Iterator[str]:
+def _problems(sources: Sequence[Source]) -> Iterator[str]:
     """What would fail, as far as can be seen from here: URLs are not asked."""
     for source in sources:
         if source.problem:
@@ -139,5 +139,5 @@ def _problems(sources: Sequence[Any]) -> Iterator[str]:
                 yield f"{_place(source)}: {error}"
 
 
-def _place(source: Any) -> str:
+def _place(source: Source) -> str:
     return place_in_list(source.repo, source.line, source.spec)

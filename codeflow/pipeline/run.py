@@ -7,34 +7,32 @@ parameters. What is done is found done: the same command goes on where a run sto
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from codeflow.config import MineConfig, as_mapping
 from codeflow.curation import batches as parts
 from codeflow.curation.chain import NAMES, Stage, last_stamp, run_stages
 from codeflow.errors import DataError, UsageError
-from codeflow.execution.failures import disk_error
 from codeflow.execution.job import Job
-from codeflow.execution.pool import Pool
-from codeflow.execution.process import stopped_by_sigterm
 from codeflow.execution.progress import Progress
-from codeflow.execution.sized_pool import make_pool
 from codeflow.mining import index as mined
 from codeflow.mining.driver import Mining
 from codeflow.mining.index import MinedIndex
 from codeflow.pipeline import workdir
 from codeflow.pipeline.asked import Asked, asking
+from codeflow.pipeline.session import Execution, session
 from codeflow.plugins.entry_points import OwnMiner, load_miners
 from codeflow.publish.publisher import Publishing, publish_stamp
 from codeflow.publish.summary import Summary, stored_summary
 from codeflow.storage import files, layout, manifest
 from codeflow.storage.damage import FRESH
-from codeflow.storage.layout import CLONES, MINED, SUMMARY
-from codeflow.storage.lock import locked
+from codeflow.storage.layout import MINED, SUMMARY
+
+if TYPE_CHECKING:
+    from codeflow.mining.sources import Source
 
 TRIPLE_S: Final = 3e-4
 """What one process takes to judge, dedup, mix and publish a triple, on the whole."""
@@ -55,27 +53,11 @@ class Plan:
     stages: Callable[[MinedIndex], Sequence[Stage]]
 
 
-_PRELOAD: Final = ("codeflow.curation.filter.judge", "codeflow_miners.flow")
-"""What workers of a Ray import before they count as up: what units need."""
-
 _MINE_ONLY = Plan(Asked((), {}), (), lambda index: ())
 
 
-@dataclass(frozen=True)
-class Execution:
-    """How a run is carried out; nothing in here changes a published byte.
-
-    `workers` None: as many as end the work first (`codeflow.execution.sized_pool.SizedPool`).
-    """
-
-    workers: int | None = 1
-    ray_address: str | None = None
-    cache: Path = CLONES
-    fresh: bool = False
-
-
 def run(
-    sources: Sequence[Any],
+    sources: Sequence[Source],
     out: Path,
     config: MineConfig,
     execution: Execution,
@@ -94,31 +76,28 @@ def run(
     started = time.monotonic()
     miners = load_miners(config.kinds, config.miners)
     settings = mining_settings(config)
-
-    def work(job: Callable[[], Job]) -> Summary:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{out}: {error.strerror}; give another folder") from None
+    with session(out, execution, progress) as work:
         listed = workdir.listed(sources)
         workdir.require_ours(out, settings, listed, execution.fresh)
         _announce(plan, progress)
         workdir.begin(out, settings, listed, execution.fresh)
         with asking(out, plan.asked):
             index = _index(out, progress)
-            summary = (
+            done = (
                 _without_mined(out, plan, progress)
                 if index is None
                 else _finished(out, index, plan, progress)
             )
-            if summary:
-                return summary
+            if done is not None:
+                return done
             files.remove_leftovers(out)
-            mining = Mining(job(), sources, config, miners, execution.cache)
+            mining = Mining(work.job, sources, config, miners, execution.cache)
             index = mining.mine(settings)
-            return _decide_and_publish(job(), index, plan, started)
-
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"{out}: {error.strerror}; give another folder") from None
-    return _guarded(out, execution, progress, work)
+            return _decide_and_publish(work.job, index, plan, started)
 
 
 def mining_settings(config: MineConfig) -> dict[str, Any]:
@@ -138,61 +117,24 @@ def run_again(out: Path, execution: Execution, progress: Progress, plan: Plan) -
     Raises: as `run`; a UsageError also where `mined/` is gone.
     """
 
-    def work(job: Callable[[], Job]) -> Summary:
-        started = time.monotonic()
+    started = time.monotonic()
+    if not out.is_dir():
+        raise UsageError(f"{out}: no such folder; give one that `codeflow mine` wrote")
+    with session(out, execution, progress) as work:
         index = mined.read(out)
         if index is None:
             raise mined.absent(out)
         _announce(plan, progress)
         with asking(out, plan.asked):
-            summary = _finished(out, index, plan, progress)
-            if summary:
-                return summary
+            done = _finished(out, index, plan, progress)
+            if done is not None:
+                return done
             files.remove_leftovers(out)
             good, total = len(index.good), len(index.repositories)
-            job().progress.add(
+            progress.add(
                 repositories=total, repositories_done=good, repositories_failed=total - good
             )
-            return _decide_and_publish(job(), index, plan, started)
-
-    if not out.is_dir():
-        raise UsageError(f"{out}: no such folder; give one that `codeflow mine` wrote")
-    return _guarded(out, execution, progress, work)
-
-
-def _guarded(
-    out: Path,
-    execution: Execution,
-    progress: Progress,
-    work: Callable[[Callable[[], Job]], Summary],
-) -> Summary:
-    """Does the work with the folder locked and a pool that starts when it is first asked for."""
-    try:
-        with stopped_by_sigterm(), locked(out), _job(out, execution, progress) as job:
-            return work(job)
-    except BrokenPipeError:  # of the display
-        raise
-    except OSError as error:
-        raise disk_error(error, out) from error
-
-
-@contextmanager
-def _job(out: Path, execution: Execution, progress: Progress) -> Iterator[Callable[[], Job]]:
-    pools: list[Pool] = []
-    jobs: list[Job] = []
-
-    def job() -> Job:
-        if not jobs:
-            how = (execution.workers, execution.ray_address, progress.note, _PRELOAD)
-            pools.append(make_pool(out.absolute(), *how))
-            jobs.append(Job(out, pools[0], progress))
-        return jobs[0]
-
-    try:
-        yield job
-    finally:
-        for pool in pools:
-            pool.close()
+            return _decide_and_publish(work.job, index, plan, started)
 
 
 def _announce(plan: Plan, progress: Progress) -> None:

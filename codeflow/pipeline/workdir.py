@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from codeflow.config import differing_keys
 from codeflow.errors import UsageError
@@ -17,6 +17,9 @@ from codeflow.records import SCHEMA_VERSION
 from codeflow.storage import files, layout
 from codeflow.storage.damage import reading
 from codeflow.storage.shape import build, require_schema
+
+if TYPE_CHECKING:
+    from codeflow.mining.sources import Source
 
 
 class Run(NamedTuple):
@@ -38,7 +41,7 @@ def stored(folder: Path) -> Run | None:
         return run
 
 
-def listed(sources: Sequence[Any]) -> list[dict[str, Any]]:
+def listed(sources: Sequence[Source]) -> list[dict[str, Any]]:
     """The sources of a list as `run.json` holds them."""
     names = ("repo", "location", "ref", "name", "line", "spec")
     return [{name: getattr(source, name) for name in names} for source in sources]

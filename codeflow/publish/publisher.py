@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow.compute as pc
 
 from codeflow.config import stage_hash
-from codeflow.contracts import Flow, Unit
+from codeflow.contracts import Figures, Flow, Unit
 from codeflow.curation.batches import Part
 from codeflow.curation.chain import Record
 from codeflow.errors import CodeflowError, DataError
@@ -215,7 +215,7 @@ class Publishing:
     ) -> dict[str, Mapping[str, str]]:
         """Files of the reached ids, for the repositories that reach less than was mined."""
 
-        def flow(unit: Unit) -> Flow:
+        def flow(unit: Unit) -> Flow[Figures]:
             [result] = yield [unit]
             return dict(result.tables)
 

@@ -8,14 +8,14 @@ that may run side by side and is sent their results; who runs them, and where, i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 from codeflow.config import MineConfig
 from codeflow.contracts import Flow, Miner, Unit, UnitResult
 from codeflow_miners.acquire.open import (
     AcquireArguments,
     HistoryArguments,
+    Opened,
     acquire_source,
     read_history,
 )
@@ -63,19 +63,34 @@ class MiningContext:
         return (miner.min_commits, miner.max_commits) if isinstance(miner, BranchMiner) else None
 
 
-def open_repository(source: Source, context: MiningContext) -> Flow:
-    """Acquires a source and reads its history.
+@dataclass(frozen=True)
+class Mined:
+    """What mining a repository gives.
 
-    Returns:
-        The acquired head and folder, the chain's figures, and the file of its commits.
+    Attributes:
+        tables: kept files by table.
+        kinds: triples of each kind.
+        unreached: number of blobs in no snapshot.
+        steps, bytes: commits and contents read.
     """
+
+    tables: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    kinds: Mapping[str, int] = field(default_factory=dict)
+    unreached: int = 0
+    steps: int = 0
+    bytes: int = 0
+
+
+def open_repository(source: Source, context: MiningContext) -> Flow[Opened]:
+    """Acquires a source and reads its history."""
     key = source.key
     with_tags = context.lookahead > 1 or context.branch_sizes is not None
+    limit = context.config.projection.max_file_bytes
     [acquired] = yield [
         Unit(
             f"{key}/acquire",
             acquire_source,
-            AcquireArguments(source, context.cache, with_tags),
+            AcquireArguments(source, context.cache, with_tags, limit),
             waits=True,
         )
     ]
@@ -83,47 +98,40 @@ def open_repository(source: Source, context: MiningContext) -> Flow:
         source.repo, acquired.value, context.config, context.lookahead, context.branch_sizes
     )
     [history] = yield [Unit(f"{key}/history", read_history, arguments)]
-    return {
-        "git_dir": acquired.value["git_dir"],
-        "head": acquired.value["head"],
+    return Opened(
+        git_dir=acquired.value["git_dir"],
+        head=acquired.value["head"],
+        commits=history.tables["commits"],
+        contained=history.tables["contained"],
+        branch_table=history.tables["branches"],
+        beside=history.tables["beside"],
         **history.value,
-        "commits": history.tables["commits"],
-        "contained": history.tables["contained"],
-        "branch_table": history.tables["branches"],
-        "beside": history.tables["beside"],
-    }
+    )
 
 
 def mine_repository(
     source: Source,
-    opened: Mapping[str, Any],
+    opened: Opened,
     starts: Sequence[int],
     context: MiningContext,
     key: str,
-) -> Flow:
-    """Mines the steps of a repository that are its own; `key` begins the keys of its units.
-
-    Returns:
-        `tables`: kept files by table; `kinds`: triples of each kind; `unreached`: number of blobs
-        in no snapshot; `steps` and `bytes` read.
-    """
+) -> Flow[Mined]:
+    """Mines the steps of a repository that are its own; `key` begins the keys of its units."""
     if not starts:
-        return {"tables": {}, "kinds": {}, "unreached": 0, "steps": 0, "bytes": 0}
+        return Mined()
     config = context.config
     wants_features = any(miner.wants_features for miner in context.searching.values())
     reach = context.lookahead if context.searching else 1
-    first, stop = starts[0], min(starts[-1] + reach, opened["last"])
+    first, stop = starts[0], min(starts[-1] + reach, opened.last)
     branches = None
     if context.branch_sizes is not None:
-        branches = BesideFiles(
-            opened["commits"], opened["beside"], opened["branch_table"], tuple(starts)
-        )
+        branches = BesideFiles(opened.commits, opened.beside, opened.branch_table, tuple(starts))
     ways = [
         Unit(
             f"{key}/beside-{number:04d}",
             read_beside,
             BesideArguments(
-                opened["git_dir"],
+                opened.git_dir,
                 branches,
                 begin,
                 begin + BRANCHES_PER_UNIT,
@@ -131,7 +139,7 @@ def mine_repository(
                 config.limits,
             ),
         )
-        for number, begin in enumerate(range(0, opened["branches"], BRANCHES_PER_UNIT))
+        for number, begin in enumerate(range(0, opened.branches, BRANCHES_PER_UNIT))
         if branches is not None
     ]
     steps = [
@@ -139,8 +147,8 @@ def mine_repository(
             f"{key}/steps-{number:04d}",
             read_steps,
             StepsArguments(
-                opened["git_dir"],
-                opened["commits"],
+                opened.git_dir,
+                opened.commits,
                 begin,
                 min(begin + STEPS_PER_UNIT, stop),
                 begin == first,
@@ -159,15 +167,15 @@ def mine_repository(
     def content_units(name: str, chosen_from: UnitResult, source_of: str) -> list[Unit]:
         first_pass = source_of == STEPS
         own = set(starts) if COMMIT_KIND in context.miners else set()
-        first_net = opened["last"] + 1 + opened["beside_commits"]
-        own |= set(range(first_net, first_net + opened["branches"]))
+        first_net = opened.last + 1 + opened.beside_commits
+        own |= set(range(first_net, first_net + opened.branches))
         return [
             Unit(
                 f"{key}/{name}-{number:04d}",
                 read_content,
                 ContentArguments(
                     repo=source.repo,
-                    git_dir=opened["git_dir"],
+                    git_dir=opened.git_dir,
                     changes=chosen_from.tables[f"changes-{number}"],
                     foreign=chosen_from.tables.get(f"foreign-{number}"),
                     source=source_of,
@@ -175,7 +183,7 @@ def mine_repository(
                     headers=planned.value["headers"],
                     write_blobs=first_pass,
                     features=first_pass and wants_features,
-                    beside=opened["last"],
+                    beside=opened.last,
                     config=config,
                 ),
             )
@@ -188,7 +196,7 @@ def mine_repository(
         features = tuple(c.tables["features"] for c in contents if wants_features)
         arguments = ChooseArguments(
             source.repo,
-            opened["commits"],
+            opened.commits,
             stop + 1,
             changes,
             features,
@@ -205,9 +213,9 @@ def mine_repository(
             take_snapshots,
             SnapshotsArguments(
                 source.repo,
-                opened["git_dir"],
-                opened["commits"],
-                opened["contained"],
+                opened.git_dir,
+                opened.commits,
+                opened.contained,
                 changes,
                 patches,
                 tuple(content.tables["left_out"] for content in contents),
@@ -228,7 +236,7 @@ def mine_repository(
             AssembleArguments(
                 source.repo,
                 source.url,
-                opened["commits"],
+                opened.commits,
                 branches.beside if branches else None,
                 taken.tables["snapshots"],
                 patches,
@@ -244,16 +252,16 @@ def mine_repository(
     for result in assembled:
         for kind, count in result.value["kinds"].items():
             kinds[kind] = kinds.get(kind, 0) + count
-    return {
-        "tables": {
+    return Mined(
+        tables={
             "triples": [result.mined["triples"] for result in assembled],
             "blobs": [c.mined["blobs"] for c in contents if "blobs" in c.mined],
             "trees": [taken.mined["trees"]],
             "contained": [taken.mined["contained"]],
             "ledger": [taken.mined["ledger"]],
         },
-        "kinds": kinds,
-        "unreached": taken.value["unreached"],
-        "steps": sum(step.value["steps"] for step in chain),
-        "bytes": sum(content.value["bytes"] for content in contents),
-    }
+        kinds=kinds,
+        unreached=taken.value["unreached"],
+        steps=sum(step.value["steps"] for step in chain),
+        bytes=sum(content.value["bytes"] for content in contents),
+    )

@@ -130,8 +130,8 @@ def test_mine_gives_the_bytes_of_the_command(repository: Path, tmp_path: Path) -
     )
     words = "--kinds commit --window 0.1:0.9 --window-by time --filter size --split-by time"
     done = command(
-        *("mine", "--repos", repository, "--out", "two", *words.split(), "--validation", "0.25"),
-        *("--decontaminate", instances, "--workers", "1"),
+        *("mine", "--repos", str(repository), "--out", "two", *words.split()),
+        *("--validation", "0.25", "--decontaminate", str(instances), "--workers", "1"),
         cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr

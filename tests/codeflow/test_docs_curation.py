@@ -71,8 +71,8 @@ detail = "z"
 def code_of(factory: Any) -> Iterator[ast.AST]:
     """A filter's class, where its module has several; its module; or the package of its own."""
     path = Path(inspect.getfile(factory))
-    shared = [f for f in OURS.values() if Path(inspect.getfile(f)) == path]  # type: ignore[arg-type]
-    others = {Path(inspect.getfile(f)) for f in OURS.values()}  # type: ignore[arg-type]
+    shared = [f for f in OURS.values() if Path(inspect.getfile(f)) == path]
+    others = {Path(inspect.getfile(f)) for f in OURS.values()}
     paths = {path} | (set(path.parent.glob("*.py")) - others if path.stem == "filter" else set())
     for tree in (ast.parse(one.read_bytes()) for one in sorted(paths)):
         for node in tree.body if len(shared) > 1 else [tree]:

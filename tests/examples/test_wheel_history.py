@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import importlib
 import json
 import os
 import subprocess
@@ -88,9 +89,7 @@ class Answer(BaseHTTPRequestHandler):
 @pytest.fixture
 def tool(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.syspath_prepend(str(EXAMPLES))
-    import wheel_history
-
-    return wheel_history
+    return importlib.import_module("wheel_history")
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,7 +43,7 @@ def test_a_filter_is_a_frozen_record_that_says_what_it_is(name: str) -> None:
     made = CLASSES[name]()
     assert isinstance(made, Filter)
     assert dataclasses.is_dataclass(made)
-    assert made.__dataclass_params__.frozen  # type: ignore[attr-defined]
+    assert made.__dataclass_params__.frozen
     assert made.cost in COSTS
     assert made.reads <= {*TRIPLES.names, CONTENTS}
     assert (CONTENTS in made.reads) == (made.cost == "contents")
@@ -60,7 +61,7 @@ def test_a_filter_looks_at_nothing_but_what_it_says(name: str) -> None:
     files = {f"f{k}.py": (None, "é" * 400 + "\n<<<<<<< x\n") for k in range(3)}
     for messages in (["Add a thing here"], ["wip", 'Revert "that"', "more"]):
         for author, license in (("human", "MIT"), ("bot", None)):
-            columns = {"author_kind": author, "license": license}
+            columns: dict[str, Any] = {"author_kind": author, "license": license}
             whole = made(triple(files, messages, **columns))
             assert made(triple(files, messages, only=needed, **columns)) == whole
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from codeflow.text.messages import own_text, texts, title
-from codeflow_filters.message import Message, is_dependency_bump, is_version_bump
+from codeflow.text.releases import is_dependency_bump, is_version_bump
+from codeflow_filters.message import Message
 from triples import triple
 
 GOOD = [

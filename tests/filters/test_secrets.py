@@ -11,12 +11,10 @@ import pytest
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
+from codeflow.text.secrets import find_secrets
 from codeflow.triple import Triple
 from codeflow_filters import secrets
-from codeflow_filters.secrets import (
-    Secrets,
-    find_secrets,
-)
+from codeflow_filters.secrets import Secrets
 from secret_samples import pem, token
 from triples import FILES_ONLY, Blobs, Sides, plant, triple
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from codeflow.errors import UsageError
@@ -18,7 +20,9 @@ def judged(*files: dict[str, object], judge: Worth | None = None) -> tuple[bool,
     counts = {
         str(f["path"]): {k: f[k] for k in ("file_kind", "additions", "deletions")} for f in files
     }
-    total = {name: sum(int(str(f[name])) for f in files) for name in ("additions", "deletions")}
+    total: dict[str, Any] = {
+        name: sum(int(str(f[name])) for f in files) for name in ("additions", "deletions")
+    }
     verdict = (judge or Worth())(triple(sides, changes=counts, **total))
     return verdict.kept, verdict.reason, verdict.weight
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from codeflow.contracts import Flow, UnitResult
+from codeflow.contracts import Figures, Flow, UnitResult
 from codeflow.curation.context import StageContext
 from codeflow.curation.dedup.config import DedupConfig
 from codeflow.curation.dedup.decide import (
@@ -35,7 +35,7 @@ from codeflow_filters.dedup.curve import curve
 _COMPARED_MEMBERS = 1 << 15
 
 
-def flow(context: StageContext, config: DedupConfig) -> Flow:
+def flow(context: StageContext, config: DedupConfig) -> Flow[Figures]:
     """Drops duplicates. The figures say what was dropped by which rule, and what it took.
 
     `triples`, `kept`, `exact` and `near` (dropped) count triples; `short` those of too few tokens

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from codeflow.config import require_within
-from codeflow.contracts import Flow
+from codeflow.contracts import Figures, Flow
 from codeflow.curation.context import StageContext
 from codeflow.curation.filter.judge import JudgeArguments, judge
 from codeflow.errors import UsageError
@@ -46,7 +46,9 @@ class FilterConfig:
         return replace(self, filters=tuple(named), rules={**self.rules, "decontaminate": values})
 
 
-def flow(context: StageContext, filters: Sequence[LoadedFilter], config: FilterConfig) -> Flow:
+def flow(
+    context: StageContext, filters: Sequence[LoadedFilter], config: FilterConfig
+) -> Flow[Figures]:
     """Judges all parts.
 
     Returns:

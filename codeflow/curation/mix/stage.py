@@ -22,7 +22,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from codeflow.contracts import Flow, Sink
+from codeflow.contracts import Figures, Flow, Sink
 from codeflow.curation import batches as parts
 from codeflow.curation import decisions
 from codeflow.curation.batches import Part
@@ -77,7 +77,7 @@ class DecideArguments:
     draws: Mapping[str, tuple[int, float]]
 
 
-def flow(context: StageContext, config: MixConfig) -> Flow:
+def flow(context: StageContext, config: MixConfig) -> Flow[Figures]:
     """Mixes what the earlier stages kept.
 
     Returns:

@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from codeflow.contracts import Flow, Sink
+from codeflow.contracts import Figures, Flow, Sink
 from codeflow.curation import batches as parts
 from codeflow.curation import decisions
 from codeflow.curation.batches import Part
@@ -116,7 +116,7 @@ class DecideArguments:
     touching: str | None
 
 
-def flow(context: StageContext, config: SplitConfig, families: Mapping[str, str]) -> Flow:
+def flow(context: StageContext, config: SplitConfig, families: Mapping[str, str]) -> Flow[Figures]:
     """Splits what the earlier stages kept.
 
     Args:

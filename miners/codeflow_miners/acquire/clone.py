@@ -31,6 +31,7 @@ from codeflow_miners.acquire.answers import read_answer
 from codeflow_miners.acquire.complaints import explained, is_transient
 from codeflow_miners.acquire.git import GitFailedError, run_git
 from codeflow_miners.acquire.hosts import Host
+from codeflow_miners.acquire.partial import absent_in, filter_for
 from codeflow_miners.acquire.repositories import Source, folder_name
 
 _BACK_OFF_S: Final = 1.0  # doubled with each attempt
@@ -51,6 +52,7 @@ def acquire(
     timeout_s: float = 3600.0,
     retries: int = 3,
     pinned: str | None = None,
+    max_file_bytes: int | None = None,
 ) -> Path:
     """The folder to mine `source` from, to be inspected before it is read.
 
@@ -59,6 +61,7 @@ def acquire(
         timeout_s: the longest one attempt may take, and the longest wait for another run.
         retries: further attempts after an error that may pass (network, server).
         pinned: commit that a resumed run needs; a clone that has it is used as it is.
+        max_file_bytes: larger blobs need not be brought; None brings all.
 
     Raises:
         RepositoryError: `forbidden-url`, `missing`, `no-access`, `unreachable`, `stalled`,
@@ -70,7 +73,9 @@ def acquire(
     if source.is_path:
         return Path(source.location)
     try:
-        return _acquire_clone(source, cache_dir.absolute(), timeout_s, retries, pinned)
+        return _acquire_clone(
+            source, cache_dir.absolute(), timeout_s, retries, pinned, max_file_bytes
+        )
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise  # no fault of this repository: the run must stop
@@ -79,7 +84,12 @@ def acquire(
 
 
 def _acquire_clone(
-    source: Source, cache_dir: Path, timeout_s: float, retries: int, pinned: str | None
+    source: Source,
+    cache_dir: Path,
+    timeout_s: float,
+    retries: int,
+    pinned: str | None,
+    max_file_bytes: int | None,
 ) -> Path:
     cache_dir.mkdir(parents=True, exist_ok=True)
     entry = cache_dir / folder_name(source.url, source.location)
@@ -89,7 +99,7 @@ def _acquire_clone(
         if pinned and _has_commit(entry, pinned):
             return entry
         try:
-            if entry.is_dir():
+            if entry.is_dir() and _has_files(entry, max_file_bytes):
                 try:
                     _persist(lambda: _update(remote, entry), retries, remote, host)
                     return entry
@@ -97,7 +107,7 @@ def _acquire_clone(
                     if error.rule != "clone-failed":
                         raise
                     # no fault of the remote: the clone itself is damaged, so it is made anew
-            _persist(lambda: _clone(remote, entry), retries, remote, host)
+            _persist(lambda: _clone(remote, entry, max_file_bytes), retries, remote, host)
         finally:
             remote.trace.unlink(missing_ok=True)
     return entry
@@ -143,9 +153,9 @@ class _Remote:
         )
 
 
-def _clone(remote: _Remote, entry: Path) -> None:
+def _clone(remote: _Remote, entry: Path, max_file_bytes: int | None) -> None:
     with _part(entry) as part:
-        _clone_into(remote, part)
+        _clone_into(remote, part, *([] if max_file_bytes is None else [filter_for(max_file_bytes)]))
         shutil.rmtree(entry, ignore_errors=True)
         os.replace(part, entry)
 
@@ -207,6 +217,12 @@ def _remote_head(remote: _Remote) -> _Head:
             commit = value
     # as `git clone`: HEAD on a ref that is no branch, and so is not fetched, is a commit
     return _Head(branch) if branch.startswith("refs/heads/") and commit else _Head(commit=commit)
+
+
+def _has_files(entry: Path, max_file_bytes: int | None) -> bool:
+    """Whether a clone has all blobs up to a size; one that was made for less may not."""
+    absent = absent_in(entry)
+    return absent is None or (max_file_bytes is not None and absent > max_file_bytes)
 
 
 def _has_commit(entry: Path, commit: str) -> bool:

@@ -12,6 +12,7 @@ from codeflow.contracts import Sink
 from codeflow.errors import CodeflowError, RepositoryError
 from codeflow.records import CONTAINED, table_of
 from codeflow_miners.acquire.clone import acquire
+from codeflow_miners.acquire.partial import require_files
 from codeflow_miners.acquire.preflight import GitDir, inspect_git_dir
 from codeflow_miners.acquire.refs import resolve_head, tags
 from codeflow_miners.acquire.repositories import Source
@@ -22,12 +23,42 @@ from codeflow_miners.tables import BRANCHES, COMMITS
 
 
 @dataclass(frozen=True)
+class Opened:
+    """What opening a repository gives: where it is, its pinned head, and its history in figures.
+
+    Attributes:
+        git_dir: the folder that holds `objects`.
+        length: first-parent commits of the whole chain.
+        last: the step past the last one that was read.
+        roots: ids of the root commits.
+        starts: how many steps the window has.
+        branches, beside_commits: how many branches merges bring in, and their commits in all.
+        commits, contained, branch_table, beside: files of the history's tables.
+    """
+
+    git_dir: str
+    head: str
+    length: int
+    last: int
+    roots: Sequence[str]
+    starts: int
+    branches: int
+    beside_commits: int
+    commits: str
+    contained: str
+    branch_table: str
+    beside: str
+
+
+@dataclass(frozen=True)
 class AcquireArguments:
-    """Attributes: `with_tags`: whether some miner may look at tags."""
+    """Attributes: `with_tags`: whether some miner may look at tags; `max_file_bytes`: files over
+    this size are not needed."""
 
     source: Source
     cache: str
     with_tags: bool
+    max_file_bytes: int
 
 
 def acquire_source(arguments: AcquireArguments, sink: Sink) -> dict[str, Any]:
@@ -37,7 +68,9 @@ def acquire_source(arguments: AcquireArguments, sink: Sink) -> dict[str, Any]:
         `git_dir`: the folder that holds `objects`; `head`; `tags`.
     """
     source = arguments.source
-    found: GitDir = inspect_git_dir(acquire(source, Path(arguments.cache)))
+    limit = arguments.max_file_bytes
+    found: GitDir = inspect_git_dir(acquire(source, Path(arguments.cache), max_file_bytes=limit))
+    require_files(found.absent_from, limit)
     return {
         "git_dir": str(found.objects.parent),
         "head": resolve_head(found, source.ref),
@@ -45,18 +78,17 @@ def acquire_source(arguments: AcquireArguments, sink: Sink) -> dict[str, Any]:
     }
 
 
-def find_again(source: Source, opened: Mapping[str, Any], cache: str) -> str:
+def find_again(source: Source, opened: Opened, cache: str) -> str:
     """The Git folder of a source that was opened earlier; cloned anew where its clone is gone.
 
     Raises:
         CodeflowError: the clone is gone and does not come back now. Nothing is recorded of it, so
             that a later start can go on.
     """
-    git_dir: str = opened["git_dir"]
-    if source.is_path or (Path(git_dir) / "objects").is_dir():
-        return git_dir
+    if source.is_path or (Path(opened.git_dir) / "objects").is_dir():
+        return opened.git_dir
     try:
-        found = inspect_git_dir(acquire(source, Path(cache), pinned=opened["head"]))
+        found = inspect_git_dir(acquire(source, Path(cache), pinned=opened.head))
     except RepositoryError as error:
         raise CodeflowError(
             f"{source.repo}: its clone is gone and does not come back ({error.reason}); "

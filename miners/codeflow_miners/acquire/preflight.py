@@ -18,10 +18,10 @@ from typing import Final
 from codeflow.errors import RepositoryError
 from codeflow_miners.acquire.alternates import object_stores
 from codeflow_miners.acquire.format import require_known_format, settings_of
+from codeflow_miners.acquire.partial import absent_from
 from codeflow_miners.objects.packs import require_sound_packs
 
 _SMALL_FILE_BYTES: Final = 1 << 16
-_FALSE: Final = ("false", "no", "off", "0")
 _KINDS: Final = {
     stat.S_IFIFO: "a FIFO",
     stat.S_IFSOCK: "a socket",
@@ -39,12 +39,14 @@ class GitDir:
         path: holds HEAD; `common` holds refs and configuration. They differ in a linked worktree.
         objects: the object store; it and its alternates hold regular files only.
         lost: whether an alternate of it is gone, which costs nothing until an object is missing.
+        absent_from: the size in bytes from which on it may lack blobs; None for none.
     """
 
     path: Path
     common: Path
     objects: Path
     lost: bool = False
+    absent_from: int | None = None
 
 
 def inspect_git_dir(path: Path) -> GitDir:
@@ -63,7 +65,7 @@ def inspect_git_dir(path: Path) -> GitDir:
             raise RepositoryError("not-a-repository", "it has no folder of objects")
         _require_plain_files(found)
         stores = object_stores(found.objects, _scan)
-        _require_complete(found)
+        absent = _require_complete(found)
         for objects in stores.folders:
             require_sound_packs(objects)
         if not _has_refs(found):
@@ -71,7 +73,7 @@ def inspect_git_dir(path: Path) -> GitDir:
     except OSError as error:
         name = Path(os.fsdecode(error.filename)).name if error.filename else "a file"
         raise RepositoryError("unreadable", f"{name}: {error.strerror}") from None
-    return replace(found, lost=stores.lost)
+    return replace(found, lost=stores.lost, absent_from=absent)
 
 
 def read_small(path: Path) -> str:
@@ -170,26 +172,15 @@ def _require_regular(path: Path, top: Path | None = None) -> None:
         raise RepositoryError("special-file", f"{name} is {what}, which no repository holds")
 
 
-def _require_complete(found: GitDir) -> None:
-    """Every object is there, in a format that is understood."""
+def _require_complete(found: GitDir) -> int | None:
+    """Every object is there, in a format that is understood, but for blobs from this size on."""
     shallow = found.common / "shallow"
     if os.path.exists(shallow) and os.stat(shallow).st_size:
         reason = "its history is cut off; complete it with `git fetch --unshallow`"
         raise RepositoryError("shallow", reason)
     settings = settings_of(found.common / "config")
     require_known_format(settings)
-    promised = any(
-        key == "extensions.partialclone"
-        or (
-            key.startswith("remote.")
-            and key.endswith(".promisor")
-            and (value is None or value.lower() not in _FALSE)
-        )
-        for key, value in dict(settings).items()
-    )
-    if promised:
-        reason = "it is a partial clone and lacks files; clone it again without --filter"
-        raise RepositoryError("partial", reason)
+    return absent_from(settings)
 
 
 def _has_refs(found: GitDir) -> bool:

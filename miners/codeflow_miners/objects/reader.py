@@ -21,6 +21,7 @@ from pygit2.enums import ObjectType
 
 from codeflow.errors import RepositoryError
 from codeflow_miners.acquire.alternates import Stores, object_stores
+from codeflow_miners.acquire.partial import absent_in
 from codeflow_miners.acquire.second_look import PackFolder, read_with_git
 from codeflow_miners.history.commit import RawCommit, parse_commit
 from codeflow_miners.objects.loose import loose_objects, open_loose, read_loose
@@ -45,6 +46,7 @@ class ObjectReader:
         self._objects = git_dir / "objects"
         stores = object_stores(self._objects)
         self._lost = stores.lost
+        self._absent_from = absent_in(git_dir)
         self._loose = loose_objects(stores.folders)
         self._odb = pygit2.Odb()
         try:
@@ -63,12 +65,17 @@ class ObjectReader:
         return self._read(object_id, ObjectType.BLOB)
 
     def blob_size(self, object_id: bytes) -> int:
-        """Size of a blob in bytes, from its header alone."""
+        """Size of a blob in bytes, from its header alone.
+
+        Of one that a partial clone lacks, it is the least that it can be.
+        """
         try:
             if object_id in self._loose:
                 return open_loose(self._loose[object_id], object_id)[1]
             return int(self._odb.read_header(pygit2.Oid(raw=object_id))[1])
-        except Exception:  # libgit2 has a class of error for each kind of damage
+        except Exception as error:  # libgit2 has a class of error for each kind of damage
+            if self._absent_from is not None and isinstance(error, KeyError):
+                return self._absent_from
             return len(self.blob(object_id))
 
     def commit(self, object_id: bytes) -> RawCommit:

@@ -53,7 +53,7 @@ def test_what_is_a_path_is_no_url(
     [line] = capsys.readouterr().err.splitlines()
     assert f"{SHOWN}: a path on this machine is needed" in line
     assert "s3cr3t" not in line
-    assert (action.option_strings or [action.metavar])[-1] in line
+    assert (action.option_strings or [str(action.metavar)])[-1] in line
 
 
 def test_every_dataset_may_be_at_a_url() -> None:

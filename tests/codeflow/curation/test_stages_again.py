@@ -19,7 +19,8 @@ from codeflow.errors import CodeflowError, UsageError
 from codeflow.execution.progress import Quiet
 from codeflow.pipeline.asked import chain_of
 from codeflow.pipeline.plan import plan_again, stored_config
-from codeflow.pipeline.run import Execution, run_again
+from codeflow.pipeline.run import run_again
+from codeflow.pipeline.session import Execution
 from staged import WHOLE, even, ledger
 
 

@@ -15,6 +15,7 @@ import pytest
 from codeflow.commands import export_data as command
 from codeflow.dataset import commitpack as export_data
 from codeflow.dataset import reader as dataset
+from codeflow.dataset.contents import Shards
 from codeflow.errors import CodeflowError, DataError, UsageError
 from codeflow.storage.layout import SPLITS
 from tiny_dataset import SNAPSHOTS, Files, Git, build, contents, history, triple_row, write_dataset
@@ -165,14 +166,14 @@ def test_a_row_group_is_decoded_once(made: Any, tmp_path: Path, monkeypatch: Any
     monkeypatch.setattr("codeflow.dataset.contents.CACHE_BYTES", 1)
     opened = dataset.open(made[0])
     seen: Counter[tuple[str, int]] = Counter()
-    plain = dataset.Shards.read
+    plain = Shards.read
 
     def counting(self: Any, group: Any, columns: Any = None) -> Any:
         if columns is not None and "content" in columns:
             seen[group.path.name, group.number] += 1
         return plain(self, group, columns)
 
-    monkeypatch.setattr(dataset.Shards, "read", counting)
+    monkeypatch.setattr(Shards, "read", counting)
     export_data.export_commitpack(made[0], tmp_path / "out.jsonl")
     groups = opened.blob_shards.groups
     assert len(groups) > 3, "the test needs several row groups"

@@ -21,6 +21,7 @@ import pytest
 from codeflow import records
 from codeflow.config import MineConfig, as_mapping
 from codeflow.dataset import reader as dataset
+from codeflow.dataset.contents import Shards
 from codeflow.dataset.reader import Dataset
 from codeflow.publish import card
 from codeflow.publish.shards import describe
@@ -98,7 +99,7 @@ def rows_of(opened: Dataset, split: str) -> Iterator[dict[str, Any]]:
         yield row
 
 
-def stored(shards: dataset.Shards) -> list[dict[str, Any]]:
+def stored(shards: Shards) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for group in shards.groups:
         rows += shards.read(group).to_pylist()

@@ -207,7 +207,7 @@ def drop_last_file_patch(row: dict[str, Any]) -> str:
     return str(row["patch"][: row["patch"].rindex("diff --git ")])
 
 
-DAMAGE: list[tuple[str, Callable[[Tables], None]]] = [
+DAMAGE: list[tuple[str, Callable[[Tables], object]]] = [
     ("the content hashes to", change_content),
     ("missing", forge_content),
     ("is reached by no triple", orphan),

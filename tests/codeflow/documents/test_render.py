@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,8 +36,8 @@ def rendered(triple: Triple, name: str, key: str = "k") -> Iterator[Document]:
     return RENDERINGS[name].render(triple, Options(4096, 0.0), key)
 
 
-def side(repo: object) -> Files:
-    return {p: (repo.mode(p), repo[p].decode()) for p in repo}  # type: ignore[attr-defined]
+def side(repo: Any) -> Files:
+    return {p: (repo.mode(p), repo[p].decode()) for p in repo}
 
 
 def expected_new(triple: Triple) -> Files:

@@ -66,8 +66,8 @@ TEXTS = st.lists(st.sampled_from(["a\n", "b\n", "c\n", "=======\n", "<<<<<<< SEA
 def test_diffs_and_blocks_of_any_texts(old: list[str], new: list[str], context: int) -> None:
     """Against diffs made by difflib, which knows nothing of us."""
     before, after = "".join(old), "".join(new)
-    lines = [re.findall(r"[^\n]*\n|[^\n]+", text) for text in (before, after)]
-    diff = list(difflib.unified_diff(*lines, "a/x", "b/x", n=context, lineterm="\n"))
+    one, two = (re.findall(r"[^\n]*\n|[^\n]+", text) for text in (before, after))
+    diff = list(difflib.unified_diff(one, two, "a/x", "b/x", n=context, lineterm="\n"))
     if not diff:
         return
     body = "".join(

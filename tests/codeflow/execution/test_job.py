@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from codeflow.contracts import Flow, Sink, Unit
+from codeflow.contracts import Figures, Flow, Sink, Unit
 from codeflow.errors import CodeflowError, RepositoryError
 from codeflow.execution.job import Job
 from codeflow.execution.progress import Quiet
@@ -33,7 +33,7 @@ def _double(number: int, _: Sink) -> dict[str, Any]:
     return {"number": 2 * number}
 
 
-def _flow(numbers: list[int]) -> Flow:
+def _flow(numbers: list[int]) -> Flow[Figures]:
     counted = yield [Unit(f"x-1/count-{n:05d}", _double, n) for n in numbers]
     yield []
     [one] = yield [Unit("x-1/plan", _double, sum(r.value["number"] for r in counted))]

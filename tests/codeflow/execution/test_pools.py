@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ from codeflow.execution import sized_pool as pools
 from codeflow.execution.ray_pool import RayPool
 from codeflow.execution.serial_pool import SerialPool
 from codeflow.execution.sized_pool import RAY_START_S, SizedPool, make_pool
-from codeflow.pipeline.run import Execution, run
+from codeflow.pipeline.run import run
+from codeflow.pipeline.session import Execution
 from codeflow.terminal.progress import make_progress
 from codeflow_miners.acquire.repositories import parse_sources
 from small_history import codeflow, small_history
@@ -65,7 +67,7 @@ def test_changing_to_ray_in_the_middle_changes_no_byte(
         return {str(p.relative_to(out)): p.read_bytes() for p in out.glob("*/*.parquet")}
 
     alone = mined("alone", 1)
-    monkeypatch.setattr(pools.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
     monkeypatch.setattr(pools, "RAY_START_S", 0.11)  # more than opening one, less than 24 steps
     started: list[int] = []
     real = RayPool.__init__

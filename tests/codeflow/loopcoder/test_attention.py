@@ -82,7 +82,8 @@ def test_flex_attention_has_the_same_masks(documents: Documents, window: int) ->
 
 
 def test_documents_must_fill_rows_of_one_length() -> None:
-    for lengths in ([[3, 2], [4]], [[3, 0, 2]], [[]]):
+    wrong: list[list[list[int]]] = [[[3, 2], [4]], [[3, 0, 2]], [[]]]
+    for lengths in wrong:
         with pytest.raises(ValueError, match="documents"):
             Documents.of(lengths)
 

@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -145,7 +146,7 @@ def test_damage_and_other_architectures_are_named(tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match=r"config\.json: no such file"):
         load(tmp_path / "nowhere")
-    cases = {
+    cases: dict[str, dict[str, Any]] = {
         "model_type 'gpt2'": {"model_type": "gpt2"},
         "rope_scaling": {"rope_scaling": {"type": "linear"}},
         "tie_word_embeddings": {"tie_word_embeddings": True},

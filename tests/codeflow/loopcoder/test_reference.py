@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 import loopcoder_reference as reference
 from codeflow.loopcoder import attention, model
@@ -63,7 +64,8 @@ def gradients(net: model.LoopCoder, documents: Documents) -> dict[str, np.ndarra
     ids, targets, weights = loss_inputs(documents)
     net.zero_grad()
     net(ids, documents, targets, weights).sum.backward()
-    return {name: p.grad.double().numpy() for name, p in net.named_parameters()}
+    named = [(name, p.grad) for name, p in net.named_parameters()]
+    return {name: grad.double().numpy() for name, grad in named if grad is not None}
 
 
 def gradient_errors(
@@ -154,7 +156,9 @@ Patch = Callable[[model.LoopCoder, pytest.MonkeyPatch], Any]
 def layer_variant(monkeypatch: pytest.MonkeyPatch, heads_of: Callable[..., torch.Tensor]) -> None:
     """Replaces what pass 2 does between the projections and the output projection."""
 
-    def forward(self: model.Layer, h: Any, rope: Any, attend: Any, first: Any = None, gate=None):
+    def forward(
+        self: model.Layer, h: Any, rope: Any, attend: Any, first: Any = None, gate: Any = None
+    ) -> Any:
         q, k, v = self.self_attn.project(self.input_layernorm(h), rope)
         heads = attend.causal(q, k, v)
         if first is not None:
@@ -164,61 +168,68 @@ def layer_variant(monkeypatch: pytest.MonkeyPatch, heads_of: Callable[..., torch
     monkeypatch.setattr(model.Layer, "forward", forward)
 
 
-def right_heads(attend, rope, gate, q, k, v, first):
+def right_heads(
+    attend: Any, rope: Any, gate: Any, q: Tensor, k: Tensor, v: Tensor, first: Any
+) -> Tensor:
     return model.mix(gate(q), attend.causal(q, *first), attend.sliding(q, k, v))
 
 
-def gate_before_rope(net, monkeypatch):
-    def heads(attend, rope, gate, q, k, v, first):
+def gate_before_rope(net: model.LoopCoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    def heads(
+        attend: Any, rope: Any, gate: Any, q: Tensor, k: Tensor, v: Tensor, first: Any
+    ) -> Tensor:
         unrotated = model.rotate(q, model.Rope(rope.cos, -rope.sin))
         return model.mix(gate(unrotated), attend.causal(q, *first), attend.sliding(q, k, v))
 
     layer_variant(monkeypatch, heads)
 
 
-def global_over_k2(net, monkeypatch):
-    def heads(attend, rope, gate, q, k, v, first):
+def global_over_k2(net: model.LoopCoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    def heads(
+        attend: Any, rope: Any, gate: Any, q: Tensor, k: Tensor, v: Tensor, first: Any
+    ) -> Tensor:
         return model.mix(gate(q), attend.causal(q, k, v), attend.sliding(q, k, v))
 
     layer_variant(monkeypatch, heads)
 
 
-def no_window(net, monkeypatch):
+def no_window(net: model.LoopCoder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(BlockAttention, "sliding", BlockAttention.causal)
 
 
-def window_of(size):
-    def patch(net, monkeypatch):
+def window_of(size: int) -> Patch:
+    def patch(net: model.LoopCoder, monkeypatch: pytest.MonkeyPatch) -> None:
         right = attention.for_batch
         monkeypatch.setattr(attention, "for_batch", lambda d, w, *rest: right(d, size, *rest))
 
     return patch
 
 
-def norm_between_passes(net, monkeypatch):
-    calls = []
+def norm_between_passes(net: model.LoopCoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[Any] = []
+    decoder: Any = net.model
 
-    def before(layer, arguments):
+    def before(layer: Any, arguments: Any) -> Any:
         calls.append(layer)
         if len(calls) % 2 == 0:  # the layer's second pass
-            return (net.model.norm(arguments[0]), *arguments[1:])
+            return (decoder.norm(arguments[0]), *arguments[1:])
         return None
 
-    net.model.layers[0].register_forward_pre_hook(before)
+    decoder.layers[0].register_forward_pre_hook(before)
 
 
-def window_leaks_across_documents(net, monkeypatch):
+def window_leaks_across_documents(net: model.LoopCoder, monkeypatch: pytest.MonkeyPatch) -> None:
     right = BlockAttention.sliding
 
-    def sliding(self, q, k, v):
+    def sliding(self: BlockAttention, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         whole = Documents.whole(q.shape[0], q.shape[2])
         return right(BlockAttention(whole, self.window, self.device), q, k, v)
 
     monkeypatch.setattr(BlockAttention, "sliding", sliding)
 
 
-def positions_not_restarted(net, monkeypatch):
-    def positions(self, device):
+def positions_not_restarted(net: model.LoopCoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    def positions(self: Documents, device: Any) -> Tensor:
         return torch.arange(self.tokens).repeat(len(self.lengths), 1)
 
     monkeypatch.setattr(Documents, "positions", positions)
@@ -256,7 +267,9 @@ def test_detached_first_pass_keys_fail_the_gradient_comparison(
     layer_variant(monkeypatch, right_heads)
     assert max(gradient_errors(net, documents, names).values()) <= TOLERANCE
 
-    def detached(attend, rope, gate, q, k, v, first):
+    def detached(
+        attend: Any, rope: Any, gate: Any, q: Tensor, k: Tensor, v: Tensor, first: Any
+    ) -> Tensor:
         return right_heads(attend, rope, gate, q, k, v, [x.detach() for x in first])
 
     layer_variant(monkeypatch, detached)

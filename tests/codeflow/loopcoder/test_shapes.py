@@ -2,6 +2,7 @@
 
 import ast
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -68,7 +69,8 @@ def test_every_preset_builds(name: str) -> None:
 
 def test_initial_gates_are_the_released_ones_and_the_seed_decides_the_rest() -> None:
     model, same, other = (from_preset("tiny", seed=seed, vocab_size=64) for seed in (1, 1, 2))
-    for gate in model.model.gate_projections:
+    gates: Any = model.model.gate_projections
+    for gate in gates:
         assert gate.weight.eq(0).all()
         assert gate.bias.eq(2).all()
     for (name, a), b, c in zip(
@@ -90,7 +92,7 @@ def test_initial_gates_are_the_released_ones_and_the_seed_decides_the_rest() -> 
         ({"head_dim": 15}, "head_dim = 15"),
     ],
 )
-def test_a_wrong_size_is_named(overrides: dict[str, object], message: str) -> None:
+def test_a_wrong_size_is_named(overrides: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         from_preset("tiny", device="meta", **overrides)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from codeflow.terminal.progress import JsonProgress
 from small_history import codeflow as command
 from small_history import small_history
 
-FLOW = [
+FLOW: list[tuple[str, dict[str, Any]]] = [
     ("steps-0000", {"steps": 600}),
     ("steps-0001", {"steps": 400}),
     ("plan", {"units": 3}),

@@ -15,7 +15,8 @@ import codeflow.dataset.reader
 from codeflow.config import Limits, MineConfig, Window
 from codeflow.dataset.verify import verify
 from codeflow.git.apply import apply_patch
-from codeflow.pipeline.run import Execution, run
+from codeflow.pipeline.run import run
+from codeflow.pipeline.session import Execution
 from codeflow.terminal.progress import make_progress
 from codeflow_miners.acquire.repositories import parse_sources
 from codeflow_miners.changes import plan

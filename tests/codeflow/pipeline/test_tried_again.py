@@ -15,8 +15,7 @@ from codeflow.contracts import Unit
 from codeflow.errors import CodeflowError, UsageError
 from codeflow.execution.failures import Failure
 from codeflow.execution.units import find_result, run_unit
-from codeflow.pipeline import workdir
-from codeflow.storage import layout
+from codeflow.storage import files, layout
 from hostile import history
 from mined_lists import listing_of, mine, stop_before
 
@@ -27,7 +26,7 @@ def test_what_failed_to_open_is_tried_again_until_histories_are_divided(
     history(tmp_path / "here")
     listing = listing_of(tmp_path, tmp_path / "here", tmp_path / "late")
     out = tmp_path / "out"
-    real = workdir.files.write_json
+    real = files.write_json
 
     def stop_at_opened(path: Path, value: Any) -> None:
         if path.name == Path(layout.OPENED).name:

@@ -217,7 +217,9 @@ def test_two_filters_of_one_name_are_refused_and_none_is_lost() -> None:
         return keep()
 
     pair = [lambda t: keep() if t.files else None, lambda t: keep({"one": 1.0})]
-    for filters in (pair, ["default", size], [size, "default"], [closed_over(1), closed_over(2)]):
+    twice = [closed_over(1), closed_over(2)]
+    cases: list[list[Any]] = [pair, ["default", size], [size, "default"], twice]
+    for filters in cases:
         with pytest.raises(UsageError, match="two filters are called"):
             load_filters(filters, {})
     assert [loaded.name for loaded in load_filters([size, size], {})] == ["size"]

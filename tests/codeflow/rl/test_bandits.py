@@ -128,7 +128,7 @@ def test_advantages_of_other_replies_would_teach_nothing(
 def test_the_end_left_untrained_would_not_be_learnt(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = feed.micro_batches
+    real = packing.micro_batches
 
     def without_end(parts: Sequence[Any], length: int, rows: int) -> Any:
         cut = [(cut_short(one), advantage) for one, advantage in parts]

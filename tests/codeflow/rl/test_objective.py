@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from codeflow.loopcoder.config import Compute
 from codeflow.loopcoder.loss import chunked_loss
 from codeflow.rl.advantages import advantages
 from codeflow.rl.objective import ADVANTAGE, SAMPLED_LOGP, ClippedPolicyGradient
@@ -136,7 +137,9 @@ def test_gradients_through_the_chunks_are_those_of_plain_logits(
     loss = chunked_loss(hidden, head, targets, weights, chunk, compiled, OURS, columns)
     loss.sum.backward()
     torch.testing.assert_close(-loss.tokens.double(), logp.detach(), rtol=1e-4, atol=1e-5)
-    for grad, expected in ((hidden.grad, plain_hidden.grad), (head.grad, plain_head.grad)):
+    for ours, theirs in ((hidden, plain_hidden), (head, plain_head)):
+        grad, expected = ours.grad, theirs.grad
+        assert grad is not None
         torch.testing.assert_close(grad.double(), expected, rtol=1e-3, atol=1e-4)
     assert (loss.sum == 0) == masked
 
@@ -196,7 +199,7 @@ def test_packing_and_micro_batches_do_not_change_the_gradient() -> None:
 
 
 def on_rank(world: World, how: str) -> list[Tensor]:
-    model = make_model(SMALL, recipes.Compute(), world, seed=0)
+    model = make_model(SMALL, Compute(), world, seed=0)
     replies = scored(12)
     mine = replies[world.rank :: world.size]
     n = sum(world.gather(total(mine)))

@@ -195,11 +195,12 @@ def test_a_grader_may_do_what_it_likes() -> None:
         raise ValueError("one\ntwo")
 
     assert grade(lambda line, reply: True, {}, reply) == (1.0, "")
-    assert grade(lambda line, reply: np.float32(0.5), {}, reply) == (0.5, "")
+    number: Any = np.float32(0.5)
+    assert grade(lambda line, reply: number, {}, reply) == (0.5, "")
     assert grade(lambda line, reply: None, {}, reply).reward is None
     assert grade(ends, {}, reply) == (None, "ValueError: one")
     for value in (float("nan"), float("inf"), "much", [1.0]):
-        verdict = grade(lambda line, reply, value=value: value, {}, reply)  # type: ignore[misc,return-value]
+        verdict = grade(lambda line, reply, value=value: value, {}, reply)  # type: ignore[misc]
         assert verdict.reward is None
         assert verdict.said
 

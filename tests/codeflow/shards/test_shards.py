@@ -6,6 +6,7 @@ import hashlib
 import json
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -82,7 +83,7 @@ def test_damage_is_told_in_one_line(tmp_path: Path) -> None:
     ("field", "value"),
     [("tokenizer", "t1"), ("vocab_size", 7), ("rendering", "fim-repo"), ("dataset", "other")],
 )
-def test_files_of_two_makings_are_refused(tmp_path: Path, field: str, value: object) -> None:
+def test_files_of_two_makings_are_refused(tmp_path: Path, field: str, value: Any) -> None:
     folder = write(tmp_path / "x", 5)
     other = write(tmp_path / "y", 5, DESCRIPTION._replace(**{field: value}))
     (other / "train-00000.arrow").rename(folder / "train-00001.arrow")

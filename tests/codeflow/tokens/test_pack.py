@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from codeflow.documents.document import ContextFile, Document, Piece
 from codeflow.shards.format import PADDING, Row
-from codeflow.tokens.fit import Encoded, Fitter
+from codeflow.tokens.fit import Fitter
 from codeflow.tokens.pack import pack
 from codeflow.tokens.tokenizer import Encoder
+from codeflow.tokens.trim import Encoded
 from token_samples import encoder_for, make
 
 PAD = 0

@@ -155,8 +155,8 @@ def test_every_middle_is_in_one_row_whole(
     assert all(row.input_ids.shape == (length,) for row in rows)
     found = list(texts_of(rows, encoder))
     assert sorted(id for id, _, _ in found) == [f"{n:032x}" for n in range(count)]
-    for id, text, weights in found:
-        check(text, some[int(id, 16)])
+    for id, shown, weights in found:
+        check(shown, some[int(id, 16)])
         assert weights[0] == 0
     again = pack(made, length, encoder.special[IM_END], 20 * length)
     assert [row.input_ids.tobytes() for row in again] == [row.input_ids.tobytes() for row in rows]

@@ -107,11 +107,11 @@ def test_a_fused_slope_is_the_plain_one() -> None:
     weights = torch.rand(2, 50, generator=random).round(decimals=1)
     found = []
     for compiled in (False, True):
-        leaves = [x.clone().requires_grad_() for x in (hidden, head)]
-        loss = chunked_loss(*leaves, targets, weights, 40, compiled)
+        leaves = x, y = [x.clone().requires_grad_() for x in (hidden, head)]
+        loss = chunked_loss(x, y, targets, weights, 40, compiled)
         loss.sum.backward()
         with torch.no_grad():
-            again = chunked_loss(*leaves, targets, weights, 40, compiled)
+            again = chunked_loss(x, y, targets, weights, 40, compiled)
         assert torch.equal(again.tokens, loss.tokens)
         found.append([loss.sum, loss.tokens, *(x.grad for x in leaves)])
     for plain, fused in zip(*found, strict=True):

@@ -45,14 +45,15 @@ def random_gates(rank: int) -> None:
     """Gates that differ by head and token from the first step on, in every process alike."""
     from codeflow.train.state import parallel
 
-    real = parallel.draw
+    module: Any = parallel
+    real = module.draw
 
     def draw(name: str, parameter: torch.Tensor, config: ModelConfig, generator: Any) -> None:
         real(name, parameter, config, generator)
         if "gate_projections" in name:
             parameter.normal_(generator=generator)
 
-    parallel.draw = draw
+    module.draw = draw
 
 
 def targets_of_the_chunk(rank: int) -> None:

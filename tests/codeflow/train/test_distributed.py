@@ -92,7 +92,9 @@ def test_two_processes_match_one_for_long(
 
 def count_reductions(folder: Path, rank: int) -> None:
     """Notes the name of each unit of FSDP2 whenever its gradients are reduced."""
-    from torch.distributed.fsdp._fully_shard import _fsdp_param_group as module
+    from torch.distributed.fsdp._fully_shard import _fsdp_param_group
+
+    module: Any = _fsdp_param_group
 
     real = module.foreach_reduce
 
@@ -221,8 +223,8 @@ def killed_again_and_again(
     out = tmp_path / "two"
     for number in range(kills):
         at = number * 12 + draw.randrange(2, 12)
-        workers = {"data_workers": draw.randrange(4)}
-        changed = dataclasses.replace(recipe, run=dataclasses.replace(recipe.run, **workers))
+        how = dataclasses.replace(recipe.run, data_workers=draw.randrange(4))
+        changed = dataclasses.replace(recipe, run=how)
         processes = launch(changed, folder, out, world)
         done += kill_at(processes, out, at, draw.random() * LINE_MS / 1000)
     assert done == kills
@@ -253,7 +255,7 @@ def test_kill_9_many_times_changes_no_bit(
 
 def out_of_memory(where: str, rank: int) -> None:
     """A `patch`: rank 1 has no memory left in its seventh step, or when it copies the state."""
-    checkpoint._LAST_WAIT_S = 1.0
+    vars(checkpoint)["_LAST_WAIT_S"] = 1.0
     if rank != 1:
         return
     owner, name = (Training, "compute") if where == "step" else (checkpoint, "snapshot")

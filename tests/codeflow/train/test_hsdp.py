@@ -103,7 +103,8 @@ def gathered(world: World, compute: Compute) -> dict[str, str]:
     )
     ids = random_ids(1, 8)
     model(ids, None, ids, torch.ones(ids.shape)).sum.backward()
-    layer = net.model.layers[0].self_attn.q_proj.weight  # type: ignore[union-attr]
+    layers: Any = net.model.layers
+    layer = layers[0].self_attn.q_proj.weight
     seen["kept"] = str(to_local(layer).dtype)
     seen["gradient"] = str(to_local(layer.grad).dtype)
     return seen

@@ -51,8 +51,8 @@ def test_tensorboard_has_the_scalars_of_the_metrics_and_none_twice(tmp_path: Pat
         assert [step for step, _ in found] == [1, 2, 3, 4, 5]
         assert dict(found) == pytest.approx(expected, rel=1e-6)
     (validation,) = board.Scalars("validation/loss")
-    expected = [k["loss"] for k in lines if k["event"] == "validation"]
-    assert [validation.value] == pytest.approx(expected, rel=1e-6)
+    losses = [k["loss"] for k in lines if k["event"] == "validation"]
+    assert [validation.value] == pytest.approx(losses, rel=1e-6)
 
 
 def records(path: Path) -> Iterator[Any]:
@@ -140,7 +140,11 @@ def test_every_sink_gets_the_numbers_and_nothing_else(
     starts: list[sinks.About] = []
 
     def made(name: str) -> Any:
-        return lambda about: starts.append(about) or Kept(name)
+        def start(about: Any) -> Any:
+            starts.append(about)
+            return Kept(name)
+
+        return start
 
     monkeypatch.setattr(sinks, "SINKS", {"a": made("a"), "b": made("b")})
     monkeypatch.setattr(sinks, "require", lambda names: None)

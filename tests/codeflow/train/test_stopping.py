@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -278,10 +279,11 @@ def test_stopped_in_validation_the_next_run_validates_first(folder: Path, tmp_pa
     from codeflow.train import validation
 
     out, recipe = tmp_path / "out", read_recipe(folder / "short.toml")
-    real, seen = validation.validation_micros, []
+    real: Any = vars(validation)["validation_micros"]
+    seen: list[int] = []
 
     def pressing(*arguments: object) -> object:
-        for micro in real(*arguments):  # type: ignore[arg-type]
+        for micro in real(*arguments):
             yield micro
             seen.append(1)
             if len(seen) == 1:

@@ -54,7 +54,7 @@ def test_accumulation_is_a_token_mean(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Against plain logits and F.cross_entropy over the whole batch, and against mean of means."""
-    changes = {"optimizer": {"clip_norm": 1e9}}
+    changes: dict[str, Any] = {"optimizer": {"clip_norm": 1e9}}
     by_rows = {
         rows: gradients(
             small(batch={"rows_per_step": 8, "micro_batch_rows": rows}, **changes),
@@ -147,8 +147,8 @@ def test_validation_is_a_token_mean_by_label(folder: Path, tmp_path: Path) -> No
                 logits = training.model(ids)[0, :-1].detach()  # a document on its own
                 loss = F.cross_entropy(logits, ids[0, 1:], reduction="none").double()
                 for key in (
-                    ("languages", row.languages[number]),
-                    ("kinds", row.kinds[number]),
+                    ("languages", str(row.languages[number])),
+                    ("kinds", str(row.kinds[number])),
                     ("sources", source.name),
                     ("loss", ""),
                 ):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -20,7 +21,8 @@ def git_patch_ids(patches: list[bytes]) -> list[str | None]:
     done = subprocess.run(
         ["git", "patch-id", "--stable"], input=named, env=ENV, capture_output=True, check=True
     )
-    printed = dict(reversed(line.split()) for line in done.stdout.decode().splitlines())
+    lines = [line.split() for line in done.stdout.decode().splitlines()]
+    printed = {commit: id for id, commit in lines}
     return [printed.get(f"{k + 1:040x}") for k in range(len(patches))]
 
 
@@ -31,7 +33,7 @@ def our_patch_ids(patches: list[bytes]) -> list[str | None]:
 def test_patch_ids_are_those_of_git_on_a_strange_history(tmp_path: Path) -> None:
     repo = Repo.create(tmp_path / "r")
     text = "".join(f"line {k}\n" for k in range(40))
-    commits = [
+    commits: list[dict[str, Any]] = [
         {"a.py": text, "b.txt": "one\r\ntwo\r\n", "empty": "", "run": "x\n", "link": "text"},
         {"a.py": text.replace("line 9", "-- nine").replace("line 30", "++ thirty")},
         {"a.py": text.replace("line 9\n", "--- a/x\n+++ b/x\n@@ -1 +1 @@\n"), "empty": None},

@@ -60,7 +60,7 @@ def test_clusters_are_those_of_all_pairs_of_each_bucket(
 def test_many_alike_cost_a_comparison_each_and_many_unlike_are_bounded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def run(arrays: list[np.ndarray]) -> Linked:  # type: ignore[type-arg]
+    def run(arrays: list[np.ndarray]) -> Linked:
         return link_bucket(
             range(len(arrays)), lambda k: 20, arrays.__getitem__, UnionFind(len(arrays)), 0.7
         )

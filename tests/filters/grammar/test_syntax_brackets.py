@@ -50,8 +50,8 @@ def slowly(text: str) -> Balance:
         else:
             code += text[place]
             place += 1
-    nets = [code.count(a) - code.count(b) for a, b in ("()", "[]", "{}")]
-    return Balance(*nets, 0, code.count("*/") - open_)
+    round_, square, curly = (code.count(a) - code.count(b) for a, b in ("()", "[]", "{}"))
+    return Balance(round_, square, curly, 0, code.count("*/") - open_)
 
 
 @given(st.lists(st.sampled_from(PIECES), max_size=12).map("".join))
@@ -118,7 +118,8 @@ def edited(draw: st.DrawFn) -> tuple[bytes, bytes]:
     for _ in range(draw(st.integers(1, 3))):
         at, gone = draw(st.integers(0, len(new))), draw(st.integers(0, 2))
         new[at : at + gone] = draw(BLOCK | COMMENT | st.sampled_from([["#if A"], ["#endif"]]))
-    return tuple("".join(f"{line}\n" for line in side).encode() for side in (old, new))
+    before, after = ("".join(f"{line}\n" for line in side).encode() for side in (old, new))
+    return before, after
 
 
 def agree(screen: Callable[[bytes], bool], **options: Any) -> None:

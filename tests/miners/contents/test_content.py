@@ -75,10 +75,10 @@ def test_files_tell_what_git_tells(repo: Repo, trees: tuple[Files, Files]) -> No
             ours[row.old_path] = ("D", old[0], "000000", old[1], "0" * 40)
             ours[row.new_path] = ("A", "000000", new[0], "0" * 40, new[1])
         else:
-            path = row.new_path if row.new_path is not None else row.old_path
-            assert path is not None
-            assert path not in ours
-            ours[path] = (file.status, old[0], new[0], old[1], new[1])
+            at = row.new_path if row.new_path is not None else row.old_path
+            assert at is not None
+            assert at not in ours
+            ours[at] = (file.status, old[0], new[0], old[1], new[1])
     assert ours == told
 
 

@@ -15,7 +15,8 @@ import pytest
 import codeflow.dataset.reader
 from codeflow.config import MineConfig, Projection, Window
 from codeflow.dataset.verify import verify
-from codeflow.pipeline.run import Execution, run
+from codeflow.pipeline.run import run
+from codeflow.pipeline.session import Execution
 from codeflow.terminal.progress import make_progress
 from codeflow_filters.secrets import Secrets
 from codeflow_miners.acquire.repositories import parse_sources

@@ -239,7 +239,7 @@ def test_a_merge_is_by_those_whose_commits_it_brings_in(tmp_path: Path) -> None:
     repo = Repo.create(tmp_path / "r.git")
     main = [repo.commit({"a": "0\n"})]
     for number in range(40):
-        inner = []
+        inner: list[str] = []
         tip = main[-1]
         for step in range(draw.choice([0, 1, 1, 2, 3])):
             parents = [tip]

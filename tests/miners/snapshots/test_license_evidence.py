@@ -74,7 +74,7 @@ CONTRIBUTORS "AS IS" AND """ + TEXTS["BSD-3-Clause"].partition('"AS IS"\nAND ')[
 
 def said(files: dict[str, bytes]) -> tuple[str, str] | None:
     found = license_of_tree(files)
-    return None if found is None else tuple(found)
+    return None if found is None else (found[0], found[1])
 
 
 @pytest.mark.parametrize(

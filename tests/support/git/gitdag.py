@@ -18,7 +18,7 @@ import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 EPOCH = 1_112_875_200  # 2005-04-07 12:00 UTC
 STEP_S = 3600  # between two commits, unless the test says when
@@ -76,6 +76,7 @@ def Gitlink(commit: str) -> Entry:  # noqa: N802
 
 Content = str | bytes | Entry
 Path_ = str | bytes
+Changes = Mapping[Any, Content | None]  # paths as str or bytes, which a mapping could not mix
 Flat = dict[bytes, tuple[str, str]]  # path -> (mode, id), a whole snapshot
 
 
@@ -155,7 +156,7 @@ class Repo:
 
     def commit(
         self,
-        changes: Mapping[Path_, Content | None] | None = None,
+        changes: Changes | None = None,
         *,
         parents: Sequence[str] | None = None,
         message: str | bytes = "change",
@@ -210,7 +211,7 @@ class Repo:
     def build_graph(
         self,
         graph: Sequence[Sequence[int]],
-        files: Mapping[int, Mapping[Path_, Content | None]] | None = None,
+        files: Mapping[int, Changes] | None = None,
     ) -> dict[int, str]:
         """Commits by number, as `[[1], [2, 1], [3, 1, 2]]`: each list is a commit and its parents.
 

@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from codeflow.config import MineConfig, Window
-from codeflow.pipeline.run import Execution, run
+from codeflow.pipeline.run import run
+from codeflow.pipeline.session import Execution
 from codeflow.publish.summary import Summary
 from codeflow.terminal.progress import make_progress
 from codeflow_miners.acquire.repositories import read_list

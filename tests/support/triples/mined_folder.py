@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from codeflow.contracts import Flow, Unit
+from codeflow.contracts import Figures, Flow, Unit
 from codeflow.curation import batches as parts
 from codeflow.curation import decisions
 from codeflow.curation.batches import Part
@@ -127,7 +127,9 @@ class Mined:
         stamp = "0" if shuffled is None else f"{shuffled.random()}"
         return StageContext(self.folder, stage, stamp, tuple(order), earlier)
 
-    def run(self, stage: str, flow: Flow, chance: random.Random | None = None) -> dict[str, Any]:
+    def run(
+        self, stage: str, flow: Flow[Figures], chance: random.Random | None = None
+    ) -> dict[str, Any]:
         """Runs a flow to its end; with `chance`, units in any order, as many workers would."""
         pool = AnyOrder(self.folder, chance or random.Random(0))
         [(_, outcome)] = drive(iter([(stage, flow)]), pool, self.folder, lambda unit, result: None)

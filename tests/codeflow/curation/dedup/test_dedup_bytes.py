@@ -19,6 +19,7 @@ class AnyOrder:
     """A pool that runs units in an order of chance, and may die before one of them."""
 
     room = 5
+    workers = 1
 
     def __init__(self, folder: Path, chance: random.Random, dies_after: int | None = None) -> None:
         self._serial = SerialPool(folder)

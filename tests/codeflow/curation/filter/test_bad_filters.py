@@ -86,7 +86,7 @@ def test_a_verdict_that_cannot_be_written_quarantines(
             return keep()
         if isinstance(verdict, SystemExit):
             raise verdict
-        return verdict  # type: ignore[no-any-return]
+        return verdict
 
     out = tmp_path / "out"
     codeflow.mine(listing, out, until="filter", filters=[odd], config=WHOLE)

@@ -129,7 +129,9 @@ def test_a_fork_that_is_ahead_is_not_held_out_as_a_whole(
     assert 0.18 < held_share(decided) < 0.22
 
     def of_each(folder: Path, members: Any, starts: Any, share: float, least: int) -> Any:
-        cuts = {repo: held_out.last_part(*own, share, least) for repo, own in starts.items()}
+        cuts = {
+            repo: held_out.last_part(own[0], own[1], share, least) for repo, own in starts.items()
+        }
         return {repo: cut for repo, cut in cuts.items() if cut is not None}
 
     monkeypatch.setattr(split, "last_part_of_family", of_each)

@@ -125,7 +125,7 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_third_of_the_middles_are_nodes() -> None:
-    whole = Counter()
+    whole: Counter[bool] = Counter()
     for number in range(300):
         chance = random.Random(number)
         pieces = fim._pieces(SOURCE, "Python", Options(1 << 20, 0.0), 1 << 21, chance)

@@ -60,7 +60,7 @@ def one_id(made: Path) -> str:
 
 def mended(line: str, made: Path, data: Path) -> str:
     """Does what a line says, and what that says, until nothing is said; what was done."""
-    done = []
+    done: list[str] = []
     for _ in range(4):
         if not line or "mining cannot go on here" in line:  # what is published is whole
             return ", ".join(done)

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from codeflow.loopcoder.model import build
+from codeflow.shards.mixture import Position
 from codeflow.train import data
 from codeflow.train.recipe import Optimizer as Settings
 from codeflow.train.state import host_copies, optim
@@ -129,7 +130,7 @@ def test_micro_batches_for_a_gpu_are_pinned_where_they_are_read(
     recipe = small(run={"data_workers": 0})
     sources, _ = data.sources_of(recipe, make_data(tmp_path))
     mixture = data.mixture_of(sources, recipe)
-    start = data.Position((0, 0))
+    start = Position((0, 0))
     here = next(data.steps(mixture, recipe, World(), start))
     assert pinned == []
     there = next(data.steps(mixture, recipe, World(device="cuda"), start))
