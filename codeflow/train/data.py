@@ -206,6 +206,12 @@ def steps(
 ) -> Generator[Step, None, None]:
     """Endless steps of this rank from a position on, read ahead by `run.data_workers` threads."""
     batch, vocab_size = recipe.batch, recipe.model.config.vocab_size
+    factors = [recipe.data.loss_weights.get(source.name, 1) for source in mixture.sources]
+
+    def row_of(pick: Pick) -> Row:
+        row = checked(mixture.sources[pick.source], mixture.index(pick), vocab_size)
+        factor = np.float32(factors[pick.source])
+        return row if factor == 1 else row._replace(run_weights=row.run_weights * factor)
 
     def plans() -> Iterator[tuple[list[Pick], Position]]:
         position = start
@@ -218,10 +224,7 @@ def steps(
         width = batch.micro_batch_rows
         micros = []
         for first in range(world.reader * width, batch.rows_per_step, world.readers * width):
-            rows = [
-                checked(mixture.sources[pick.source], mixture.index(pick), vocab_size)
-                for pick in picked[first : first + width]
-            ]
+            rows = [row_of(pick) for pick in picked[first : first + width]]
             micros.append(collate(rows).of(world.part).ready_for(world.device))
         return Step(tuple(micros), after)
 

@@ -57,7 +57,8 @@ class Model:
 
 @dataclass(frozen=True)
 class Data:
-    """Shard folders below DIR/tokens and their shares; shares need not sum to 1.
+    """Shard folders below DIR/tokens and their shares; shares need not sum to 1. `loss_weights`
+    makes targets of a source count more or less than others'; 1 where it says nothing.
 
     `order = "curriculum"` reads each source from easy to hard: in as many `phases` of the run as
     parts of its rows, at random within a phase.
@@ -68,16 +69,20 @@ class Data:
     """The tokenizer hash that the shards must carry; empty takes theirs, if they agree."""
     order: str = "random"
     phases: int = 3
+    loss_weights: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _one_of("data", "order", self.order, ("random", "curriculum"))
         _positive("data", phases=self.phases)
-        for name, share in self.sources.items():
-            number = isinstance(share, (int, float)) and not isinstance(share, bool)
-            if not number or not 0 < share < math.inf:
-                raise UsageError(
-                    f"recipe: data.sources.{name} = {share!r}: must be positive and finite"
-                )
+        for table in ("sources", "loss_weights"):
+            for name, share in getattr(self, table).items():
+                number = isinstance(share, (int, float)) and not isinstance(share, bool)
+                if not number or not 0 < share < math.inf:
+                    raise UsageError(
+                        f"recipe: data.{table}.{name} = {share!r}: must be positive and finite"
+                    )
+        for name in self.loss_weights:
+            _one_of("data", "loss_weights", name, tuple(self.sources))
 
 
 @dataclass(frozen=True)
@@ -122,13 +127,15 @@ class Optimizer:
 
 @dataclass(frozen=True)
 class Schedule:
-    """Warm-up, then `wsd` (flat, then linear decay) or `cosine`, down to a fraction of lr."""
+    """Warm-up, then `wsd` (flat, then linear decay) or `cosine`, down to a fraction of lr, at which
+    a cosine's last `tail_steps` stay."""
 
     name: str = "wsd"
     steps: int = 100
     warmup_steps: int = 10
     decay_steps: int = 20
     final_lr_fraction: float = 0.0
+    tail_steps: int = 0
 
     def __post_init__(self) -> None:
         _one_of("schedule", "name", self.name, ("wsd", "cosine"))
@@ -138,11 +145,15 @@ class Schedule:
             warmup_steps=self.warmup_steps,
             decay_steps=self.decay_steps,
             final_lr_fraction=self.final_lr_fraction,
+            tail_steps=self.tail_steps,
         )
-        used = self.warmup_steps + (self.decay_steps if self.name == "wsd" else 0)
+        if self.tail_steps and self.name != "cosine":
+            raise UsageError("recipe: schedule.tail_steps is a cosine's")
+        used = self.warmup_steps + (self.decay_steps if self.name == "wsd" else self.tail_steps)
         if used > self.steps:
+            what = "decay" if self.name == "wsd" else "tail"
             raise UsageError(
-                f"recipe: schedule: warm-up and decay take {used} of {self.steps} steps"
+                f"recipe: schedule: warm-up and {what} take {used} of {self.steps} steps"
             )
 
 
