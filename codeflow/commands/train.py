@@ -76,14 +76,19 @@ def _verify_resume(parsed: argparse.Namespace) -> int:
     _need_torch()
     import tempfile
 
+    from codeflow.rl.feed import Rollouts
     from codeflow.storage.place import local
+    from codeflow.train.recipe import read_recipe
     from codeflow.train.resume import verify_resume
 
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # each would wait in a folder of its own
         raise UsageError("verify-resume runs in one process: start it without torchrun")
     data = local(parsed.data)
     with tempfile.TemporaryDirectory(prefix="codeflow-resume-") as work:
-        proof = verify_resume(parsed.recipe, data, Path(work), parsed.steps, parsed.at, parsed.set)
+        proof = verify_resume(
+            *(parsed.recipe, data, Path(work), parsed.steps, parsed.at, parsed.set),
+            feed=Rollouts if read_recipe(parsed.recipe, parsed.set).rl.prompts else None,
+        )
     print(proof)
     return EXIT_OK if proof.ok else EXIT_INCOMPLETE
 

@@ -19,8 +19,8 @@ import pyarrow as pa
 
 from codeflow.errors import DataError
 from codeflow.storage.files import replacing
+from codeflow.storage.layout import ROLLOUTS
 
-FOLDER: Final = "rollouts"
 _METADATA: Final = b"codeflow.rollouts"
 _VERSION: Final = 1
 
@@ -73,7 +73,7 @@ class Batch:
 
 def path_of(run: Path, step: int) -> Path:
     """Of the batch that `step` (1, 2, ...) is the first to learn from."""
-    return run / FOLDER / f"step-{step:08}.arrow"
+    return run / ROLLOUTS / f"step-{step:08}.arrow"
 
 
 def write(path: Path, batch: Batch) -> None:

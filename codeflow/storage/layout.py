@@ -39,6 +39,7 @@ TOKENIZER: Final = "tokenizer.json"
 CHAT_TEMPLATE: Final = "chat_template.jinja"
 """Beside each tokenizer: how conversations are written with it."""
 RUNS: Final = "runs"
+ROLLOUTS: Final = "rollouts"  # of a run that learns from rewards
 
 WORK: Final = ".work"
 LOCK: Final = f"{WORK}/lock"
