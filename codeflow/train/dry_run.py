@@ -14,11 +14,12 @@ from typing import Any
 
 from codeflow.errors import CodeflowError
 from codeflow.loopcoder.model import build
-from codeflow.train import metrics, sinks
+from codeflow.train import metrics
 from codeflow.train import recipe as recipes
 from codeflow.train.data import missing, open_sources, sources_of
 from codeflow.train.state.checkpoint import latest
 from codeflow.train.state.memory import memory_bytes
+from codeflow.train.watch import sinks
 
 _LATER_LAYER = re.compile(r"\.[1-9]\d*\.")  # in the names of what layers and gates have
 _GPU_BYTES = 80e9  # of the GPUs that most clusters have

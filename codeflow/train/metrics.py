@@ -28,8 +28,8 @@ from codeflow.loopcoder.attention import Documents
 from codeflow.loopcoder.config import ModelConfig
 from codeflow.storage.files import replacing
 from codeflow.train import recipe as recipes
-from codeflow.train.sinks import Sink
 from codeflow.train.state.parallel import World
+from codeflow.train.watch.sinks import Sink
 
 UNKNOWN: Final = "unknown"
 PEAK_BFLOAT16: Final[Mapping[str, float]] = {

@@ -13,11 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from codeflow.config import as_mapping, from_mapping, read_toml, stage_hash
+from codeflow.config import as_mapping, from_mapping, override, read_toml, stage_hash
 from codeflow.errors import UsageError
 from codeflow.loopcoder.config import Compute, ModelConfig, preset
-from codeflow.train.overrides import override
-from codeflow.train.sinks import SINKS
+from codeflow.train.watch.sinks import SINKS
 
 RESULT: Final = (
     *("seed", "model", "compute", "data", "batch", "optimizer", "schedule", "parent", "rl"),

@@ -27,20 +27,21 @@ from codeflow.config import as_mapping
 from codeflow.errors import CodeflowError, UsageError
 from codeflow.shards.mixture import Position
 from codeflow.storage.files import write_json
-from codeflow.train import data, metrics, parents, sinks
+from codeflow.train import data, metrics
 from codeflow.train import recipe as recipes
 from codeflow.train.belonging import require_data, require_recipe
-from codeflow.train.diagnostics import diagnosing, gradient_norms
 from codeflow.train.exact import compute_exactly
 from codeflow.train.feed import Feed, Shards
 from codeflow.train.guard import Guard
 from codeflow.train.outcome import Outcome, Result, exclusive, explained, last_of
-from codeflow.train.state import checkpoint
+from codeflow.train.state import checkpoint, parents
 from codeflow.train.state.host_copies import HostCopies
 from codeflow.train.state.optim import Optimizer, learning_rate
 from codeflow.train.state.parallel import World, accumulating, joined, make_model, unwrapped
 from codeflow.train.stopping import Stop, StoppedError, listening
 from codeflow.train.validation import validate
+from codeflow.train.watch import sinks
+from codeflow.train.watch.diagnostics import diagnosing, gradient_norms
 
 Observer = Callable[["Training"], None]
 
