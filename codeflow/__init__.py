@@ -19,12 +19,13 @@ if TYPE_CHECKING:
     from codeflow.contracts import Verdict, drop, keep
     from codeflow.errors import CodeflowError
     from codeflow.publish.summary import Summary
-    from codeflow.triple import Triple
+    from codeflow.triple import Step, Triple
 
 __all__ = [
     "CodeflowError",
     "Dataset",
     "MineConfig",
+    "Step",
     "Summary",
     "Triple",
     "Verdict",
@@ -44,6 +45,7 @@ _HOMES = {
     "CodeflowError": "codeflow.errors",
     "Dataset": "codeflow.api.dataset",
     "MineConfig": "codeflow.config",
+    "Step": "codeflow.triple",
     "Summary": "codeflow.publish.summary",
     "Triple": "codeflow.triple",
     "Verdict": "codeflow.contracts",

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 import pyarrow as pa
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 
 
 def table_of(rows: Sequence[Sequence[Any]], schema: pa.Schema) -> pa.Table:
@@ -120,6 +120,28 @@ TRIPLES = pa.schema(
         pa.field("weight", pa.float32(), nullable=False),
     ]
 )
+
+# The commits of triples of several, one row each. A step's old side is the tree of the one before,
+# the first one's that of the triple.
+STEPS = pa.schema(
+    [
+        pa.field("triple", pa.string(), nullable=False),
+        pa.field("repo", pa.string(), nullable=False),
+        pa.field("index", pa.int32(), nullable=False),
+        pa.field("commit", pa.string(), nullable=False),
+        pa.field("message", pa.string(), nullable=False),
+        pa.field("subjects", pa.list_(pa.string()), nullable=False),
+        pa.field("author_kind", pa.string(), nullable=False),
+        pa.field("tree", pa.string(), nullable=False),
+        # null where it stands already in `triples`, in the row of kind commit that `same_as` names
+        pa.field("patch", pa.large_string()),
+        pa.field("same_as", pa.string()),
+        pa.field("files", pa.list_(FILE_CHANGE), nullable=False),
+    ]
+)
+
+STEPS_PER_GROUP: Final = 128
+"""Rows of a row group: the steps of one triple cost the decoding of one."""
 
 BLOBS = pa.schema(
     [

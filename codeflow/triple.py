@@ -28,6 +28,11 @@ class RepoReader(Protocol):
         """A content. Raises DataError when it is missing."""
         ...
 
+    def steps(self, triple: str) -> Sequence[Mapping[str, Any]]:
+        """The rows of `codeflow.records.STEPS` of a triple of several commits, in order, each with
+        its patch. Raises DataError when one is missing."""
+        ...
+
 
 class Snapshot(Mapping[str, bytes]):
     """The files of one side of a triple, by path, in git's order.
@@ -98,6 +103,52 @@ class Snapshot(Mapping[str, bytes]):
 
 
 @dataclass(frozen=True, eq=False)
+class Step:
+    """One of a triple's commits: what it says and does, and the repository before and after it.
+
+    Attributes:
+        index: its place in the triple, from 0.
+        message: the cleaned message of the commit, and `subjects` what it brings in as a merge.
+        author_kind: `human` or `bot`.
+        old_tree, new_tree: tree ids of the projections; the first step begins where the triple
+            does, each other one where the step before it ends, and the last ends as the triple.
+    """
+
+    repo: str
+    index: int
+    commit: str
+    message: str
+    subjects: tuple[str, ...]
+    author_kind: str
+    old_tree: str
+    new_tree: str
+    patch: str
+    files: tuple[FileChange, ...]
+    _reader: RepoReader
+
+    @property
+    def old_repo(self) -> Snapshot:
+        """The repository before this step."""
+        return Snapshot(self._reader, self.repo, self.old_tree)
+
+    @property
+    def new_repo(self) -> Snapshot:
+        """The repository after it."""
+        return Snapshot(self._reader, self.repo, self.new_tree)
+
+    def contents(self, change: FileChange) -> tuple[bytes | None, bytes | None]:
+        """A changed file before and after; None for the side that does not exist."""
+        old, new = change.old_blob, change.new_blob
+        return (
+            None if old is None else self._reader.blob(self.repo, old),
+            None if new is None else self._reader.blob(self.repo, new),
+        )
+
+    def __repr__(self) -> str:
+        return f"Step({self.index}, {self.commit!r}, {self.message.partition(chr(10))[0]!r})"
+
+
+@dataclass(frozen=True, eq=False)
 class Triple:
     """One row of `triples`: see `codeflow.records.TRIPLES` and docs/dataset.md for the columns.
 
@@ -152,6 +203,49 @@ class Triple:
     def new_repo(self) -> Snapshot:
         """The repository after the change."""
         return Snapshot(self._reader, self.repo, self.new_tree)
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """Its commits one by one, as exact as itself. One commit is one step.
+
+        Raises:
+            DataError: they are not in the dataset, as in one of before there were steps.
+        """
+        if len(self.commits) == 1:
+            [[message, *subjects]] = self.messages
+            row = {"commit": self.commits[0], "message": message, "subjects": subjects}
+            row |= {"author_kind": self.author_kind, "tree": self.new_tree, "patch": self.patch}
+            return (self._step(row, 0, self.old_tree, self.files),)
+        return self.steps_of(self._reader.steps(self.id))
+
+    def steps_of(self, rows: Sequence[Mapping[str, Any]]) -> tuple[Step, ...]:
+        """The steps that these rows of `codeflow.records.STEPS` are. Raises DataError where they
+        are not as many as commits."""
+        if len(rows) != len(self.commits):
+            held = f"has {len(self.commits)} commits, and the dataset {len(rows)} steps of it"
+            raise DataError(f"triple {self.id}: {held}; mine again with this codeflow")
+        trees = [self.old_tree, *(row["tree"] for row in rows)]
+        return tuple(
+            self._step(row, index, trees[index], _files(row["files"]))
+            for index, row in enumerate(rows)
+        )
+
+    def _step(
+        self, row: Mapping[str, Any], index: int, old_tree: str, files: tuple[FileChange, ...]
+    ) -> Step:
+        return Step(
+            repo=self.repo,
+            index=index,
+            commit=row["commit"],
+            message=row["message"],
+            subjects=tuple(row["subjects"]),
+            author_kind=row["author_kind"],
+            old_tree=old_tree,
+            new_tree=row["tree"],
+            patch=row["patch"],
+            files=files,
+            _reader=self._reader,
+        )
 
     def contents(self, change: FileChange) -> tuple[bytes | None, bytes | None]:
         """A changed file before and after; None for the side that does not exist."""

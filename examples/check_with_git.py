@@ -17,6 +17,10 @@ repository with an empty configuration. For every triple of the repository:
    byte, is larger than the limit, or has a path that git's own index refuses, of over 4,096 bytes
    or over 128 folders deep. In a dataset without secrets it may also be one that the ledger names,
    by its blob id, as a file that holds a secret.
+6. A triple of several commits has a row of `steps` for each of `commits`, in this order: from the
+   old side on, the patch of each one (its own, or that of the triple that `same_as` names) must
+   give its `tree` by `git apply --cached` and `git write-tree`, be empty where nothing changes, and
+   the last tree must be `new_tree`. Each tree must be the source's, as in 5.
 
 To be fast, a directory pair that was compared once is not compared again, and the index is moved
 from the tree it holds to the next one by the differing paths only; since git has just computed the
@@ -52,6 +56,8 @@ LAST_SECOND = 253402300799  # of the year 9999: later dates are stored as this o
 COLUMNS = ["id", "kind", "old_commit", "new_commit", "commits", "old_tree", "new_tree"]
 COLUMNS += ["patch", "position", "authored_at", "author_id", "is_merge"]
 TREES = {}  # the rows of `trees` by id: {name: (mode, id)}; the processes inherit them
+STEPS = {}  # the rows of `steps` by triple; None in a dataset of before there were any
+PATCHES = {}  # those of triples of kind commit by id
 
 
 def git(folder, *arguments, stdin=b"", index="index"):
@@ -210,29 +216,64 @@ class Source:
         return self.refused[key]
 
 
+class Index:
+    """An index of the scratch repository, and the tree that git says it holds."""
+
+    def __init__(self, scratch):
+        self.scratch, self.name, self.holds = scratch, f"index-{os.getpid()}", None
+
+    def stage(self, tree):
+        """Makes it hold a tree of the dataset."""
+        if self.holds == tree:
+            return
+        zero = "0 " + "0" * 40
+        changes = list(difference(self.holds, tree))
+        lines = [zero.encode() + b"\t" + path for path, new in changes if new is None]
+        lines += [" ".join(new).encode() + b"\t" + path for path, new in changes if new]
+        stdin, self.holds = b"".join(line + b"\0" for line in lines), None
+        git(self.scratch, "update-index", "-z", "--index-info", stdin=stdin, index=self.name)
+        if (result := self.written()) != tree:
+            raise ValueError(f"the old side is {result}, not {tree}")
+        self.holds = tree
+
+    def apply(self, patch, tree):
+        """Applies a patch, which must give this tree."""
+        self.holds, words = None, ("apply", "--cached", "--whitespace=nowarn")
+        git(self.scratch, *words, stdin=patch.encode(), index=self.name)
+        if (result := self.written()) != tree:
+            raise ValueError(f"the patch gives {result}, not {tree}")
+        self.holds = tree
+
+    def written(self):
+        return git(self.scratch, "write-tree", index=self.name).decode().strip()
+
+    def clear(self):
+        Path(self.scratch, self.name).unlink(missing_ok=True)
+        self.holds = None
+
+
+def check_steps(row, steps, index, source):
+    """The steps of a triple, from its old side to its new one."""
+    if [step["commit"] for step in steps] != row["commits"]:
+        raise ValueError(f"{len(row['commits'])} commits, but {len(steps)} steps, or other ones")
+    if steps[-1]["tree"] != row["new_tree"]:
+        raise ValueError("the last step does not end where the triple does")
+    index.stage(row["old_tree"])
+    for step in steps:
+        patch = PATCHES[step["same_as"]] if step["patch"] is None else step["patch"]
+        if patch or step["tree"] != index.holds:  # git takes no empty patch
+            index.apply(patch, step["tree"])
+        source.compare(source.header(step["commit"])[0], step["tree"])
+
+
 def check(job):
     """The faults of some triples, in order of their place in history."""
     triples, folder, scratch, limit, secret = job
-    source, faults, staged = Source(folder, scratch, limit, secret), [], None
-    index = f"index-{os.getpid()}"
+    source, faults, index = Source(folder, scratch, limit, secret), [], Index(scratch)
     for row in triples:
         try:
-            if staged != row["old_tree"]:
-                zero = "0 " + "0" * 40
-                changes = list(difference(staged, row["old_tree"]))
-                lines = [zero.encode() + b"\t" + path for path, new in changes if new is None]
-                lines += [" ".join(new).encode() + b"\t" + path for path, new in changes if new]
-                stdin = b"".join(line + b"\0" for line in lines)
-                git(scratch, "update-index", "-z", "--index-info", stdin=stdin, index=index)
-                staged = git(scratch, "write-tree", index=index).decode().strip()
-                if staged != row["old_tree"]:
-                    raise ValueError(f"the old side is {staged}, not {row['old_tree']}")
-            patch, staged = row["patch"].encode(), None
-            git(scratch, "apply", "--cached", "--whitespace=nowarn", stdin=patch, index=index)
-            result = git(scratch, "write-tree", index=index).decode().strip()
-            if result != row["new_tree"]:
-                raise ValueError(f"the patch gives {result}, not {row['new_tree']}")
-            staged = result
+            index.stage(row["old_tree"])
+            index.apply(row["patch"], row["new_tree"])
             chain = [row["old_commit"], *row["commits"]]
             for parent, commit in itertools.pairwise(chain):
                 if source.header(commit)[1] != parent:
@@ -241,16 +282,26 @@ def check(job):
                 raise ValueError("`commits` does not fit")
             for side in ("old", "new"):
                 source.compare(source.header(row[f"{side}_commit"])[0], row[f"{side}_tree"])
+            if STEPS is not None and len(row["commits"]) > 1:
+                check_steps(row, STEPS.get(row["id"], []), index, source)
         except (ValueError, KeyError) as fault:
             faults.append(f"{row['kind']} {row['id']}: {fault}")
-            Path(scratch, index).unlink(missing_ok=True)
-            staged = None
+            index.clear()
     source.cat.kill()
-    Path(scratch, index).unlink(missing_ok=True)
+    index.clear()
     return faults
 
 
+def read_steps(dataset, repo):
+    """The rows of `steps` by triple, in order."""
+    columns, steps = ["triple", "index", "commit", "tree", "patch", "same_as"], {}
+    for row in rows(dataset, "steps", repo, columns):
+        steps.setdefault(row["triple"], []).append(row)
+    return {triple: sorted(own, key=lambda row: row["index"]) for triple, own in steps.items()}
+
+
 def main():
+    global STEPS
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("dataset", type=Path)
     parser.add_argument("source", type=Path)
@@ -271,12 +322,17 @@ def main():
             TREES[row["id"]] = {e["name"].encode(): (e["mode"], e["id"]) for e in row["entries"]}
         triples = list(rows(options.dataset, "triples", repo, COLUMNS))
         triples.sort(key=lambda row: (row["kind"], row["position"]))
+        STEPS = read_steps(options.dataset, repo) if manifest["schema_version"] > 2 else None
+        PATCHES.update((t["id"], t["patch"]) for t in triples if t["kind"] == "commit")
+        several = {row["id"] for row in triples if len(row["commits"]) > 1}
         parts = [triples[k : k + 50] for k in range(0, len(triples), 50)]
         secret = set()
         if without == ["no-secrets"]:
             ledger = rows(options.dataset, "ledger", repo, ["rule", "detail"])
             secret = {row["detail"].split(" ")[-1] for row in ledger if row["rule"] == "secret"}
         faults += author_faults(folder, triples)
+        strays = sorted((STEPS or {}).keys() - several)
+        faults += [f"steps of {id}, which is no triple of several commits" for id in strays]
         jobs = [(part, folder, scratch, int(limit), secret) for part in parts]
         with multiprocessing.get_context("fork").Pool(2) as pool:
             for found in pool.imap(check, jobs):
@@ -285,6 +341,8 @@ def main():
         print(fault)
     kinds = [row["kind"] for row in triples]
     counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in sorted(set(kinds)))
+    if STEPS:
+        print(f"{repo}: {sum(map(len, STEPS.values()))} steps of {len(STEPS)} triples")
     print(f"{repo}: {len(triples)} triples ({counts}), {len(faults)} faults")
     sys.exit(1 if faults or not triples else 0)
 

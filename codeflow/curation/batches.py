@@ -29,7 +29,8 @@ class Piece(NamedTuple):
 
     Of the file's rows in the order of history, cut into `stretches` of nearly equal length, it is
     number `stretch`, from 0. Paths are relative to the dataset folder; `contained` is the file of
-    that table of records, and `siblings` are all files of triples of the repository.
+    that table of records, `siblings` are all files of triples of the repository, and `steps` those
+    of their steps.
     """
 
     repo: str
@@ -40,6 +41,7 @@ class Piece(NamedTuple):
     trees: tuple[str, ...]
     contained: str | None
     siblings: tuple[str, ...] = ()
+    steps: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ def cut(
             trees=tuple(files.get("trees", ())),
             contained=next(iter(files.get("contained", ())), None),
             siblings=tuple(files.get("triples", ())),
+            steps=tuple(files.get("steps", ())),
         )
         for path in base.siblings:
             count = tables.rows(folder / path)

@@ -8,7 +8,7 @@ a row group is decoded once a chunk and not once a file.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,9 @@ import pyarrow as pa
 from codeflow.curation.batches import Piece
 from codeflow.dataset.contents import ContentStore, Shards
 from codeflow.dataset.reader import as_bytes
+from codeflow.dataset.steps import StepStore
 from codeflow.git.objects import TreeEntry
-from codeflow.records import BLOBS, CONTAINED, TREES, TRIPLES
+from codeflow.records import BLOBS, CONTAINED, STEPS, TREES, TRIPLES
 from codeflow.storage import tables
 from codeflow.triple import Triple
 
@@ -74,6 +75,15 @@ class MinedReader:
         """A content. Raises DataError when it is missing."""
         content = self._ahead.get(id)
         return as_bytes(self._blobs.get(repo, id)) if content is None else content
+
+    def steps(self, triple: str) -> list[dict[str, Any]]:
+        """The rows of a triple of several commits; all of them have their patches here."""
+        return self._steps.rows(triple)
+
+    @cached_property
+    def _steps(self) -> StepStore:
+        paths = [self._folder / name for name in self.piece.steps]
+        return StepStore(Shards(paths, STEPS, "triple"))
 
     def _read_tree(self, repo: str, id: str) -> tuple[TreeEntry, ...]:
         store = self._store("tree", self.piece.trees)

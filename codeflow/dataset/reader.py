@@ -20,9 +20,10 @@ import pyarrow.compute as pc
 
 from codeflow.dataset.contents import ContentStore, RowGroup, Shards
 from codeflow.dataset.statistics import Summary, summarise
+from codeflow.dataset.steps import StepStore, column_of, with_patches
 from codeflow.errors import DataError, UsageError
 from codeflow.git.objects import TreeEntry
-from codeflow.records import BLOBS, TREES, TRIPLES
+from codeflow.records import BLOBS, STEPS, TREES, TRIPLES
 from codeflow.storage import layout, manifest
 from codeflow.storage.layout import SPLITS
 from codeflow.storage.manifest import ListedFile
@@ -78,7 +79,7 @@ class Dataset(Sequence[Triple]):
         """
         self._place = _Place(str(folder.absolute()), url, "")
         self.__dict__["folder"] = folder
-        _ = self.triple_shards, self.blob_shards, self.tree_shards
+        _ = self.triple_shards, self.step_shards, self.blob_shards, self.tree_shards
 
     @classmethod
     def at(cls, path: str | os.PathLike[str]) -> Self:
@@ -128,6 +129,14 @@ class Dataset(Sequence[Triple]):
         }
 
     @cached_property
+    def step_shards(self) -> dict[str, Shards]:
+        """The steps of the triples of each split; a dataset of before there were any has none."""
+        return {
+            split: Shards(self._paths(f"{layout.STEPS}/{split}-"), STEPS, "triple")
+            for split in SPLITS
+        }
+
+    @cached_property
     def blob_shards(self) -> Shards:
         """The contents."""
         return Shards(self._paths(f"{layout.BLOBS}/"), BLOBS, "repo")
@@ -144,6 +153,10 @@ class Dataset(Sequence[Triple]):
     @cached_property
     def _trees(self) -> ContentStore:
         return ContentStore(self.tree_shards, "entries", "tree")
+
+    @cached_property
+    def _step_stores(self) -> list[StepStore]:
+        return [StepStore(shards) for shards in self.step_shards.values()]
 
     @cached_property
     def _cached_tree(self) -> Callable[[str, str], tuple[TreeEntry, ...]]:
@@ -288,6 +301,20 @@ class Dataset(Sequence[Triple]):
     def blobs(self, repo: str, ids: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         """Many distinct contents with their ids, in the order that is cheapest to read."""
         return ((id, as_bytes(value)) for id, value in self._blobs.get_many(repo, ids))
+
+    def steps(self, triple: str) -> list[dict[str, Any]]:
+        """The rows of `steps` of a triple, each with its patch; see `Triple.steps`."""
+        rows = self.stored_steps(triple)
+        elsewhere = {row["same_as"] for row in rows if row["patch"] is None}
+        return with_patches(rows, self.patches(elsewhere)) if elsewhere else rows
+
+    def stored_steps(self, triple: str) -> list[dict[str, Any]]:
+        """The rows of `steps` of a triple as they are stored; none where there are none."""
+        return [row for store in self._step_stores for row in store.rows(triple)]
+
+    def patches(self, ids: Iterable[str]) -> dict[str, str]:
+        """The patches of triples by their whole ids, as far as they are there."""
+        return dict(column_of(self.triple_shards.values(), ids, "patch"))
 
     def summary(self) -> Summary:
         """Counts and sizes; reads the small columns of all triples, and the sizes of the blobs."""

@@ -1,20 +1,21 @@
-"""Replaying one triple: its patch, on its old side, must give its new side and nothing else.
+"""Replaying one triple or step: its patch, on its old side, must give its new side and nothing
+else.
 
 The contents arrive from outside, one at a time and in any order, so that a whole batch of
-triples can share one pass over the stored blobs: `prepare` says which ones are needed, `feed`
+them can share one pass over the stored blobs: `prepare` says which ones are needed, `feed`
 takes them, `finish` says what is wrong.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from codeflow.errors import DataError
 from codeflow.git.apply import apply_file, touched_paths
 from codeflow.git.objects import Edit, blob_id, edited_tree_id
 from codeflow.git.patch import FilePatch, parse_patch
 from codeflow.records import FileChange, triple_id
-from codeflow.triple import Triple
+from codeflow.triple import Step, Triple
 
 _EMPTY_BLOB = "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"
 
@@ -24,22 +25,24 @@ _Part = tuple[str, _Side, _Side]  # status, old side, new side
 
 
 class Replay:
-    """The check of one triple. `file` is the shard it stands in."""
+    """The check of one triple or step. `file` is the shard of the triple, `where` its place in it;
+    `faults` is what is wrong already."""
 
-    def __init__(self, triple: Triple, file: str, projection: str) -> None:
-        self.triple = triple
+    def __init__(
+        self, change: Triple | Step, file: str, where: str, faults: Iterable[str] = ()
+    ) -> None:
+        self.change = change
         self.file = file
-        self._projection = projection
-        self._faults: list[str] = []
+        self.where = where
+        self._faults = list(faults)
         self._old: dict[str, tuple[str, str]] = {}  # (mode, blob) by old path
         self._readers: dict[str, list[FilePatch]] = {}  # by the blob they read
         self._edits: dict[str, Edit] = {}
 
     def prepare(self) -> set[str]:
         """Checks what needs no content; the ids of the contents that are needed."""
-        self._check_row()
         try:
-            patches = parse_patch(self.triple.patch.encode())
+            patches = parse_patch(self.change.patch.encode())
             self._plan(patches)
         except (DataError, KeyError) as error:
             self._faults.append(f"patch: {error}")
@@ -53,58 +56,24 @@ class Replay:
             self._apply(patch, (self._old[patch.old_path][0], content))
 
     def finish(self) -> list[str]:
-        """All that is wrong with the triple, once every content was fed."""
+        """All that is wrong with it, once every content was fed."""
         self.feed(_EMPTY_BLOB, b"")
         for blob in self._readers:
             self._faults.append(f"blob {blob} of the old side is missing")
         if self._faults:
             return self._faults
-        triple = self.triple
+        change = self.change
         try:
-            result = edited_tree_id(triple.old_tree, self._edits, triple.old_repo.directory)
+            result = edited_tree_id(change.old_tree, self._edits, change.old_repo.directory)
         except DataError as error:
             return [f"patch: {error}"]
-        if result != triple.new_tree:
-            return [f"the patch gives tree {result}, new_tree is {triple.new_tree}"]
+        if result != change.new_tree:
+            return [f"the patch gives tree {result}, new_tree is {change.new_tree}"]
         return []
-
-    def _check_row(self) -> None:
-        triple = self.triple
-        expected = triple_id(
-            triple.repo, triple.old_commit, triple.new_commit, triple.kind, self._projection
-        )
-        for wrong, fault in (
-            (triple.id != expected, f"its id should be {expected}"),
-            (
-                not triple.commits or triple.commits[-1] != triple.new_commit,
-                "the last of `commits` is not new_commit",
-            ),
-            (triple.old_commit in triple.commits, "`commits` holds old_commit"),
-            (len(set(triple.commits)) < len(triple.commits), "`commits` repeats one"),
-            (
-                triple.kind == "commit" and len(triple.commits) != 1,
-                f"is of kind commit, but has {len(triple.commits)} commits",
-            ),
-            (
-                len(triple.messages) != len(triple.commits),
-                f"{len(triple.commits)} commits, {len(triple.messages)} messages",
-            ),
-            (triple.old_tree == triple.new_tree, "both sides are the same"),
-            (
-                triple.additions != sum(f.additions for f in triple.files),
-                "additions is not the sum over `files`",
-            ),
-            (
-                triple.deletions != sum(f.deletions for f in triple.files),
-                "deletions is not the sum over `files`",
-            ),
-        ):
-            if wrong:
-                self._faults.append(fault)
 
     def _plan(self, patches: Sequence[FilePatch]) -> None:
         """Looks up the old side, compares the patch with `files`, and finds what to read."""
-        old, new = self.triple.old_repo, self.triple.new_repo
+        old, new = self.change.old_repo, self.change.new_repo
         for patch in patches:
             if patch.old_path is not None:
                 entry = old.entry(patch.old_path)
@@ -112,8 +81,8 @@ class Replay:
         touched = touched_paths(patches, lambda path: path in old)
         self._edits = dict.fromkeys(touched)
         parts = {self._part(patch): patch for patch in patches}
-        _compare(self.triple.files, parts, self._faults)
-        for change in self.triple.files:
+        _compare(self.change.files, parts, self._faults)
+        for change in self.change.files:
             if change.new_path is not None:
                 entry = new.entry(change.new_path)
                 if (entry.mode, entry.id) != (change.new_mode, change.new_blob):
@@ -150,6 +119,39 @@ class Replay:
         if new is not None:
             assert patch.new_path is not None
             self._edits[patch.new_path] = (new[0], blob_id(new[1]))
+
+
+def row_faults(triple: Triple, projection: str) -> Iterator[str]:
+    """What contradicts itself in the columns of a triple."""
+    expected = triple_id(triple.repo, triple.old_commit, triple.new_commit, triple.kind, projection)
+    for wrong, fault in (
+        (triple.id != expected, f"its id should be {expected}"),
+        (
+            not triple.commits or triple.commits[-1] != triple.new_commit,
+            "the last of `commits` is not new_commit",
+        ),
+        (triple.old_commit in triple.commits, "`commits` holds old_commit"),
+        (len(set(triple.commits)) < len(triple.commits), "`commits` repeats one"),
+        (
+            triple.kind == "commit" and len(triple.commits) != 1,
+            f"is of kind commit, but has {len(triple.commits)} commits",
+        ),
+        (
+            len(triple.messages) != len(triple.commits),
+            f"{len(triple.commits)} commits, {len(triple.messages)} messages",
+        ),
+        (triple.old_tree == triple.new_tree, "both sides are the same"),
+        (
+            triple.additions != sum(f.additions for f in triple.files),
+            "additions is not the sum over `files`",
+        ),
+        (
+            triple.deletions != sum(f.deletions for f in triple.files),
+            "deletions is not the sum over `files`",
+        ),
+    ):
+        if wrong:
+            yield fault
 
 
 def _stated(change: FileChange) -> list[_Part]:

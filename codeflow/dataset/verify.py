@@ -9,7 +9,8 @@ are
    legal, all that is referred to is there, and nothing else is.
 3. triples (`codeflow.dataset.verify_triples`): the patch, applied by `codeflow.git.apply` to the
 old side,
-   gives exactly the new tree; `files` says the same as the patch and the trees; ids are recomputed.
+   gives exactly the new tree; `files` says the same as the patch and the trees; ids are recomputed;
+   so for every step of a triple of several commits, and the last one ends where the triple does.
 
 A card that was edited, and files of others that no reader takes for a shard, are no damage: they
 are remarked upon. Work is cut into jobs by the dataset alone, and what they find is put together in
@@ -37,11 +38,11 @@ from codeflow.dataset.verify_triples import check_triples
 from codeflow.errors import DataError
 from codeflow.execution.many import Advance, Workers, default_workers
 from codeflow.storage import files, layout, manifest
-from codeflow.storage.layout import BLOBS, CARD, TABLES, TREES, TRIPLES
+from codeflow.storage.layout import BLOBS, CARD, STEPS, TABLES, TREES, TRIPLES
 from codeflow.storage.manifest import ListedFile
 from codeflow.storage.place import local
 
-_DECODED = tuple(f"{table}/" for table in (TRIPLES, BLOBS, TREES))
+_DECODED = tuple(f"{table}/" for table in (TRIPLES, STEPS, BLOBS, TREES))
 _TRIPLES_WORTH_WORKERS = 1500  # fewer are replayed before a second process is up
 
 Progress = Callable[[str, int, int], None]

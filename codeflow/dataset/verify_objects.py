@@ -108,6 +108,11 @@ def check_reachability(repos: Mapping[str, Repo], report: Report) -> None:
                 report.add(table, name, f"{what} {raw.hex()} is reached by no triple")
 
 
+def is_id(id: str) -> bool:
+    """Whether this is an object's id at all."""
+    return len(id) == 40 and not id.strip("0123456789abcdef")
+
+
 def split(packed: bytes | bytearray) -> Iterator[bytes]:
     """The ids that were packed one after the other."""
     return (bytes(packed[k : k + 20]) for k in range(0, len(packed), 20))

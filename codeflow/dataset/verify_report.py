@@ -12,7 +12,7 @@ from codeflow.dataset.contents import RowGroup, Shards
 from codeflow.dataset.reader import Dataset
 
 FIRST_PROBLEMS = 100
-_COUNTS = ("files", "bytes", "blobs", "trees", "triples", "problem_count", "remark_count")
+_COUNTS = ("files", "bytes", "blobs", "trees", "triples", "steps", "problem_count", "remark_count")
 
 
 class Problem(NamedTuple):
@@ -39,6 +39,7 @@ class Report:
     blobs: int = 0
     trees: int = 0
     triples: int = 0
+    steps: int = 0
     problem_count: int = 0
     problems: list[Problem] = field(default_factory=list)
     remark_count: int = 0
@@ -63,15 +64,7 @@ class Report:
 
     def include(self, other: Report) -> None:
         """Adds what a job found."""
-        for name in (
-            "files",
-            "bytes",
-            "blobs",
-            "trees",
-            "triples",
-            "problem_count",
-            "remark_count",
-        ):
+        for name in _COUNTS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.problems += other.problems[: FIRST_PROBLEMS - len(self.problems)]
         self.remarks += other.remarks[: FIRST_PROBLEMS - len(self.remarks)]

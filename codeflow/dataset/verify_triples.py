@@ -1,4 +1,5 @@
-"""The third pass of verifying: every patch, on its old side, gives exactly its new side.
+"""The third pass of verifying: every patch of a triple or a step, on its old side, gives exactly
+its new side.
 
 Triples are stored by id, contents by repository. So a job is some repositories whose patches stay
 within a budget, or a range of ids of one that has more; it reads the row groups of triples that may
@@ -18,9 +19,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from codeflow.dataset.reader import Dataset
-from codeflow.dataset.replay import Replay
-from codeflow.dataset.verify_objects import Repo, check_reachability
+from codeflow.dataset.replay import Replay, row_faults
+from codeflow.dataset.steps import with_patches
+from codeflow.dataset.verify_objects import Repo, check_reachability, is_id
 from codeflow.dataset.verify_report import Report, name, tables
+from codeflow.dataset.verify_steps import check_steps, faults_of, references
 from codeflow.errors import DataError
 from codeflow.execution.many import Advance, Workers
 from codeflow.triple import Triple
@@ -43,23 +46,27 @@ class RowsJob(NamedTuple):
 
 @dataclass
 class Rows:
-    """What the rows of a row group say by themselves: ids, and costs and roots by repository."""
+    """What the rows of a row group say by themselves: ids, of triples of several commits how many,
+    and costs and roots by repository."""
 
     file: str
     report: Report = field(default_factory=Report)
     ids: list[str] = field(default_factory=list)
+    several: dict[str, int] = field(default_factory=dict)
     costs: dict[str, int] = field(default_factory=dict)
     roots: dict[str, set[bytes]] = field(default_factory=dict)
 
 
 class ReplayJob(NamedTuple):
-    """Triples of these repositories with ids from `low` up to, and without, `high`."""
+    """Triples of these repositories with ids from `low` up to, and without, `high`; their steps,
+    too, but those of `lacking`; none where that is None."""
 
     dataset: Dataset
     projection: str
     repos: tuple[str, ...]
     low: str
     high: str
+    lacking: frozenset[str] | None
 
 
 def check_triples(
@@ -70,7 +77,8 @@ def check_triples(
     report: Report,
     tell: Callable[[str, int, int], None],
 ) -> None:
-    """The pass; before it, that what triples and directories name is what is there."""
+    """The pass; before it, that what triples, steps and directories name is what is there."""
+    several: dict[str, dict[str, int]] = {split: {} for split in dataset.triple_shards}
     costs: dict[str, int] = {}
     seen: set[str] = set()
     rows = [
@@ -89,12 +97,17 @@ def check_triples(
                 report.add(found.file, where, "stands in the dataset twice")
             last = (job.split, id)
             seen.add(id)
+        several[job.split].update(found.several)
         for repo, cost in found.costs.items():
             costs[repo] = costs.get(repo, 0) + cost
         for repo, roots in found.roots.items():
             repos.setdefault(repo, Repo()).named.update((True, raw) for raw in roots)
+    lacking = check_steps(pool, dataset, several, repos, report)
     check_reachability(repos, report)
-    jobs = [ReplayJob(dataset, projection, group, low, high) for group, low, high in _groups(costs)]
+    jobs = [
+        ReplayJob(dataset, projection, group, low, high, lacking)
+        for group, low, high in _groups(costs)
+    ]
     total = len(dataset)
     for done in pool.map(_replay_job, jobs, lambda done: tell("triples", done, total)):
         report.include(done)
@@ -107,11 +120,13 @@ def _check_rows(job: RowsJob, advance: Advance) -> Rows:
     for _, table in tables(job.dataset, shards, [group], found.report):
         found.ids = table.column("id").to_pylist()
         lengths = pc.binary_length(table.column("patch")).to_pylist()
+        commits = pc.list_value_length(table.column("commits")).to_pylist()
+        found.several = {id: n for id, n in zip(found.ids, commits, strict=True) if n > 1}
         columns = (table.column(c).to_pylist() for c in ("repo", "old_tree", "new_tree"))
         for repo, old, new, length in zip(*columns, lengths, strict=True):
             found.costs[repo] = found.costs.get(repo, 0) + length + _TRIPLE_BYTES
             roots = found.roots.setdefault(repo, set())
-            roots.update(bytes.fromhex(tree) for tree in (old, new) if _is_hex(tree))
+            roots.update(bytes.fromhex(tree) for tree in (old, new) if is_id(tree))
     return found
 
 
@@ -171,7 +186,11 @@ def _replay(
     """Some triples, repository by repository, contents in stored order."""
     by_repo: dict[str, list[Replay]] = {}
     for file, triple in batch:
-        by_repo.setdefault(triple.repo, []).append(Replay(triple, file, job.projection))
+        where = f"triple {triple.id}"
+        replay = Replay(triple, file, where, row_faults(triple, job.projection))
+        by_repo.setdefault(triple.repo, []).append(replay)
+    for repo, steps in _steps(job, batch, report):
+        by_repo.setdefault(repo, []).append(steps)
     for repo, replays in sorted(by_repo.items()):
         needed: dict[str, list[Replay]] = {}
         for replay in replays:
@@ -182,9 +201,38 @@ def _replay(
                 replay.feed(blob, content)
         for replay in replays:
             for fault in replay.finish():
-                report.add(replay.file, f"triple {replay.triple.id}", fault)
-            report.triples += 1
-            advance(1)
+                report.add(replay.file, replay.where, fault)
+            if isinstance(replay.change, Triple):
+                report.triples += 1
+                advance(1)
+            else:
+                report.steps += 1
+
+
+def _steps(
+    job: ReplayJob, batch: Iterable[tuple[str, Triple]], report: Report
+) -> Iterator[tuple[str, Replay]]:
+    """(repository, replay) of every step of a batch."""
+    if job.lacking is None:
+        return
+    several = [
+        (file, triple)
+        for file, triple in batch
+        if len(triple.commits) > 1 and triple.id not in job.lacking
+    ]
+    rows = {t.id: job.dataset.stored_steps(t.id) for _, t in several}
+    patches = job.dataset.patches({id for own in rows.values() for id in references(own)})
+    for file, triple in several:
+        where = f"triple {triple.id}"
+        try:
+            steps = triple.steps_of(with_patches(rows[triple.id], patches))
+        except DataError as error:
+            report.add(file, where, error)
+            continue
+        for fault in faults_of(triple, rows[triple.id], steps, job.projection):
+            report.add(file, where, fault)
+        for step in steps:
+            yield triple.repo, Replay(step, file, f"{where} step {step.index}")
 
 
 def _contents(dataset: Dataset, repo: str, ids: Iterable[str]) -> Iterator[tuple[str, bytes]]:
@@ -198,7 +246,3 @@ def _contents(dataset: Dataset, repo: str, ids: Iterable[str]) -> Iterator[tuple
         for id in sorted(left):
             with suppress(DataError):  # whoever needs it says so
                 yield id, dataset.blob(repo, id)
-
-
-def _is_hex(id: str) -> bool:
-    return len(id) == 40 and not id.strip("0123456789abcdef")

@@ -6,7 +6,8 @@ from typing import Any
 
 from codeflow.loopcoder.config import PRESETS, Compute, ModelConfig, preset
 from codeflow.loopcoder.decode import Sampling, generate
-from codeflow.loopcoder.hf import export, load
+from codeflow.loopcoder.hf import export
+from codeflow.loopcoder.hf_reader import load
 from codeflow.loopcoder.model import LoopCoder, create, fold
 
 __all__ = [

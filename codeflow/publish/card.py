@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from codeflow.storage.layout import SPLITS, TABLES, TRIPLES
+from codeflow.storage.layout import SPLIT_TABLES, SPLITS, STEPS, TABLES, TRIPLES
 from codeflow.text.escape import markdown_cell, one_line
 
 _TAGS = """tags:
@@ -22,48 +22,57 @@ _TAGS = """tags:
 """
 
 
+_STEPS = """- `steps/`: the commits of triples of several, one row each, as exact as triples;
+"""
 _USE = {"train": "train on", "validation": "validate on"}
 
 
 class Filled(NamedTuple):
-    """What has rows: rows by split, and of each table a digest of its files.
+    """What has rows: triples by split, and of each table a digest of its files and the splits that
+    it has files of.
 
     What has none must not be in the card: load_dataset ends with an error that says nothing.
     """
 
     splits: Mapping[str, int]
     digests: Mapping[str, str]
+    splits_of: Mapping[str, Sequence[str]]
 
 
 def filled(lines: Iterable[Mapping[str, Any]]) -> Filled:
     """What has rows, from the manifest's lines of the published files."""
     splits: dict[str, int] = {}
     digests: dict[str, Any] = {}
+    splits_of: dict[str, list[str]] = {}
     for line in sorted(lines, key=lambda line: str(line["path"])):
         path = str(line["path"])
         if rows := line.get("rows"):
             table, _, name = path.partition("/")
+            split = name.partition("-")[0]
             if table == TRIPLES:
-                split = name.partition("-")[0]
                 splits[split] = splits.get(split, 0) + rows
+            if table in SPLIT_TABLES and split not in (own := splits_of.setdefault(table, [])):
+                own.append(split)  # in the order of names, which is that of splits
             digest = digests.setdefault(table, hashlib.sha256())
             digest.update(f"{path} {line['sha256']}\n".encode())
     return Filled(
         {split: splits[split] for split in SPLITS if split in splits},
         {name: digest.hexdigest() for name, digest in digests.items()},
+        splits_of,
     )
 
 
 def _front_matter(has: Filled) -> str:
-    triples = [
-        f"  - split: {split}\n    path: {TRIPLES}/{split}-*.parquet\n" for split in has.splits
-    ]
     text = ""
     for name in TABLES:
         if digest := has.digests.get(name):
             text += f"- config_name: {name}\n  description: files {digest}\n"
-            if name == TRIPLES:
-                text += f"  default: true\n  data_files:\n{''.join(triples)}"
+            text += "  default: true\n" if name == TRIPLES else ""
+            if name in SPLIT_TABLES:
+                text += "  data_files:\n" + "".join(
+                    f"  - split: {split}\n    path: {name}/{split}-*.parquet\n"
+                    for split in has.splits_of[name]
+                )
             else:
                 text += f"  data_files: {name}/*.parquet\n"
     return f"---\n{'configs:' if text else ''}\n{text}{_TAGS}---\n"
@@ -196,6 +205,7 @@ Every triple is exact: stage the files of `old_tree` byte for byte, `git apply -
 and `git write-tree` gives `new_tree`. `codeflow verify` checks all of it without git.
 
 - `triples/`: one row a triple, with its patch and its files;
+{_STEPS if STEPS in has.digests else ""}\
 - `blobs/`: every file of every snapshot, each content once per repository;
 - `trees/`: the Git tree objects of the snapshots;
 - `ledger/`: what was left out, and why.

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow.compute as pc
 
@@ -35,8 +35,9 @@ from codeflow.publish.shards import (
     describe,
     gather_units,
     plan_shards,
-    triples_units,
+    sorted_units,
 )
+from codeflow.publish.steps import steps_units
 from codeflow.publish.summary import Summary, deterministic, summarise
 from codeflow.records import SCHEMA_VERSION, TRIPLES
 from codeflow.storage import files, layout, manifest, tables
@@ -50,6 +51,23 @@ _FAULTS_SHOWN = 10
 def publish_stamp(parent: str) -> str:
     """The identity of what is published of the decisions with this identity."""
     return stage_hash({"publish": SCHEMA_VERSION}, parent)
+
+
+class _Chosen(NamedTuple):
+    """What is to be published.
+
+    Attributes:
+        triples, steps: files by split.
+        ledgers: of what was dropped.
+        kinds: triples by (repo, kind).
+        reached: by repo, files of the ids of what it reaches, where that is less than was mined.
+    """
+
+    triples: dict[str, list[MinedFile]]
+    steps: dict[str, list[MinedFile]]
+    ledgers: list[MinedFile]
+    kinds: dict[tuple[str, str], int]
+    reached: dict[str, Mapping[str, str]]
 
 
 class Publishing:
@@ -141,10 +159,13 @@ class Publishing:
     def _write(self) -> dict[str, Any]:
         """Writes everything; the values of the manifest, which is the last of it."""
         folder = self._job.folder
-        triples, ledgers, kinds, reached = self._chosen()
+        chosen = self._chosen()
+        ledgers, kinds, reached = chosen.ledgers, chosen.kinds, chosen.reached
         units: list[Unit] = []
-        for split, paths in triples.items():
-            units += triples_units(folder, self._gathered(split, paths), self.stamp, split)
+        for table, by_split in ((layout.TRIPLES, chosen.triples), (layout.STEPS, chosen.steps)):
+            for split, paths in by_split.items():
+                gathered = self._gathered(table, split, paths)
+                units += sorted_units(folder, table, gathered, self.stamp, split)
         for name in ("blobs", "trees"):
             units += plan_shards(folder, name, self._tables(name, reached), self.stamp)
         ledgers = self._tables("ledger", {}) + ledgers
@@ -167,23 +188,17 @@ class Publishing:
         files.write_bytes(folder / layout.MANIFEST, manifest.seal(values))
         return values
 
-    def _chosen(
-        self,
-    ) -> tuple[
-        dict[str, list[MinedFile]],
-        list[MinedFile],
-        dict[tuple[str, str], int],
-        dict[str, Mapping[str, str]],
-    ]:
-        """Triples by split, ledgers of drops, triples by (repo, kind), reached ids by repo."""
+    def _chosen(self) -> _Chosen:
         if not self._records:
             kinds = {
                 (r.repo, kind): count for r in self._index.good for kind, count in r.kinds.items()
             }
             lacking = {r.repo for r in self._index.good if r.unreached}
-            every = self._tables("triples", {})
+            triples = {SPLITS[0]: self._tables("triples", {})}
             by_repo = {r.repo: list(r.tables.get("triples", ())) for r in self._index.good}
-            return {"train": every}, [], kinds, self._reach(lacking, by_repo)
+            steps, steps_of = self._steps(None)
+            reached = self._reach(lacking, by_repo, steps_of)
+            return _Chosen(triples, steps, [], kinds, reached)
         stages = tuple(record.name for record in self._records)
         target = f"{PARTS}/publish-{self.stamp}"
         units = [
@@ -196,7 +211,8 @@ class Publishing:
         ]
         self._job.progress.stage("select", len(units))
         values = self._job.run_units("select", units)
-        triples: dict[str, list[MinedFile]] = {split: [] for split in SPLITS}
+        triples = {split: [] for split in SPLITS}
+        files_of: dict[str, dict[str, list[str]]] = {}
         ledgers, kinds, by_repo = [], {}, {}
         lacking = {r.repo for r in self._index.good if r.unreached}
         for value in values:
@@ -207,11 +223,43 @@ class Publishing:
             for repo, kind, count in value["kept"]:
                 kinds[repo, kind] = kinds.get((repo, kind), 0) + count
                 by_repo.setdefault(repo, []).extend(value["files"].values())
+                for split, path in value["files"].items():
+                    files_of.setdefault(repo, {}).setdefault(split, []).append(path)
             lacking.update(value["dropped"])
-        return triples, ledgers, kinds, self._reach(lacking, by_repo)
+        steps, steps_of = self._steps(files_of)
+        reached = self._reach(lacking, by_repo, steps_of)
+        return _Chosen(triples, steps, ledgers, kinds, reached)
+
+    def _steps(
+        self, kept: Mapping[str, Mapping[str, Sequence[str]]] | None
+    ) -> tuple[dict[str, list[MinedFile]], dict[str, list[str]]]:
+        """Files of the steps of the kept triples, by split and by repository.
+
+        Args:
+            kept: files of kept triples by repository and split; None where all are kept.
+        """
+        repositories = [
+            (r.repo, r.tables["steps"], None if kept is None else kept.get(r.repo, {}))
+            for r in self._index.good
+            if "steps" in r.tables
+        ]
+        units = steps_units(self._job.folder, repositories, self.stamp)
+        self._job.progress.stage("steps", len(units))
+        values = self._job.run_units("steps", [unit for unit, _ in units])
+        by_split: dict[str, list[MinedFile]] = {split: [] for split in SPLITS}
+        by_repo: dict[str, list[str]] = {}
+        for (_, repos), value in zip(units, values, strict=True):
+            for split, path in value["files"].items():
+                by_split[split].append(self._file(path))
+                for repo in repos:
+                    by_repo.setdefault(repo, []).append(path)
+        return by_split, by_repo
 
     def _reach(
-        self, lacking: set[str], triples: Mapping[str, Sequence[str]]
+        self,
+        lacking: set[str],
+        triples: Mapping[str, Sequence[str]],
+        steps: Mapping[str, Sequence[str]],
     ) -> dict[str, Mapping[str, str]]:
         """Files of the reached ids, for the repositories that reach less than was mined."""
 
@@ -227,6 +275,7 @@ class Publishing:
                     str(folder),
                     r.repo,
                     tuple(dict.fromkeys(triples.get(r.repo, ()))),
+                    tuple(steps.get(r.repo, ())),
                     tuple(r.tables.get("trees", ())),
                 )
                 unit = Unit(f"publish-{self.stamp}/reach-{r.key}", reach, arguments)
@@ -254,10 +303,11 @@ class Publishing:
     def _file(self, path: str) -> MinedFile:
         return MinedFile(path, (self._job.folder / path).stat().st_size)
 
-    def _gathered(self, split: str, paths: list[MinedFile]) -> list[MinedFile]:
-        """The files of a split's triples, joined until there are few enough to merge."""
+    def _gathered(self, table: str, split: str, paths: list[MinedFile]) -> list[MinedFile]:
+        """The files of a split's triples or steps, joined until there are few enough to merge."""
         level = 0
-        while gather := gather_units(self._job.folder, paths, self.stamp, f"{split}-{level}"):
+        folder = self._job.folder
+        while gather := gather_units(folder, table, paths, self.stamp, f"{split}-{level}"):
             lines = self._job.run_units("gather", gather)
             paths = [MinedFile(line["path"], line["bytes"]) for line in lines]
             level += 1

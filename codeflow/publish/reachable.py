@@ -1,4 +1,4 @@
-"""Which trees and blobs the published triples of a repository reach.
+"""Which trees and blobs the published triples of a repository, and their steps, reach.
 
 A unit a repository that lost a triple: it walks the mined trees from the roots that are left.
 Costs the repository's trees in memory as numbers, about 100 bytes an entry of a distinct tree.
@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from codeflow.contracts import Sink
 from codeflow.errors import DataError
-from codeflow.records import TREE_MODE, TREES, TRIPLES
+from codeflow.records import STEPS, TREE_MODE, TREES, TRIPLES
 from codeflow.storage import tables
 
 REACHED = pa.schema([pa.field("id", pa.string(), nullable=False)])
@@ -24,11 +24,12 @@ REACHED = pa.schema([pa.field("id", pa.string(), nullable=False)])
 
 @dataclass(frozen=True)
 class ReachArguments:
-    """A repository, the files its kept triples are in, and its mined trees."""
+    """A repository, the files its kept triples and their steps are in, and its mined trees."""
 
     folder: str
     repo: str
     triples: tuple[str, ...]
+    steps: tuple[str, ...]
     trees: tuple[str, ...]
 
 
@@ -57,11 +58,15 @@ def reach(arguments: ReachArguments, sink: Sink) -> dict[str, Any]:
 
 def _roots(folder: Path, arguments: ReachArguments) -> list[str]:
     roots: set[str] = set()
-    for path in arguments.triples:
-        for table in tables.row_groups(folder / path, TRIPLES, ["repo", "old_tree", "new_tree"]):
-            table = table.filter(pc.equal(table.column("repo"), arguments.repo))
-            for name in ("old_tree", "new_tree"):
-                roots.update(table.column(name).to_pylist())
+    for paths, schema, names in (
+        (arguments.triples, TRIPLES, ("old_tree", "new_tree")),
+        (arguments.steps, STEPS, ("tree",)),
+    ):
+        for path in paths:
+            for table in tables.row_groups(folder / path, schema, ["repo", *names]):
+                table = table.filter(pc.equal(table.column("repo"), arguments.repo))
+                for name in names:
+                    roots.update(table.column(name).to_pylist())
     return sorted(roots)
 
 

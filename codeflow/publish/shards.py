@@ -2,8 +2,9 @@
 
 Mined tables come as one file a unit. Large ones are published as they are (a link, no copy); small
 ones are gathered, so that a dataset has hundreds of files and not one a repository. Triples are
-sorted by id over all shards. Each shard is a unit of work, so publishing runs on the pool and goes
-on after a kill. The manifest is written last: a folder with a manifest is complete.
+sorted by id over all shards, and steps by their triples'. Each shard is a unit of work, so
+publishing runs on the pool and goes on after a kill. The manifest is written last: a folder with a
+manifest is complete.
 """
 
 from __future__ import annotations
@@ -17,23 +18,28 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from codeflow.contracts import Sink, Unit
-from codeflow.records import BLOBS, LEDGER, TREES, TRIPLES
+from codeflow.records import BLOBS, LEDGER, STEPS, STEPS_PER_GROUP, TREES, TRIPLES
 from codeflow.storage import files, layout, tables
 from codeflow.storage.layout import PARTS
 
 _MIN_SHARD_BYTES = 1 << 20
 _MAX_SHARD_BYTES = 256 << 20
 _SHARDS_WANTED = 1000
-_TRIPLES_SHARD_BYTES = 32 << 20
-_TRIPLES_PER_GROUP = 1024
+_SORTED_SHARD_BYTES = 32 << 20
 _GATHER_FILES = 256
 _GATHER_BYTES = 64 << 20
 SCHEMAS: Mapping[str, pa.Schema] = {
     layout.TRIPLES: TRIPLES,
+    layout.STEPS: STEPS,
     layout.BLOBS: BLOBS,
     layout.TREES: TREES,
     layout.LEDGER: LEDGER,
 }
+_SORTED_BY: Mapping[str, Sequence[str]] = {
+    layout.TRIPLES: ("id",),
+    layout.STEPS: ("triple", "index"),
+}
+_ROWS_PER_GROUP: Mapping[str, int] = {layout.TRIPLES: 1024, layout.STEPS: STEPS_PER_GROUP}
 
 
 class MinedFile(NamedTuple):
@@ -56,7 +62,7 @@ class ShardArguments:
 
 
 def plan_shards(folder: Path, table: str, inputs: Sequence[MinedFile], stamp: str) -> list[Unit]:
-    """Units that publish the mined files of one table, but for triples.
+    """Units that publish the mined files of one table, but for triples and steps.
 
     The least size of a shard grows with the whole, so that there are about a thousand at most.
     """
@@ -118,18 +124,22 @@ def _ids(path: Path) -> pa.Array:
 
 
 @dataclass(frozen=True)
-class TriplesArguments:
-    """Files of triples sorted by id; `target` takes the ids in [low, high) (hex prefixes)."""
+class SortedArguments:
+    """Files of triples sorted by id, or of steps by that of their triple; `target` takes the ids in
+    [low, high) (hex prefixes)."""
 
     folder: str
+    table: str
     inputs: tuple[str, ...]
     low: str
     high: str
     target: str
 
 
-def gather_units(folder: Path, inputs: Sequence[MinedFile], stamp: str, level: str) -> list[Unit]:
-    """Units that each merge some files of triples into one; none when there are few enough."""
+def gather_units(
+    folder: Path, table: str, inputs: Sequence[MinedFile], stamp: str, level: str
+) -> list[Unit]:
+    """Units that each merge some sorted files into one; none when there are few enough."""
     if len(inputs) <= _GATHER_FILES:
         return []
     groups: list[list[str]] = []
@@ -144,56 +154,74 @@ def gather_units(folder: Path, inputs: Sequence[MinedFile], stamp: str, level: s
         return []  # already as large as they may be
     return [
         Unit(
-            f"publish-{stamp}/gather-{level}-{number:05d}",
-            publish_triples,
-            TriplesArguments(
-                str(folder), tuple(group), "0", "g", f"{PARTS}/publish/{level}-{number:05d}.parquet"
+            f"publish-{stamp}/gather-{table}-{level}-{number:05d}",
+            publish_sorted,
+            SortedArguments(
+                str(folder),
+                table,
+                tuple(group),
+                "0",
+                "g",
+                f"{PARTS}/publish/{table}-{level}-{number:05d}.parquet",
             ),
         )
         for number, group in enumerate(groups)
     ]
 
 
-def triples_units(folder: Path, inputs: Sequence[MinedFile], stamp: str, split: str) -> list[Unit]:
-    """Units that publish the triples of a split, each a range of ids."""
+def sorted_units(
+    folder: Path, table: str, inputs: Sequence[MinedFile], stamp: str, split: str
+) -> list[Unit]:
+    """Units that publish the triples or the steps of a split, each a range of ids."""
     total = sum(file.bytes for file in inputs)
     if not total:
         return []
-    shards = -(-total // _TRIPLES_SHARD_BYTES)
+    shards = -(-total // _SORTED_SHARD_BYTES)
     bounds = [f"{(k << 32) // shards:08x}" for k in range(shards)] + ["g"]
     paths = tuple(file.path for file in inputs)
     units = []
     for k in range(shards):
-        name = f"{layout.TRIPLES}/{split}-{k:05d}-of-{shards:05d}.parquet"
-        arguments = TriplesArguments(str(folder), paths, bounds[k], bounds[k + 1], name)
-        units.append(Unit(f"publish-{stamp}/{split}-{k:05d}", publish_triples, arguments))
+        name = f"{table}/{split}-{k:05d}-of-{shards:05d}.parquet"
+        arguments = SortedArguments(str(folder), table, paths, bounds[k], bounds[k + 1], name)
+        units.append(Unit(f"publish-{stamp}/{table}-{split}-{k:05d}", publish_sorted, arguments))
     return units
 
 
-def publish_triples(arguments: TriplesArguments, sink: Sink) -> dict[str, Any]:
-    """Writes the triples of a range of ids from all inputs, sorted by id."""
-    folder = Path(arguments.folder)
+def publish_sorted(arguments: SortedArguments, sink: Sink) -> dict[str, Any]:
+    """Writes the rows of a range of ids from all inputs, sorted."""
+    folder, schema = Path(arguments.folder), SCHEMAS[arguments.table]
     whole = arguments.low.strip("0") == "" and arguments.high == "g"
     if whole and len(arguments.inputs) == 1:
         files.link(folder / arguments.inputs[0], folder / arguments.target)
         return describe(folder, arguments.target)
-    parts = [TRIPLES.empty_table()]
+    parts = []
     for path in arguments.inputs:
-        with tables.opened(folder / path, TRIPLES) as source:
+        with tables.opened(folder / path, schema) as source:
             for number in range(source.num_row_groups):
                 statistics = source.metadata.row_group(number).column(0).statistics
                 if statistics.max < arguments.low or statistics.min >= arguments.high:
                     continue
-                table = source.read_row_group(number, use_threads=False).cast(TRIPLES)
-                ids = table.column("id")
+                table = source.read_row_group(number, use_threads=False).cast(schema)
+                ids = table.column(0)
                 inside = pc.and_(pc.greater_equal(ids, arguments.low), pc.less(ids, arguments.high))
                 parts.append(table.filter(inside))
-    rows = pa.concat_tables(parts)
-    rows = rows.take(pc.sort_indices(rows.column("id")))
-    with files.parquet(folder / arguments.target, TRIPLES) as writer:
-        for first in range(0, len(rows), _TRIPLES_PER_GROUP):
-            writer.write(rows.slice(first, _TRIPLES_PER_GROUP))
+    rows = sorted_rows(parts, arguments.table)
+    write_sorted(folder / arguments.target, rows, arguments.table)
     return describe(folder, arguments.target)
+
+
+def sorted_rows(parts: Sequence[pa.Table], table: str) -> pa.Table:
+    """Rows of triples or of steps in their order."""
+    rows = pa.concat_tables([SCHEMAS[table].empty_table(), *parts])
+    keys = [(name, "ascending") for name in _SORTED_BY[table]]
+    return rows.take(pc.sort_indices(rows, sort_keys=keys))
+
+
+def write_sorted(path: Path, rows: pa.Table, table: str) -> None:
+    """Writes triples or steps."""
+    with files.parquet(path, SCHEMAS[table]) as writer:
+        for first in range(0, len(rows), _ROWS_PER_GROUP[table]):
+            writer.write(rows.slice(first, _ROWS_PER_GROUP[table]))
 
 
 def describe(folder: Path, name: str) -> dict[str, Any]:

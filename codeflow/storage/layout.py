@@ -1,7 +1,7 @@
 """Every folder's and file's name in a dataset folder: the one page that says where what lies.
 
     manifest.json  README.md  report.html       published: what it is, for programs and for people
-    triples/ blobs/ trees/ ledger/               published tables
+    triples/ steps/ blobs/ trees/ ledger/        published tables
     mined/  decisions/STAGE/                     what Git gave, and what the stages said of it
     tokens/  runs/                               token folders, and trained models
     .work/                                       of the run alone: never sent to anybody
@@ -19,13 +19,16 @@ CARD: Final = "README.md"
 REPORT: Final = "report.html"
 
 TRIPLES: Final = "triples"
+STEPS: Final = "steps"
 BLOBS: Final = "blobs"
 TREES: Final = "trees"
 LEDGER: Final = "ledger"
-TABLES: Final = (TRIPLES, BLOBS, TREES, LEDGER)
+TABLES: Final = (TRIPLES, STEPS, BLOBS, TREES, LEDGER)
 """The published tables, a folder of shards each."""
+SPLIT_TABLES: Final = (TRIPLES, STEPS)
+"""Those whose shards are named for a split."""
 SPLITS: Final = ("train", "validation")
-"""What shards of triples and of tokens are named for, in the order in which they are read."""
+"""What shards of triples, steps and tokens are named for, in the order in which they are read."""
 
 MINED: Final = "mined"
 MINED_INDEX: Final = f"{MINED}/index.json"

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Set
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from codeflow.errors import DataError
 from codeflow.records import SCHEMA_VERSION
@@ -18,6 +18,8 @@ from codeflow.storage import files
 from codeflow.storage.damage import damaged, mends, reading
 from codeflow.storage.layout import CARD, MANIFEST, MINED, MINED_INDEX, TABLES
 
+_READABLE: Final = (2, SCHEMA_VERSION)
+"""Schema versions that are read; before 3 there were no steps."""
 _KINDS: Mapping[str, type] = {
     "config": dict,
     "files": list,
@@ -82,7 +84,7 @@ def read(folder: Path) -> dict[str, Any]:
         if not all(isinstance(row, dict) for row in values.get(key, ())):
             raise damaged(path, f"its {key!r} are not what codeflow writes")
     version = values.get("schema_version")
-    if version != SCHEMA_VERSION:
+    if version not in _READABLE:
         raise DataError(
             f"{path}: schema version {version!r}, this codeflow reads {SCHEMA_VERSION}; "
             "mine again, or read it with the version of codeflow that wrote it"

@@ -57,6 +57,7 @@ def show_report(report: Report, stream: TextIO) -> None:
     if report.blobs or report.trees or report.triples:
         checked += f", {report.blobs:,} contents, {report.trees:,} directories"
         checked += f", {report.triples:,} triples replayed"
+        checked += f", and their {report.steps:,} steps" if report.steps else ""
     if report.ok:
         say(stream, f"sound: {checked}")
         return

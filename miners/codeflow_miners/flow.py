@@ -31,8 +31,9 @@ from codeflow_miners.changes.steps import STEPS_PER_UNIT, StepsArguments, read_s
 from codeflow_miners.contents.unit import ContentArguments, read_content
 from codeflow_miners.kinds.branch import BRANCH_KIND, BranchMiner
 from codeflow_miners.kinds.choose import ChooseArguments, choose_pairs
+from codeflow_miners.kinds.commit import COMMIT_KIND
 from codeflow_miners.snapshots.assemble import AssembleArguments, assemble
-from codeflow_miners.snapshots.unit import COMMIT_KIND, SnapshotsArguments, take_snapshots
+from codeflow_miners.snapshots.unit import SnapshotsArguments, take_snapshots
 from codeflow_miners.tables import CHOSEN, STEPS
 
 
@@ -123,6 +124,7 @@ def mine_repository(
     wants_features = any(miner.wants_features for miner in context.searching.values())
     reach = context.lookahead if context.searching else 1
     first, stop = starts[0], min(starts[-1] + reach, opened.last)
+    commit_steps = tuple(starts) if COMMIT_KIND in context.miners else ()
     branches = None
     if context.branch_sizes is not None:
         branches = BesideFiles(opened.commits, opened.beside, opened.branch_table, tuple(starts))
@@ -166,9 +168,6 @@ def mine_repository(
 
     def content_units(name: str, chosen_from: UnitResult, source_of: str) -> list[Unit]:
         first_pass = source_of == STEPS
-        own = set(starts) if COMMIT_KIND in context.miners else set()
-        first_net = opened.last + 1 + opened.beside_commits
-        own |= set(range(first_net, first_net + opened.branches))
         return [
             Unit(
                 f"{key}/{name}-{number:04d}",
@@ -179,7 +178,8 @@ def mine_repository(
                     changes=chosen_from.tables[f"changes-{number}"],
                     foreign=chosen_from.tables.get(f"foreign-{number}"),
                     source=source_of,
-                    pairs=frozenset(own) if first_pass else None,
+                    pairs=frozenset(commit_steps) if first_pass else None,
+                    branches=branches,
                     headers=planned.value["headers"],
                     write_blobs=first_pass,
                     features=first_pass and wants_features,
@@ -201,6 +201,7 @@ def mine_repository(
             changes,
             features,
             tuple(starts),
+            commit_steps,
             context.searching,
             config.limits,
         )
@@ -220,7 +221,7 @@ def mine_repository(
                 patches,
                 tuple(content.tables["left_out"] for content in contents),
                 chosen.tables["pairs"] if chosen else None,
-                tuple(starts) if COMMIT_KIND in context.miners else (),
+                commit_steps,
                 branches,
                 beside,
                 over,
@@ -239,6 +240,7 @@ def mine_repository(
                 opened.commits,
                 branches.beside if branches else None,
                 taken.tables["snapshots"],
+                taken.tables["steps"],
                 patches,
                 begin,
                 end,
@@ -255,6 +257,7 @@ def mine_repository(
     return Mined(
         tables={
             "triples": [result.mined["triples"] for result in assembled],
+            "steps": [r.mined["steps"] for r in assembled if "steps" in r.mined],
             "blobs": [c.mined["blobs"] for c in contents if "blobs" in c.mined],
             "trees": [taken.mined["trees"]],
             "contained": [taken.mined["contained"]],

@@ -133,8 +133,25 @@ SNAPSHOTS = pa.schema(
     ]
 )
 
-STEPS = "steps"  # PATCHES.source: `pair` is a step of the chain, a triple of kind commit
-CHOSEN = "chosen"  # PATCHES.source: `pair` is a row of PAIRS
+# A step of a surviving triple of several commits: `row` is the triple's in SNAPSHOTS, `source` and
+# `pair` say which rows of PATCHES it has, `commit` is where it leads, and `tree` that one's.
+# `published` says that it is a triple of kind commit, too.
+SNAPSHOT_STEPS = pa.schema(
+    [
+        pa.field("row", pa.int32(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("pair", pa.int32(), nullable=False),
+        pa.field("commit", pa.int32(), nullable=False),
+        pa.field("tree", pa.string(), nullable=False),
+        pa.field("published", pa.bool_(), nullable=False),
+    ]
+)
+
+STEPS = "steps"
+"""PATCHES.source: `pair` is the number of a change on the chain or beside it."""
+CHOSEN = "chosen"
+"""PATCHES.source: `pair` is a row of PAIRS or, behind the last of these, so many more than the
+number of a step of theirs whose patch is in no row of the other source."""
 
 
 class Change(NamedTuple):

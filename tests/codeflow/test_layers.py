@@ -47,6 +47,8 @@ PACKAGES = {
     "codeflow_miners": ROOT / "miners/codeflow_miners",
     "codeflow_filters": ROOT / "filters/codeflow_filters",
 }
+ELSEWHERE = ROOT / "codeflow/loopcoder/remote"
+"""Its files are written into exported folders and run there, importing each other as neighbours."""
 EXAMPLES = sorted((ROOT / "examples/release_miner").rglob("*.py"))
 
 
@@ -67,6 +69,8 @@ def read_house() -> dict[str, str]:
     house = {}
     for package, folder in PACKAGES.items():
         for path in sorted(folder.rglob("*.py")):
+            if path.parent == ELSEWHERE and path.stem != "__init__":
+                continue
             parts = [package, *path.relative_to(folder).with_suffix("").parts]
             house[".".join(parts).removesuffix(".__init__")] = path.read_text(encoding="utf-8")
     return house

@@ -32,6 +32,7 @@ from codeflow.config import as_mapping, from_mapping
 from codeflow.errors import CodeflowError, DataError, UsageError
 from codeflow.loopcoder import hf
 from codeflow.loopcoder.config import ModelConfig
+from codeflow.loopcoder.hf_reader import read_config
 from codeflow.loopcoder.model import LoopCoder, build
 from codeflow.storage.layout import TOKENIZER
 
@@ -97,7 +98,7 @@ def load(path: Path, about: Mapping[str, Any], device: str = "cpu") -> LoopCoder
         except UsageError as error:
             raise DataError(str(error)) from None
     elif (path / "config.json").is_file():
-        config = hf.read_config(path)
+        config = read_config(path)
     else:
         raise UsageError(
             f"{path}: says nothing of the model's shape; put its config.json, as Hugging Face has "

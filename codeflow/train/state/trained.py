@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from codeflow.config import from_mapping
 from codeflow.errors import DataError, UsageError
-from codeflow.loopcoder import hf
+from codeflow.loopcoder import hf, hf_reader
 from codeflow.loopcoder.config import ModelConfig
 from codeflow.loopcoder.model import LoopCoder, build
 from codeflow.storage.files import read_json, write_bytes
@@ -50,12 +50,23 @@ class Trained:
         batch: Mapping[str, int] = self.about.get("recipe", {}).get("batch", {})
         return batch.get("sequence_tokens")
 
+    @property
+    def chat_template(self) -> str | None:
+        """How a conversation is written, from the file beside the tokenizer."""
+        path = self.tokenizer.parent / CHAT_TEMPLATE if self.tokenizer is not None else None
+        if path is None or not path.is_file():
+            return None
+        try:
+            return path.read_bytes().decode()
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"{path}: {error}") from None
+
     def model(self, device: str = "cpu") -> LoopCoder:
         """The model, in evaluation mode. Raises DataError when files are missing or damaged."""
         if (self.path / dcp.MARK).is_file():
             return dcp.load(self.path, self.about, device)
         if not (self.path / checkpoint.META).is_file():
-            return hf.load(self.path, device=device)
+            return hf_reader.load(self.path, device=device)
         meta = checkpoint.read_meta(self.path)
         try:
             config = from_mapping(ModelConfig, meta["model"], str(self.path / checkpoint.META))

@@ -162,3 +162,6 @@ class _NoContents:
 
     def blob(self, repo: str, id: str) -> bytes:
         raise AssertionError("features need no contents")
+
+    def steps(self, triple: str) -> Sequence[Any]:
+        raise AssertionError("features need no steps")

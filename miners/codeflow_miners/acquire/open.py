@@ -32,7 +32,7 @@ class Opened:
         last: the step past the last one that was read.
         roots: ids of the root commits.
         starts: how many steps the window has.
-        branches, beside_commits: how many branches merges bring in, and their commits in all.
+        branches: how many branches merges bring in.
         commits, contained, branch_table, beside: files of the history's tables.
     """
 
@@ -43,7 +43,6 @@ class Opened:
     roots: Sequence[str]
     starts: int
     branches: int
-    beside_commits: int
     commits: str
     contained: str
     branch_table: str
@@ -141,7 +140,6 @@ def read_history(arguments: HistoryArguments, sink: Sink) -> dict[str, Any]:
         "roots": list(chain.roots),
         "starts": len(chain.starts),
         "branches": len(chain.branches),
-        "beside_commits": len(chain.beside),
     }
 
 

@@ -7,6 +7,7 @@ point, and undone they take it back. The numbers of changes are explained in `ta
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -42,6 +43,11 @@ class BranchRow(NamedTuple):
         """Index of the last commit."""
         return self.stop - 1
 
+    @property
+    def steps(self) -> range:
+        """Numbers of the changes from each commit to the next."""
+        return range(self.first, self.head)
+
 
 class Beside(NamedTuple):
     """The branches of the steps that a repository owns, and the numbers of their net changes."""
@@ -52,6 +58,13 @@ class Beside(NamedTuple):
     def net(self, branch: BranchRow) -> int:
         """Number of the change from the fork point to the head."""
         return self.first_net + branch.number
+
+    def patched(self) -> Iterator[int]:
+        """Numbers of the changes that are triples or steps of triples."""
+        for branch in self.branches:
+            if branch.rule is None:
+                yield from branch.steps
+                yield self.net(branch)
 
 
 @dataclass(frozen=True)
@@ -111,6 +124,7 @@ def read_beside(arguments: BesideArguments, sink: Sink) -> dict[str, Any]:
             deadline.check()
             base = max(branch.base, arguments.earliest)
             ways = [(branch.first - 1, base, branch.first)]
+            ways += [(step, step, step + 1) for step in branch.steps]
             ways += [(beside.net(branch), branch.first, branch.head)]
             changes = [(n, differ.changes(trees[old], trees[new])) for n, old, new in ways]
             most = max(len(paths) for _, paths in changes)

@@ -22,6 +22,7 @@ from codeflow.contracts import STEP_FEATURES, Sink, TableWriter
 from codeflow.records import BLOBS
 from codeflow.text.secrets import find_secrets
 from codeflow_miners import tables
+from codeflow_miners.changes.beside import BesideFiles
 from codeflow_miners.changes.paths import refused
 from codeflow_miners.changes.renames import MIN_SIMILARITY, FileRow, line_bytes, similarity
 from codeflow_miners.changes.treediff import GITLINK, Side
@@ -50,7 +51,8 @@ class ContentArguments:
         changes: file of CHANGES rows, grouped and ordered by `plan`.
         foreign: file of FOREIGN, the blobs that another unit writes; None for none.
         source: STEPS or CHOSEN, what the change numbers count.
-        pairs: change numbers whose patches are wanted; None for all.
+        pairs: change numbers whose patches are wanted, besides those of `branches`; None for all.
+        branches: where branches are; None where that kind is not wanted.
         headers: the language of `.h` files here.
         write_blobs: whether this pass writes the blobs it reads.
         features: whether to write STEP_FEATURES (change numbers are steps).
@@ -63,6 +65,7 @@ class ContentArguments:
     foreign: str | None
     source: str
     pairs: frozenset[int] | None
+    branches: BesideFiles | None
     headers: str
     write_blobs: bool
     features: bool
@@ -73,6 +76,9 @@ class ContentArguments:
 def read_content(arguments: ContentArguments, sink: Sink) -> dict[str, Any]:
     """Writes `blobs`, `patches`, `left_out` and `features`. Returns counts."""
     deadline = Deadline(arguments.config.limits.unit_seconds)
+    patched = None if arguments.pairs is None else set(arguments.pairs)
+    if patched is not None and arguments.branches is not None:
+        patched.update(arguments.branches.read().patched())
     foreign: set[bytes] = set()
     if arguments.foreign is not None:
         foreign.update(tables.read(arguments.foreign).column("blob").to_pylist())
@@ -101,7 +107,7 @@ def read_content(arguments: ContentArguments, sink: Sink) -> dict[str, Any]:
             new = contents.side(row.new_path, row.new)
             if change < 0 or (old is None and new is None):
                 continue
-            wanted = arguments.pairs is None or change in arguments.pairs
+            wanted = patched is None or change in patched
             featured = features is not None and change < arguments.beside
             if not wanted and not featured:
                 continue

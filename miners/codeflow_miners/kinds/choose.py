@@ -2,12 +2,13 @@
 
 Selection sees the whole history of a repository at once, so the bounds of units leave no trace in
 it. The net change of a pair is composed from the steps between its ends, by ids alone: a path that
-comes back to where it was is no change, and renames are followed through the steps.
+comes back to where it was is no change, and renames are followed through the steps. With it go the
+steps of pairs of several commits, as far as no patch of theirs was written yet.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +29,7 @@ from codeflow_miners.tables import CHANGES, PAIRS, Change
 @dataclass(frozen=True)
 class ChooseArguments:
     """Attributes: `commits` (the first `known` of them), `changes` (in order) and `features` are
-    files of those tables."""
+    files of those tables; `patched` are the steps whose patches were written already."""
 
     repo: str
     commits: str
@@ -36,6 +37,7 @@ class ChooseArguments:
     changes: tuple[str, ...]
     features: tuple[str, ...]
     starts: tuple[int, ...]
+    patched: tuple[int, ...]
     miners: Mapping[str, Miner]
     limits: Limits
 
@@ -61,8 +63,8 @@ def choose_pairs(arguments: ChooseArguments, sink: Sink) -> dict[str, Any]:
     with sink.table("pairs", PAIRS) as writer:
         rows = [(kind, pair.old, pair.new, sorted(pair.scores.items())) for kind, pair in chosen]
         writer.write(table_of(rows, PAIRS))
-    net = _net_changes([pair for _, pair in chosen], arguments.changes)
-    units = list(plan.plan_units(net))
+    wanted = _changes([pair for _, pair in chosen], arguments.changes, set(arguments.patched))
+    units = list(plan.plan_units(wanted))
     for number, unit in enumerate(units):
         with sink.table(f"changes-{number}", CHANGES) as writer:
             writer.write(unit)
@@ -88,8 +90,9 @@ def _check(kind: str, pairs: Sequence[Pair], history: History) -> None:
         seen.add((pair.old, pair.new))
 
 
-def _net_changes(pairs: Sequence[Pair], paths: Iterable[str]) -> pa.Table:
-    """CHANGES rows of every pair, `change` being its number."""
+def _changes(pairs: Sequence[Pair], paths: Iterable[str], patched: Set[int]) -> pa.Table:
+    """CHANGES rows of every pair, `change` being its number, and of the steps of pairs of several
+    that are not in `patched`, numbered on from the last pair."""
     if not pairs:
         return plan.empty()
     steps: dict[int, list[FileRow]] = {}
@@ -103,6 +106,9 @@ def _net_changes(pairs: Sequence[Pair], paths: Iterable[str]) -> pa.Table:
     for number, pair in enumerate(pairs):
         between = [steps.get(step, []) for step in range(pair.old, pair.new)]
         rows += [Change(number, row) for row in compose(between)]
+    several = {step for p in pairs if p.new - p.old > 1 for step in range(p.old, p.new)}
+    for step in sorted(several - patched):
+        rows += [Change(len(pairs) + step, row) for row in steps.get(step, [])]
     return tables.changes_table(rows)
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from codeflow.contracts import History, Pair
 
+COMMIT_KIND = "commit"
+
 
 @dataclass(frozen=True)
 class CommitMiner:

@@ -1,4 +1,5 @@
-"""Joins the file patches of a bucket of triples and writes the triples, sorted by id."""
+"""Joins the file patches of a bucket of triples and writes the triples, sorted by id, and the
+steps of those of several commits in the same order."""
 
 from __future__ import annotations
 
@@ -11,9 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from codeflow.contracts import Commit, Sink
-from codeflow.records import FILE_CHANGE, TRIPLES, triple_id
+from codeflow.records import FILE_CHANGE, STEPS, STEPS_PER_GROUP, TRIPLES, triple_id
 from codeflow_miners import tables
 from codeflow_miners.contents.languages import ChangedLines, triple_language
+from codeflow_miners.kinds.commit import COMMIT_KIND
 from codeflow_miners.tables import SNAPSHOTS
 
 _TRIPLES_PER_GROUP = 1024
@@ -22,13 +24,14 @@ _TRIPLES_PER_GROUP = 1024
 @dataclass(frozen=True)
 class AssembleArguments:
     """Rows `first .. stop - 1` of `snapshots`; the other paths are files of those tables, `beside`
-    that of the branches' commits, which follow those of the chain."""
+    that of the branches' commits, which follow those of the chain, `steps` that of all rows'."""
 
     repo: str
     url: str
     commits: str
     beside: str | None
     snapshots: str
+    steps: str
     patches: tuple[str, ...]
     first: int
     stop: int
@@ -37,7 +40,7 @@ class AssembleArguments:
 
 
 def assemble(arguments: AssembleArguments, sink: Sink) -> dict[str, Any]:
-    """Writes `triples` (kept). Returns the number of each kind."""
+    """Writes `triples` and, if there are any, `steps` (kept). Returns the number of each kind."""
     commits = tables.commits(tables.read(arguments.commits))
     if arguments.beside is not None:
         commits += tables.commits(tables.read(arguments.beside))
@@ -69,12 +72,62 @@ def assemble(arguments: AssembleArguments, sink: Sink) -> dict[str, Any]:
         triple["patch"] = b"".join(patches[a:b])
         rows.append(triple)
         counts[row["kind"]] = counts.get(row["kind"], 0) + 1
-    table = _table(rows, _files_column(files))
+    ids = [row["id"] for row in rows]
+    table = _table(rows, _files_column(files), TRIPLES)
     table = table.take(pc.sort_indices(table.column("id")))
     with sink.mined("triples", TRIPLES) as writer:
         for first in range(0, len(table), _TRIPLES_PER_GROUP):
             writer.write(table.slice(first, _TRIPLES_PER_GROUP))
+    steps = tables.read(arguments.steps)
+    row = steps.column("row")
+    inside = pc.and_(pc.greater_equal(row, arguments.first), pc.less(row, arguments.stop))
+    _write_steps(arguments, commits, ids, steps.filter(inside), sink)
     return {"kinds": counts}
+
+
+def _write_steps(
+    arguments: AssembleArguments,
+    commits: Sequence[Commit],
+    ids: Sequence[str],
+    rows: pa.Table,
+    sink: Sink,
+) -> None:
+    """The table `steps` of the triples with these ids, in the order of their snapshots."""
+    if not len(rows):
+        return
+    files = _files(arguments.patches, rows)
+    patches = files.table.column("patch").to_pylist()
+    steps: list[dict[str, Any]] = []
+    index = 0
+    for k, row in enumerate(rows.to_pylist()):
+        triple = ids[row["row"] - arguments.first]
+        index = index + 1 if steps and steps[-1]["triple"] == triple else 0
+        commit, before = commits[row["commit"]], commits[row["commit"] - 1]
+        pair = (before.id, commit.id)
+        message, *subjects = commit.messages or ("",)
+        steps.append(
+            {
+                "triple": triple,
+                "repo": arguments.repo,
+                "index": index,
+                "commit": commit.id,
+                "message": message,
+                "subjects": subjects,
+                "author_kind": commit.author_kind,
+                "tree": row["tree"],
+                "patch": b"".join(patches[files.bounds[k] : files.bounds[k + 1]]),
+                "same_as": triple_id(arguments.repo, *pair, COMMIT_KIND, arguments.projection)
+                if row["published"]
+                else None,
+            }
+        )
+    table = _table(steps, _files_column(files), STEPS)
+    table = table.take(
+        pc.sort_indices(table, sort_keys=[("triple", "ascending"), ("index", "ascending")])
+    )
+    with sink.mined("steps", STEPS) as writer:
+        for first in range(0, len(table), STEPS_PER_GROUP):
+            writer.write(table.slice(first, STEPS_PER_GROUP))
 
 
 class _Files(NamedTuple):
@@ -160,9 +213,9 @@ def _triple(
     }
 
 
-def _table(rows: Sequence[Mapping[str, Any]], files: pa.Array) -> pa.Table:
+def _table(rows: Sequence[Mapping[str, Any]], files: pa.Array, schema: pa.Schema) -> pa.Table:
     arrays = []
-    for field in TRIPLES:
+    for field in schema:
         if field.name == "files":
             arrays.append(files)
             continue
@@ -171,4 +224,4 @@ def _table(rows: Sequence[Mapping[str, Any]], files: pa.Array) -> pa.Table:
             arrays.append(pa.array(values, pa.large_binary()).cast(pa.large_string()))
         else:
             arrays.append(pa.array(values, field.type))
-    return pa.table(arrays, schema=TRIPLES)
+    return pa.table(arrays, schema=schema)

@@ -20,14 +20,14 @@ from codeflow_miners.changes.beside import Beside, BesideFiles
 from codeflow_miners.changes.treediff import Side
 from codeflow_miners.history.branches import NO_BRANCH
 from codeflow_miners.kinds.branch import BRANCH_KIND
+from codeflow_miners.kinds.commit import COMMIT_KIND
 from codeflow_miners.objects.reader import ObjectReader
 from codeflow_miners.rows import RowBuffer
 from codeflow_miners.snapshots.walk import Excursion, Walk
-from codeflow_miners.tables import CHOSEN, SNAPSHOTS, STEPS
+from codeflow_miners.tables import CHOSEN, SNAPSHOT_STEPS, SNAPSHOTS, STEPS
 
 _BUCKET_BYTES = 64 << 20
 _BUCKET_TRIPLES = 4096
-COMMIT_KIND = "commit"
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,12 @@ class SnapshotsArguments:
     limits: Limits
 
 
+Key = tuple[str, int]
+"""Source and pair of PATCHES."""
+
+
 class Candidate(NamedTuple):
-    """A pair on its way to a triple."""
+    """A pair on its way to a triple: the first columns of SNAPSHOTS."""
 
     source: str
     pair: int
@@ -69,9 +73,14 @@ class Candidate(NamedTuple):
     new: int
     scores: list[tuple[str, float]]
 
+    @property
+    def key(self) -> Key:
+        """What its patch goes by."""
+        return self.source, self.pair
+
 
 def take_snapshots(arguments: SnapshotsArguments, sink: Sink) -> dict[str, Any]:
-    """Writes `trees`, `ledger` and `contained` (kept) and `snapshots`.
+    """Writes `trees`, `ledger` and `contained` (kept), `snapshots` and their `steps`.
 
     Returns:
         `buckets`: row ranges of `snapshots` to assemble together; `unreached`: number of blobs
@@ -83,16 +92,20 @@ def take_snapshots(arguments: SnapshotsArguments, sink: Sink) -> dict[str, Any]:
     if arguments.branches:
         commits += tables.commits(tables.read(arguments.branches.beside))
     patch_bytes, dropped = _judge(arguments)
+    steps = Steps(arguments, patch_bytes)
     kept = []
     with sink.mined("ledger", LEDGER) as writer:
         ledger = RowBuffer(writer, LEDGER)
         for left_out in _branches_left_out(arguments, beside):
             ledger.add(left_out)
         for candidate in _candidates(arguments, beside):
-            key = (candidate.source, candidate.pair)
-            verdict = dropped.get(key)
-            if verdict is None and key not in patch_bytes:
+            verdict = dropped.get(candidate.key)
+            if verdict is None and candidate.key not in patch_bytes:
                 verdict = ("empty", "the change projects to nothing", None)
+            for step, key in steps.of(candidate):
+                if verdict is None and key in dropped:
+                    rule, reason, _ = dropped[key]
+                    verdict = (rule, f"in a step: {reason}", commits[step + 1].id)
             if verdict is None:
                 kept.append(candidate)
             else:
@@ -105,7 +118,7 @@ def take_snapshots(arguments: SnapshotsArguments, sink: Sink) -> dict[str, Any]:
         ledger.flush()
     with sink.mined("contained", CONTAINED) as writer:
         writer.write(tables.read(arguments.contained))
-    needed = sorted({k for c in kept for k in (c.old, c.new) if k < chain})
+    needed = sorted({k for c in kept for k in range(c.old, c.new + 1) if k < chain})
     excursions = _excursions(arguments, beside, {c.old for c in kept})
     with sink.mined("trees", TREES) as writer:
         walk = Walk(ObjectReader(Path(arguments.git_dir)), arguments.repo, rules, needed, writer)
@@ -116,7 +129,17 @@ def take_snapshots(arguments: SnapshotsArguments, sink: Sink) -> dict[str, Any]:
         for c in kept:
             snapshots.add((*c, roots[c.old], roots[c.new], *(licenses[c.old] or (None, None))))
         snapshots.flush()
-    sizes = [patch_bytes[c.source, c.pair] for c in kept]
+    published = {c.key for c in kept if c.kind == COMMIT_KIND}
+    with sink.table("steps", SNAPSHOT_STEPS) as writer:
+        rows = RowBuffer(writer, SNAPSHOT_STEPS)
+        for k, c in enumerate(kept):
+            for step, key in steps.of(c):
+                rows.add((k, *key, step + 1, roots[step + 1], key in published))
+        rows.flush()
+    sizes = [
+        sum(patch_bytes.get(key, 0) for key in (c.key, *(key for _, key in steps.of(c))))
+        for c in kept
+    ]
     return {"buckets": _buckets(sizes), "unreached": len(walked.unreached), "kept": len(kept)}
 
 
@@ -161,15 +184,30 @@ def _excursions(arguments: SnapshotsArguments, beside: Beside, kept: Set[int]) -
     return [
         Excursion(
             max(branch.base, arguments.earliest),
-            ((branch.first, branch.first - 1), (branch.head, beside.net(branch))),
+            ((branch.first, branch.first - 1), *((step + 1, step) for step in branch.steps)),
         )
         for branch in beside.branches
         if branch.rule is None and branch.first in kept
     ]
 
 
-Key = tuple[str, int]
 Verdict = tuple[str, str, str | None]
+
+
+class Steps:
+    """The steps of candidates of several commits, and where their patches are."""
+
+    def __init__(self, arguments: SnapshotsArguments, patch_bytes: Mapping[Key, int]) -> None:
+        self._patch_bytes = patch_bytes
+        path = arguments.pairs
+        self._pairs = tables.read(path).num_rows if path is not None else 0
+
+    def of(self, candidate: Candidate) -> Iterator[tuple[int, Key]]:
+        """Each step's number, and what its patch goes by; one that changes nothing has none."""
+        if candidate.new - candidate.old > 1:
+            for step in range(candidate.old, candidate.new):
+                first = (STEPS, step)
+                yield step, first if first in self._patch_bytes else (CHOSEN, self._pairs + step)
 
 
 def _judge(arguments: SnapshotsArguments) -> tuple[dict[Key, int], dict[Key, Verdict]]:

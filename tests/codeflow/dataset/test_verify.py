@@ -24,8 +24,7 @@ from codeflow.git.objects import TreeEntry, blob_id, tree_id
 from codeflow.publish.shards import describe
 from codeflow.storage import layout, manifest
 from tiny_dataset import SNAPSHOTS, Git, build, history, write_dataset
-
-Tables = dict[str, list[dict[str, Any]]]
+from tiny_steps import Tables, tables_of
 
 
 @pytest.fixture(scope="module")
@@ -37,21 +36,6 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(folder / "data", repos)
 
 
-def tables_of(path: Path) -> Tables:
-    """All rows of a dataset, to be changed and written again."""
-    tables: Tables = {}
-    for name, pattern in (
-        ("train", "triples/train-*"),
-        ("validation", "triples/validation-*"),
-        ("blobs", "blobs/*"),
-        ("trees", "trees/*"),
-    ):
-        tables[name] = [
-            row for file in sorted(path.glob(pattern)) for row in pq.read_table(file).to_pylist()
-        ]
-    return tables
-
-
 def test_a_good_dataset_has_no_fault(good: Path) -> None:
     told: list[tuple[str, int, int]] = []
     report = verify(good, progress=lambda *what: told.append(what))
@@ -60,6 +44,7 @@ def test_a_good_dataset_has_no_fault(good: Path) -> None:
     tables = tables_of(good)
     assert report.triples == len(tables["train"]) + len(tables["validation"])
     assert (report.blobs, report.trees) == (len(tables["blobs"]), len(tables["trees"]))
+    assert report.steps == len(tables["steps"]) > 0
     assert {stage for stage, _, _ in told} == {"files", "objects", "triples"}
     assert all(done <= total for _, done, total in told)
 

@@ -1,5 +1,6 @@
 """The Hugging Face folder: what is in it, read back to the bit, and damage named in one line."""
 
+import ast
 import json
 import os
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+import codeflow.loopcoder
 from codeflow.errors import CodeflowError, DataError, UsageError
 from codeflow.loopcoder import export, load
 from loopcoder_models import SMALL, random_ids, random_model
@@ -75,6 +77,76 @@ def test_a_dense_model_is_written_as_llama(tmp_path: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
     assert (config["model_type"], config["architectures"]) == ("llama", ["LlamaForCausalLM"])
     assert "loop_num" not in config
+
+
+def test_the_tokenizer_says_what_ends_and_what_pads(tmp_path: Path) -> None:
+    tokenizer = tmp_path / "tok.json"
+    added = [{"id": 7, "content": "<|end|>"}, {"id": 3, "content": "<|pad|>"}]
+    tokenizer.write_text(json.dumps({"added_tokens": added}))
+    folder = export(
+        random_model(),
+        tmp_path / "out",
+        tokenizer=tokenizer,
+        eos_token_ids=[7, 3],
+        pad_token_id=3,
+        chat_template="{{ 'ü' }}\n",
+        card="# A model\n",
+    )
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    assert config == {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": SMALL.max_position_embeddings,
+        "clean_up_tokenization_spaces": False,
+        "eos_token": "<|end|>",
+        "pad_token": "<|pad|>",
+    }
+    ends = {"bos_token_id": None, "eos_token_id": [7, 3], "pad_token_id": 3}
+    assert json.loads((folder / "generation_config.json").read_text()) == ends
+    assert ends.items() <= json.loads((folder / "config.json").read_text()).items()
+    assert (folder / "chat_template.jinja").read_text(encoding="utf-8") == "{{ 'ü' }}\n"
+    assert (folder / "README.md").read_text() == "# A model\n"
+    tokenizer.write_text("[")
+    with pytest.raises(DataError, match=r"tok\.json: not a tokenizer"):
+        export(random_model(), tmp_path / "bad", tokenizer=tokenizer, eos_token_ids=[7])
+    assert not (tmp_path / "bad").exists()
+
+
+def test_remote_code_is_what_stands_here_word_for_word(tmp_path: Path) -> None:
+    here = Path(codeflow.loopcoder.__file__).parent / "remote"
+    names = {"configuration_iquestloopcoder.py", "modeling_iquestloopcoder.py"}
+    folder = export(random_model(), tmp_path / "out", remote_code=True)
+    assert {path.name for path in folder.glob("*.py")} == names
+    for name in names:
+        assert (folder / name).read_bytes() == (here / name).read_bytes()
+        tree = ast.parse((folder / name).read_text())
+        roots = {
+            (node.module or "").split(".")[0] if node.level == 0 else "."
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom)
+        }
+        plain = [node for node in ast.walk(tree) if isinstance(node, ast.Import)]
+        roots |= {alias.name.split(".")[0] for node in plain for alias in node.names}
+        assert roots <= {"torch", "transformers", "dataclasses", "."}
+    auto = json.loads((folder / "config.json").read_text())["auto_map"]
+    for place in auto.values():
+        file, _, name = place.partition(".")
+        assert f"class {name}(" in (folder / f"{file}.py").read_text()
+    assert not list(export(random_model(), tmp_path / "bare").glob("*.py"))
+    dense = export(random_model(loop_num=1), tmp_path / "dense", remote_code=True)
+    assert not list(dense.glob("*.py"))
+    assert "auto_map" not in json.loads((dense / "config.json").read_text())
+
+
+def test_another_dtype_is_each_weight_rounded_once(tmp_path: Path) -> None:
+    model = random_model()
+    folder = export(model, tmp_path / "out", dtype=torch.bfloat16, shard_bytes=20_000)
+    assert json.loads((folder / "config.json").read_text())["torch_dtype"] == "bfloat16"
+    index = json.loads((folder / "model.safetensors.index.json").read_text())
+    elements = sum(tensor.numel() for tensor in model.state_dict().values())
+    assert index["metadata"]["total_size"] == 2 * elements
+    for name, tensor in load(folder).state_dict().items():
+        assert torch.equal(tensor, model.state_dict()[name].bfloat16()), name
+    assert model.lm_head.weight.dtype == torch.float32
 
 
 def test_a_single_unindexed_file_is_read_too(tmp_path: Path) -> None:
@@ -156,6 +228,9 @@ def test_damage_and_other_architectures_are_named(tmp_path: Path) -> None:
         "not one of this model's": {"num_hidden_layers": 1},
         r"asks for \(62, 40\)": {"vocab_size": SMALL.vocab_size + 1},
         "loop_num = 3": {"loop_num": 3},
+        "only plain RoPE": {"rope_parameters": {"rope_type": "yarn", "rope_theta": 1.0}},
+        "clip_qkv = 8": {"clip_qkv": 8},
+        "use_sliding_window = True": {"use_sliding_window": True},
     }
     for number, (message, values) in enumerate(cases.items()):
         folder = fresh(number)

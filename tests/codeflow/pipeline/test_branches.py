@@ -18,6 +18,7 @@ from codeflow.dataset.verify import verify
 from codeflow.pipeline.run import run
 from codeflow.pipeline.session import Execution
 from codeflow.terminal.progress import make_progress
+from codeflow.triple import Snapshot
 from codeflow_miners import flow
 from codeflow_miners.acquire.repositories import parse_sources
 from codeflow_miners.changes import plan
@@ -26,6 +27,22 @@ from gitdag import Repo
 from strange import branched
 
 ALL = Window(0.0, 1.0)
+SPANS = """
+[mine]
+kinds = ["branch", "span", "commit"]
+window = { start = 0.0, stop = 1.0 }
+[mine.miners.span]
+tau = 0.01
+least = 0.0
+"""
+FILTER = """
+from codeflow import drop, keep
+
+def judge(triple):
+    if triple.kind != "commit" or {name!r} == "all":
+        return keep()
+    return drop("commit") if {name!r} == "none" or int(triple.id, 16) % 2 else keep()
+"""
 SCRIPT = Path(__file__).parents[3] / "examples" / "check_with_git.py"
 
 
@@ -45,6 +62,60 @@ def same_to_git(out: Path, repo: Repo) -> None:
     command = [sys.executable, str(SCRIPT), str(out), str(repo.path)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def same_steps_to_git(dataset: codeflow.Dataset, repo: Repo) -> None:
+    """Every triple has a step a commit, and each changes what git says that the commit changes."""
+    patches = {t.new_commit: t.patch for t in dataset.triples(kind="commit")}
+    for triple in dataset.triples():
+        steps = triple.steps
+        assert [step.commit for step in steps] == list(triple.commits)
+        assert (steps[0].old_tree, steps[-1].new_tree) == (triple.old_tree, triple.new_tree)
+        for step in steps:
+            old, new = ({p: (e.mode, e.id) for p, e in side.entries()} for side in sides(step))
+            raw = repo.git("diff-tree", "-r", "-z", "--name-only", f"{step.commit}^1", step.commit)
+            changed = {path.decode("utf-8", "replace") for path in raw.split(b"\0")[:-1]}
+            paths = {path for path in old | new if old.get(path) != new.get(path)}
+            assert paths <= changed
+            assert paths == {p for f in step.files for p in (f.old_path, f.new_path) if p}
+            if triple.kind == "span" and step.commit in patches:
+                assert step.patch == patches[step.commit]
+
+
+def sides(step: codeflow.Step) -> tuple[Snapshot, Snapshot]:
+    return step.old_repo, step.new_repo
+
+
+def test_a_step_keeps_the_patch_of_a_commit_that_is_not_published(tmp_path: Path) -> None:
+    """With some commits of spans dropped, all of them, or none, the steps say the same."""
+    repo = branched(tmp_path, 1)
+    listing = tmp_path / "list.txt"
+    listing.write_text(f"{repo.path.name}\n")
+    told: list[dict[str, list[str]]] = []
+    for name in ("even", "none", "all"):
+        code = tmp_path / f"{name}.py"
+        code.write_text(FILTER.format(name=name))
+        (tmp_path / "spans.toml").write_text(SPANS)
+        arguments = ("--config", str(tmp_path / "spans.toml"), "--filter", f"{code}:judge")
+        out = tmp_path / f"data-{name}"
+        done = faults.mine(listing, out, *arguments, "--until", "filter")
+        assert done.returncode == 0, done.stderr
+        assert verify(out).problems == []
+        dataset = codeflow.open(out)
+        several = [t for t in dataset.triples() if t.kind != "commit"]
+        assert {t.kind for t in several} == {"span", "branch"}
+        told.append({t.id: [step.patch for step in t.steps] for t in several})
+        rows = [
+            row
+            for path in (out / "steps").glob("*.parquet")
+            for row in pq.read_table(path).to_pylist()
+        ]
+        own = {t.new_commit for t in dataset.triples(kind="commit")}
+        spans = {t.id for t in several if t.kind == "span"}
+        for row in rows:
+            there = row["triple"] in spans and row["commit"] in own and bool(row["files"])
+            assert (row["patch"] is None) == (row["same_as"] is not None) == there
+    assert told[0] == told[1] == told[2]
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -69,6 +140,7 @@ def test_branches_are_exact(
     branches = list(dataset.triples(kind="branch"))
     assert branches
     same_to_git(tmp_path / "data", repo)
+    same_steps_to_git(dataset, repo)
     for triple in branches:
         for commit, messages in zip(triple.commits, triple.messages, strict=True):
             subject = repo.git("log", "-1", "--format=%s", commit).decode().strip()

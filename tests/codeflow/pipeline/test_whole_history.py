@@ -212,5 +212,5 @@ def test_a_folder_of_the_schema_before_is_refused_in_one_line(
         done = codeflow(*words, cwd=tmp_path)
         assert done.returncode == 2
         [line] = done.stderr.splitlines()
-        assert "schema version 1, this codeflow has 2; use --fresh to mine again" in line
+        assert "schema version 1, this codeflow has 3; use --fresh to mine again" in line
     assert codeflow(*again, "--fresh", cwd=tmp_path).returncode == 0

@@ -148,6 +148,7 @@ def test_units_write_every_text_once(
             foreign=str(folder / f"f{number}"),
             source=STEPS,
             pairs=None,
+            branches=None,
             headers="C",
             write_blobs=True,
             features=False,

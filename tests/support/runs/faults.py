@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-PUBLISHED = ("README.md", "manifest.json", "triples", "blobs", "trees", "ledger")
+PUBLISHED = ("README.md", "manifest.json", "triples", "steps", "blobs", "trees", "ledger")
 TIMEOUT_S = 120
 _TOUCHES = ("os.rename", "os.link", "os.remove", "os.mkdir", "os.rmdir", "os.truncate")
 

@@ -19,6 +19,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+import tiny_steps
 from codeflow import records
 from codeflow.storage import layout, manifest
 
@@ -274,11 +275,17 @@ def triple_row(git: Git, repo: str, chain: Sequence[str], old: int, new: int) ->
     }
 
 
-def contents(git: Git, repo: str, rows: Iterable[Mapping[str, Any]]) -> tuple[list[Any], list[Any]]:
-    """The rows of `blobs` and of `trees` that these triples reach."""
+def contents(
+    git: Git,
+    repo: str,
+    rows: Iterable[Mapping[str, Any]],
+    steps: Iterable[Mapping[str, Any]] = (),
+) -> tuple[list[Any], list[Any]]:
+    """The rows of `blobs` and of `trees` that these triples and steps reach."""
     blobs: dict[str, dict[str, Any]] = {}
     trees: dict[str, dict[str, Any]] = {}
     waiting = [row[side] for row in rows for side in ("old_tree", "new_tree")]
+    waiting += [step["tree"] for step in steps]
     while waiting:
         tree = waiting.pop()
         if tree in trees:
@@ -306,7 +313,7 @@ def write_dataset(
     triple_shards: int = 2,
     row_group: int = 4,
 ) -> Path:
-    """Writes rows of `train`, `validation`, `blobs` and `trees` as a dataset folder."""
+    """Writes rows of `train`, `validation`, `steps`, `blobs` and `trees` as a dataset folder."""
     listed = []
 
     def write(name: str, rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> None:
@@ -324,6 +331,11 @@ def write_dataset(
             part = rows[len(rows) * shard // shards : len(rows) * (shard + 1) // shards]
             name = f"triples/{split}-{shard:05d}-of-{shards:05d}.parquet"
             write(name, part, records.TRIPLES)
+        own = {row["id"] for row in rows}
+        steps = [step for step in tables.get("steps", ()) if step["triple"] in own]
+        if steps:
+            steps.sort(key=lambda step: (step["triple"], step["index"]))
+            write(f"steps/{split}-00000-of-00001.parquet", steps, records.STEPS)
     write("blobs/00000-of-00001.parquet", tables["blobs"], records.BLOBS)
     write("trees/00000-of-00001.parquet", tables["trees"], records.TREES)
     values = {
@@ -352,7 +364,8 @@ def build(
     Args:
         repos: by name, a repository and its first-parent chain, oldest first.
     """
-    tables: dict[str, list[Any]] = {"train": [], "validation": [], "blobs": [], "trees": []}
+    names = ("train", "validation", "steps", "blobs", "trees")
+    tables: dict[str, list[Any]] = {name: [] for name in names}
     for repo, (git, chain) in sorted(repos.items()):
         rows = [
             triple_row(git, repo, chain, old, old + span)
@@ -362,7 +375,9 @@ def build(
         ]
         for number, row in enumerate(rows):
             tables["validation" if number % 5 == 4 else "train"].append(row)
-        blobs, trees = contents(git, repo, rows)
+        steps = [step for row in rows for step in tiny_steps.step_rows(git, row)]
+        blobs, trees = contents(git, repo, rows, steps)
+        tables["steps"] += tiny_steps.once(rows, steps)
         tables["blobs"] += blobs
         tables["trees"] += trees
     return write_dataset(folder, tables, {r: c[-1] for r, (_, c) in repos.items()}, **options)
