@@ -97,11 +97,17 @@ class Weights:
                     raise DataError(f"{path}: damaged: {error}") from None
             yield cls(root, files)
 
-    def require(self, expected: Mapping[str, torch.Size], optional: tuple[str, ...] = ()) -> None:
+    def require(
+        self,
+        expected: Mapping[str, torch.Size],
+        optional: tuple[str, ...] = (),
+        who: str = "config.json",
+    ) -> None:
         """Raises DataError unless there are these tensors, in these shapes, and no others.
 
         Args:
             optional: parts of names that may be missing.
+            who: what asks for them.
         """
         for name, (path, _) in self._files.items():
             if name not in expected:
@@ -109,7 +115,7 @@ class Weights:
             if self.shape(name) != tuple(expected[name]):
                 raise DataError(
                     f"{path}: tensor {name} is {self.shape(name)}, "
-                    f"config.json asks for {tuple(expected[name])}"
+                    f"{who} asks for {tuple(expected[name])}"
                 )
         missing = [name for name in expected if name not in self._files]
         missing = [name for name in missing if not any(part in name for part in optional)]
@@ -117,8 +123,9 @@ class Weights:
             count = len(missing)
             raise DataError(f"{self.path}: {count} tensors are missing, among them {missing[0]}")
 
-    def __contains__(self, name: str) -> bool:
-        return name in self._files
+    @property
+    def names(self) -> list[str]:
+        return list(self._files)
 
     def shape(self, name: str) -> tuple[int, ...]:
         """A tensor's shape, without reading it."""

@@ -155,7 +155,6 @@ Languages, in tokens of patches (estimated from bytes); `weight` says how often 
         ("decontaminate", "Files that a triple does not change are not matched with benchmarks"),
     ]
     known = [line for name, line in limits if name in ran]
-    known += ["Near-duplicates are looked for within a kind"] * ("dedup" in _names(stages))
     return text + ("\nKnown limits: " + "; ".join(known) + ".\n" if known else "")
 
 

@@ -52,7 +52,7 @@ _SAMPLE_NAMES: Final = re.compile(r"(?i:(?:john|jane)[ ._]?doe|alice|foo|bar)\b"
 _SAMPLE_FILE: Final = re.compile(
     r"(?:^|/)(?:(?:(?:[\w-]+[-_.])?tests?|testing|[a-z]+Test|__tests__|specs?|e2e|testdata"
     r"|test[-_]?(?:data|resources|fixtures|support|utils?)|fixtures?|mocks?|__mocks__"
-    r"|examples?|samples?|demos?|docs?|documentation|javadoc|man|website)/"
+    r"|examples?|samples?|demos?|playgrounds?|docs?|documentation|javadoc|man|website)/"
     r"|(?:readme|changelog|changes|history|news|contributing|security|install|upgrading)\b[^/]*\Z"
     r"|(?:tests?[-_.][^/]*|[^/]*[-_.](?:tests?|specs?)\.[a-z]+|[^/]*Tests?\.[a-z]+)\Z"
     r"|[^/]*\.(?:md|markdown|rst|adoc|asciidoc|mdx|rdoc|textile|org|pod|html?|tex|ipynb)\Z)",

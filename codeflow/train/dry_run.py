@@ -17,7 +17,7 @@ from codeflow.loopcoder.model import build
 from codeflow.train import metrics
 from codeflow.train import recipe as recipes
 from codeflow.train.data import missing, open_sources, sources_of
-from codeflow.train.state.checkpoint import latest
+from codeflow.train.state import ancestor
 from codeflow.train.state.memory import memory_bytes
 from codeflow.train.watch import sinks
 
@@ -73,10 +73,7 @@ def dry_run(recipe: recipes.Recipe, data: Path, out: Path | None) -> DryRun:
     if uneven := recipe.uneven(how.ranks // how.context, how.context):
         problems.append(uneven)
     lines += _data(recipe, data, problems)
-    beside = _beside(out, recipe.parent.run)
-    if recipe.parent.run and not (
-        latest(beside / "checkpoints") or (beside / "config.json").exists()
-    ):
+    if recipe.parent.run and not ancestor.is_there(_beside(out, recipe.parent.run)):
         problems.append(f"parent run {recipe.parent.run!r}: no checkpoint beside the output folder")
     return DryRun(tuple(lines), tuple(problems))
 

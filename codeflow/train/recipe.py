@@ -159,6 +159,7 @@ class Schedule:
 @dataclass(frozen=True)
 class Parent:
     """The run whose last checkpoint this one starts from: a folder beside `--out`, or a path.
+    It may be a Hugging Face folder, exported or released, as well.
 
     `optimizer` hands on the moments too (the same optimiser is needed); `fold` turns a dense
     parent into a loop.

@@ -34,7 +34,7 @@ from codeflow.train.exact import compute_exactly
 from codeflow.train.feed import Feed, Shards
 from codeflow.train.guard import Guard
 from codeflow.train.outcome import Outcome, Result, exclusive, explained, last_of
-from codeflow.train.state import checkpoint, parents
+from codeflow.train.state import ancestor, checkpoint
 from codeflow.train.state.host_copies import HostCopies
 from codeflow.train.state.optim import Optimizer, learning_rate
 from codeflow.train.state.parallel import World, accumulating, joined, make_model, unwrapped
@@ -124,7 +124,7 @@ class Training:
         )
         path = world.gather(checkpoint.latest(folder))[0]
         read = path is not None or bool(recipe.parent.run)
-        fresh = parents.GATES if recipe.parent.fold and path is None else ()
+        fresh = ancestor.GATES if recipe.parent.fold and path is None else ()
         self.wrapped = make_model(
             recipe.model.config,
             recipe.compute,
@@ -187,9 +187,8 @@ class Training:
         """Takes a parent's weights; for a fold, the losses before and after."""
         wanted, held_out = self.recipe.parent, self.feed.held_out
         root = self.out.parent / wanted.run  # an absolute path stays itself
-        self.parent = parents.take(
-            wanted, root, self.model, self.optimizer, self.feed.tokenizer, self.world
-        )
+        tokenizer, world, say = self.feed.tokenizer, self.world, self._progress
+        self.parent = ancestor.take(wanted, root, tokenizer, self.model, self.optimizer, world, say)
         if not (wanted.fold and held_out):
             return {}
         backbone = self.model.model

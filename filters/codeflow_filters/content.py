@@ -6,8 +6,10 @@ digits; no base64 or hex run over 1,024 characters. Of a patch, 100 on average a
 people wrote, so 200 is the default. Here the lines that a patch adds are judged, for a model is to
 learn the change: an old minified file beside it does no harm, and no content has to be read. One
 long line does not spoil a large change either: a triple goes when more than `max_share` of the
-bytes it adds are such text. A long encoded run goes in any case, except in data files (certificates
-beside a test); so do conflict markers, which say that a merge went wrong. A change of nothing but
+bytes it adds are such text. Where it adds to anything else, tests, data and samples are not judged:
+certificates, hashes and recorded answers belong there; alone they may be such text by three
+quarters. Conflict markers go in any case, for they
+say that a merge went wrong. A change of nothing but
 pointers of Git LFS has nothing to learn from either: what changed is elsewhere.
 
 Small additions (`min_bytes`) are not judged by shares and means: five braces are no noise. Lock
@@ -24,10 +26,12 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar, Final
 
 from codeflow.config import require_within
 from codeflow.contracts import Cost, Verdict, drop, keep
+from codeflow.text.sample_keys import is_sample_file
 from codeflow.triple import Triple
 from codeflow_filters.paths import is_data, is_lock
 from codeflow_filters.text.hunks import sections
@@ -44,6 +48,7 @@ _LETTERS: Final = _DIGITS + _UPPER + _UPPER.lower()
 _ALPHANUMERIC: Final = _LETTERS + bytes(range(128, 256))  # letters outside ASCII count as such
 _BLANKS: Final = b" \t\r\n\f\v"
 _CONTROLS: Final = bytes(c for c in range(32) if c not in b"\t\n\r\f\v\x1b") + b"\x7f"
+_TEST_SHARE: Final = 0.75  # of tests alone that may be such text, as what they expect
 _MEAN_LINES: Final = 10  # fewer have no mean to speak of
 
 
@@ -111,9 +116,9 @@ class Content:
         )
 
     def __call__(self, triple: Triple) -> Verdict:
-        noise: Counter[str] = Counter()
-        where: dict[str, str] = {}
-        total = 0
+        noise: dict[bool, Counter[str]] = {True: Counter(), False: Counter()}  # of tests; of others
+        total: Counter[bool] = Counter()
+        where: dict[tuple[bool, str], str] = {}
         pointers = bool(triple.files)
         for change, section in sections(triple):
             pointers = pointers and is_pointer_change(section)
@@ -123,17 +128,19 @@ class Content:
             if "<<<<<<< " in section and all(mark.search(section) for mark in _CONFLICT):
                 return drop("conflict-markers", change.path)
             data = "\n".join(lines).encode("utf-8", "surrogatepass")
-            if self._run_chars(data) > self.max_run_chars and not is_data(change.path):
-                return drop("encoded", change.path)
-            total += len(data)
+            is_test = change.file_kind == "test" or _is_sample(change.path)
+            total[is_test] += len(data)
             for reason, size in self._noise(lines, data, change.language):
-                noise[reason] += size
-                where.setdefault(reason, change.path)
+                noise[is_test][reason] += size
+                where.setdefault((is_test, reason), change.path)
         if pointers:
             return drop("lfs-pointer", triple.files[0].path)
-        if total >= self.min_bytes and noise.total() > self.max_share * total:
-            reason = noise.most_common(1)[0][0]
-            return drop(reason, where[reason])
+        is_test = total[False] < self.min_bytes <= total[True]
+        found = noise[is_test]
+        share = max(self.max_share, _TEST_SHARE) if is_test else self.max_share
+        if total[is_test] >= self.min_bytes and found.total() > share * total[is_test]:
+            reason = found.most_common(1)[0][0]
+            return drop(reason, where[is_test, reason])
         return keep()
 
     def _noise(
@@ -147,6 +154,8 @@ class Content:
             blanks = sum(line.count(" ") for line in long)
             size = sum(map(len, long))
             yield ("minified" if blanks * 12 < size else "long-line"), size
+        elif encoded := self._run_chars(data):
+            yield "encoded", encoded
         elif len(data) >= self.min_bytes:
             visible = len(data.translate(None, _BLANKS)) - len(lines)
             alphanumeric = len(data) - len(data.translate(None, _ALPHANUMERIC))
@@ -162,12 +171,19 @@ class Content:
                 yield "encoded", encoded
 
     def _run_chars(self, data: bytes) -> int:
-        """The length of the longest encoded run, or 0 where none can be too long."""
+        """The length of the encoded runs that are too long together."""
         if len(data) <= self.max_run_chars:
             return 0
         base64 = map(_encoded_chars, _runs(data, _BASE64, self.max_run_chars))
         hexadecimal = map(_hex_chars, _runs(data, _HEX, self.max_run_chars))
-        return max(max(base64, default=0), max(hexadecimal, default=0))
+        most = self.max_run_chars
+        return max(sum(n for n in runs if n > most) for runs in (base64, hexadecimal))
+
+
+@lru_cache(maxsize=1 << 14)
+def _is_sample(path: str) -> bool:
+    """Whether encoded text belongs in a file: data, tests, samples, documentation."""
+    return is_data(path) or is_sample_file(path)
 
 
 def is_pointer_change(section: str) -> bool:

@@ -9,7 +9,8 @@ a message of four is as good as "refactored `res.redirect()` slightly". `strict`
 A merge is judged by its own text and by the subjects it brings in; one good one is enough. One that
 brings three and more changes of a release or a main branch along is no one's piece of work (of 263
 in an audited history 70 % held unrelated changes) and goes. A triple of many commits stays if at
-least `min_share` of them have a good message.
+least `min_share` of them have a good message. A bump of a dependency beside which code of one's own
+was changed (5 lines and more, vendored files apart) is no bump, but what the new version asked for.
 
 Cost: 30 µs a commit.
 """
@@ -25,6 +26,7 @@ from typing import ClassVar, Final
 
 from codeflow.config import require_within
 from codeflow.contracts import Cost, Verdict, drop, keep
+from codeflow.records import FileChange
 from codeflow.text.merges import bookkeeping
 from codeflow.text.messages import body, is_merge, says_nothing, subject, texts, title
 from codeflow.text.releases import is_dependency_bump, is_proposed, is_version_bump
@@ -34,6 +36,7 @@ _WIDE: Final = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
 _HUMP: Final = re.compile(rf"[{_WIDE}]|[A-Z]?[^\W\d_A-Z{_WIDE}]+|[A-Z]+")  # of a camelCase name
 _WIDE_LETTER: Final = re.compile(rf"[{_WIDE}]")
 _URL: Final = re.compile(r"https?://\S+")
+_ADAPTED_LINES: Final = 5  # a version in a constant is two
 _SEVERAL: Final = 3  # of two that a release brings along, half belong together
 _READ_CHARACTERS: Final = 4000  # of a message, to count its words
 
@@ -90,7 +93,7 @@ class Message:
         "auto-generated": "the message was written by a program or left as it was proposed",
     }
     cost: ClassVar[Cost] = "columns"
-    reads: ClassVar[frozenset[str]] = frozenset({"messages"})
+    reads: ClassVar[frozenset[str]] = frozenset({"files", "messages"})
 
     def __post_init__(self) -> None:
         require_within(
@@ -103,6 +106,8 @@ class Message:
 
     def __call__(self, triple: Triple) -> Verdict:
         found = [self._judge(message) for message in triple.messages]
+        if found == ["dependency-bump"] and _adapts(triple.files):
+            return keep()
         bad = [(reason, k) for k, reason in enumerate(found) if reason is not None]
         if len(found) - len(bad) >= self.min_share * len(found):
             return keep()
@@ -149,6 +154,12 @@ class Message:
         if "://" in text:
             text = _URL.sub("", text)
         return len(_HUMP.findall(text)) < self.min_words
+
+
+def _adapts(files: Sequence[FileChange]) -> bool:
+    """Whether code of one's own follows a dependency: more than a number in it changes."""
+    own = (c for c in files if c.file_kind in ("source", "test") and not c.vendored)
+    return sum(c.additions + c.deletions for c in own) >= _ADAPTED_LINES
 
 
 def _detail(message: Sequence[str]) -> str | None:

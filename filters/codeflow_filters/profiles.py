@@ -26,6 +26,7 @@ DEFAULT: Final = Profile(
         "reverts": {},
         "content": {},
         "trivial": {},
+        "sweeps": {},
         "syntax": {},
         "secrets": {},
     },

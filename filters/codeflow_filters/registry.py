@@ -22,6 +22,7 @@ from codeflow_filters.quality.scorer import Quality
 from codeflow_filters.reverts import Reverts
 from codeflow_filters.secrets import Secrets
 from codeflow_filters.size import FileSize, Size
+from codeflow_filters.sweeps import Sweeps
 from codeflow_filters.syntax import Syntax
 from codeflow_filters.trivial import Trivial
 from codeflow_filters.worth import Worth
@@ -39,6 +40,7 @@ FILTERS: Mapping[str, Callable[..., Filter] | Profile] = {
     "reverts": Reverts,
     "secrets": Secrets,
     "size": Size,
+    "sweeps": Sweeps,
     "swe-bench-repos": SweBenchRepos,
     "syntax": Syntax,
     "trivial": Trivial,

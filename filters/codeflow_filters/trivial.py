@@ -117,12 +117,17 @@ def _may_be_trivial(triple: Triple) -> bool:
     return bool(triple.files) and all(map(_is_edit, triple.files)) and not shows_code(triple)
 
 
-def shows_code(triple: Triple) -> bool:
+def shows_code(triple: Triple, but: bytes = b"") -> bool:
     """Whether the hunks of a file that are not within comments show at a glance that code was
     changed, all together: a line may have moved from one to another. In commented-out code, lines
-    that end as code does are taken for it."""
+    that end as code does are taken for it. Files of languages without a grammar are passed over.
+
+    Args:
+        but: bytes that say nothing, as white space does.
+    """
     for change, section in sections(triple):
-        assert change.language is not None
+        if change.language not in GRAMMARS:
+            continue
         grammar = GRAMMARS[change.language]
         comments = _comments(change.language)
         before, after = [], []
@@ -132,7 +137,7 @@ def shows_code(triple: Triple) -> bool:
             if comment is not None:
                 before.append(_bare(comments, comment + old))
                 after.append(_bare(comments, comment + new))
-        if b"".join(before) != b"".join(after):
+        if b"".join(before).translate(None, but) != b"".join(after).translate(None, but):
             return True
     return False
 

@@ -75,12 +75,17 @@ def test_one_long_line_does_not_spoil_a_large_change() -> None:
     assert Content(max_line_chars=1300)(added(line * 2)).kept
 
 
-def test_a_long_run_goes_by_itself_but_not_in_data_files() -> None:
-    assert Content()(added(CODE * 10 + NOISE[:1200] + "\n")).reason == "encoded"
-    assert Content(max_run_chars=1300)(added(CODE * 10 + NOISE[:1200] + "\n")).kept
-    files = {"a.py": ("", CODE * 10), "tests/cert.pem": ("", WRAPPED)}
-    assert Content()(triple(files)).kept
-    assert Content()(triple({"tests/cert.pem": ("", WRAPPED)})).reason == "encoded"
+def test_a_long_run_goes_by_its_share_of_what_is_neither_test_nor_data() -> None:
+    run = "\n".join(NOISE[k : k + 76] for k in range(0, 1216, 76)) + "\n"
+    assert Content()(added(CODE[: 2 * len(run)] + run)).reason == "encoded"
+    assert Content()(added(CODE * 3 + run)).kept
+    code = CODE[: 2 * len(run)]
+    for path, kind in (("tests/cert.pem", "data"), ("a_test.py", "test")):
+        only = {path: {"file_kind": kind}}
+        assert Content()(triple({"a.py": ("", code), path: ("", WRAPPED)}, changes=only)).kept
+        assert Content()(triple({path: ("", WRAPPED)}, changes=only)).reason == "encoded"
+    source = triple({"a.py": ("", code), "b.py": ("", WRAPPED)})
+    assert Content()(source).reason == "encoded"
 
 
 def test_lock_files_are_not_judged() -> None:

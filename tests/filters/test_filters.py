@@ -32,6 +32,7 @@ PYTHON: dict[str, dict[str, str]] = {"a.py": {"language": "Python"}}
 OF_ITS_OWN = {
     "reverts": triple(messages=['Revert "x"']),
     "secrets": triple({"key.pem": (None, KEY)}),
+    "sweeps": triple({"a.py": ("x = 'a'\n", 'x = "a"\n')}, changes=PYTHON),
     "syntax": triple({"a.py": ("x = 1\n", "x = (1\n")}, changes=PYTHON),
     "worth": triple({"CHANGES.md": ("a\n", "b\n")}, changes={"CHANGES.md": {"file_kind": "docs"}}),
     "trivial": triple({"a.py": ("x = 1\n", "x = 1  # one\n")}, changes=PYTHON),

@@ -26,6 +26,8 @@ class DedupConfig:
             is not the same change.
         score: name of the score, mined or of an earlier stage, by which the kept one of a cluster
             is chosen; a triple without it counts as 0.
+        prefer: kinds that are compared with each other, the one that is kept first; other kinds are
+            compared within themselves only. Empty for all kinds within themselves.
     """
 
     exact: bool = True
@@ -36,8 +38,11 @@ class DedupConfig:
     rows: int = 7
     min_tokens: int = 20
     score: str = "quality"
+    prefer: tuple[str, ...] = ("branch", "span", "commit")
 
     def __post_init__(self) -> None:
+        if len(set(self.prefer)) < len(self.prefer) or not all(self.prefer):
+            raise UsageError(f"prefer = {list(self.prefer)}: give names of kinds, each once")
         if not 0 < self.threshold <= 1:
             raise UsageError(f"threshold = {self.threshold}: give more than 0 and at most 1")
         for name in ("ngram", "bands", "rows"):
@@ -57,6 +62,14 @@ class DedupConfig:
     def off(self) -> bool:
         """Whether nothing is a duplicate."""
         return not (self.exact or self.near)
+
+    def group(self, kind: str) -> str:
+        """The same for kinds that are compared with each other."""
+        return "" if kind in self.prefer else kind
+
+    def rank(self, kind: str) -> int:
+        """The order of a kind among those that are compared with it, the kept one first."""
+        return self.prefer.index(kind) if kind in self.prefer else 0
 
     @property
     def permutations(self) -> int:

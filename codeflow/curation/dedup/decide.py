@@ -41,6 +41,7 @@ from codeflow_filters.dedup.shingles import Words
 _READ_TRIPLES = 4096
 _REASONS = {
     "exact": "makes the same change as a triple that is kept",
+    "form": "makes nearly the same change as a triple of a richer kind that is kept",
     "near": "makes nearly the same change as a triple that is kept",
 }
 
@@ -74,7 +75,8 @@ class DecideArguments(NamedTuple):
 
 
 def make_clusters(arguments: ClusterArguments, sink: Sink) -> dict[str, Any]:
-    """Connects what is linked and chooses the best of each cluster: highest score, then lowest id.
+    """Connects what is linked and chooses the best of each cluster: the kind that is preferred,
+    then the highest score, then the lowest id.
 
     A cluster is called by the lowest id in it, so its name does not change with scores.
     """
@@ -85,8 +87,8 @@ def make_clusters(arguments: ClusterArguments, sink: Sink) -> dict[str, Any]:
     same = _roots(len(members), ends, exact)
     cluster = _roots(len(members), ends, np.ones(len(exact), np.bool_))
 
-    high, low, score = _describe(members, arguments.rows)
-    order = np.lexsort((low, high, -score, cluster))
+    high, low, rank, score = _describe(members, arguments.rows)
+    order = np.lexsort((low, high, -score, rank, cluster))
     best = _first_of_each(cluster, order)
     least = _first_of_each(cluster, np.lexsort((low, high, cluster)))
     with sink.table("members", MEMBERS) as writer:
@@ -100,6 +102,7 @@ def make_clusters(arguments: ClusterArguments, sink: Sink) -> dict[str, Any]:
                 high[least],
                 low[least],
                 same == same[best],
+                rank != rank[best],
             )
         )
     sizes = np.unique(np.unique(cluster, return_counts=True)[1], return_counts=True)
@@ -140,14 +143,14 @@ def decide(arguments: DecideArguments, sink: Sink) -> dict[str, Any]:
     members = _of_part((arguments.members,), arguments.number, MEMBERS)
     similar = _of_part(arguments.similarities, arguments.number, SIMILARITIES)
     similarity = dict(zip(*(similar[name].tolist() for name in SIMILARITIES.names), strict=True))
-    for place, best, best_high, best_low, high, low, exact in zip(
+    for place, best, best_high, best_low, high, low, exact, form in zip(
         *(members[name].tolist() for name in MEMBERS.names), strict=True
     ):
         _, row = split(place)
         clusters[row] = _id(high, low)
         if place != best:
             kept[row] = False
-            rules[row] = "exact" if exact else "near"
+            rules[row] = "form" if form else "exact" if exact else "near"
             details[row] = _id(best_high, best_low)
             if not exact:
                 details[row] = f"{details[row]} similarity {similarity[place]:.3f}"
@@ -176,18 +179,22 @@ def _roots(size: int, ends: tuple[Ints, Ints], chosen: Bools) -> Ints:
     return clusters.roots()
 
 
-def _describe(places: Words, rows: Sequence[str]) -> tuple[Words, Words, npt.NDArray[np.float32]]:
-    """Both halves of the ids, and the scores, of ascending places."""
+def _describe(
+    places: Words, rows: Sequence[str]
+) -> tuple[Words, Words, npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
+    """Both halves of the ids, ranks of the kinds, and scores, of ascending places."""
     high, low = np.empty(len(places), np.uint64), np.empty(len(places), np.uint64)
+    rank = np.empty(len(places), np.uint8)
     score = np.empty(len(places), np.float32)
     part_of, starts = np.unique(places >> HALF, return_index=True)
     bounds = pairwise([*starts.tolist(), len(places)])
     for part, (start, end) in zip(part_of.tolist(), bounds, strict=True):
         at = (places[start:end] - places_of(part, np.zeros(1))).astype(np.int64)
         with mapped(rows[part]) as table:
-            for target, name in ((high, "id_high"), (low, "id_low"), (score, "score")):
+            for name, target in (("id_high", high), ("id_low", low), ("rank", rank)):
                 target[start:end] = table.column(name).to_numpy()[at]
-    return high, low, score
+            score[start:end] = table.column("score").to_numpy()[at]
+    return high, low, rank, score
 
 
 def _first_of_each(cluster: Ints, order: Ints) -> Ints:

@@ -83,7 +83,8 @@ def scan(arguments: ScanArguments, sink: Sink) -> dict[str, Any]:
             offsets = np.concatenate(([0], np.cumsum(sizes))).astype(np.int32)
             sets = pa.ListArray.from_arrays(pa.array(offsets), pa.array(np.concatenate(shingles)))
             scores = _scores(columns, config.score)
-            writer.write(batch(TRIPLE_ROWS, ids[:, 0], ids[:, 1], scores, sets))
+            ranks = [config.rank(kind) for kind in table.column("kind").to_pylist()]
+            writer.write(batch(TRIPLE_ROWS, ids[:, 0], ids[:, 1], ranks, scores, sets))
             first += count
             reached += len(rows)
     keys.write(sink)
@@ -113,13 +114,13 @@ class _Keys:
             lines: of their patches.
         """
         config = self._config
-        kinds = triples.column("kind").to_pylist()
+        groups = [config.group(kind) for kind in triples.column("kind").to_pylist()]
         if config.exact:
             changes = contents_ids(triples.column("files").combine_chunks())
             for by, names in ((PATCH, patch_ids(lines)), (CONTENTS, changes)):
                 self.exact += [
-                    (_hash(kind, by, name), row, by)
-                    for kind, name, row in zip(kinds, names, rows.tolist(), strict=True)
+                    (_hash(group, by, name), row, by)
+                    for group, name, row in zip(groups, names, rows.tolist(), strict=True)
                     if name
                 ]
         if not config.near:
@@ -128,7 +129,7 @@ class _Keys:
         long = shingles.tokens >= config.min_tokens
         self.short += int(np.count_nonzero(~long))
         signatures = make_signatures(shingles, config.permutations)[long]
-        seeds = np.array([_seed(kind) for kind in kinds], np.uint64)[long]
+        seeds = np.array([_seed(group) for group in groups], np.uint64)[long]
         keys = band_keys(signatures, config.bands, config.rows, seeds).ravel()
         sizes = np.diff(shingles.offsets)[long]
         many = config.bands
@@ -194,15 +195,15 @@ def _scores(columns: Sequence[pa.ListArray], name: str) -> npt.NDArray[np.float3
     return np.nan_to_num(scores)
 
 
-def _hash(kind: str, by: int, name: bytes) -> bytes:
+def _hash(group: str, by: int, name: bytes) -> bytes:
     return hashlib.blake2b(
-        b"%s\0%d\0%s" % (kind.encode(), by, name), digest_size=_HASH_BYTES
+        b"%s\0%d\0%s" % (group.encode(), by, name), digest_size=_HASH_BYTES
     ).digest()
 
 
 @cache
-def _seed(kind: str) -> int:
-    return int.from_bytes(hashlib.blake2b(kind.encode(), digest_size=8).digest(), "big")
+def _seed(group: str) -> int:
+    return int.from_bytes(hashlib.blake2b(group.encode(), digest_size=8).digest(), "big")
 
 
 def _halves(data: bytes) -> Words:

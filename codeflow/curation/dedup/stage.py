@@ -6,9 +6,11 @@
     compare      a unit some members     similarity of what goes to what stays
     decide       a unit a part           decisions/dedup/part-NNNNN.parquet
 
-Only triples of one kind are duplicates of each other: the kind is part of every hash. The driver
-sees counts and file names. What is read again and again is sets of duplicates, so time grows with
-triples once, in the scan, and otherwise with duplicates.
+Kinds that are preferred in some order are compared with each other: a merge, its branch, and a span
+that is mostly one of its commits are one cluster, of which the richest form stays. Others are
+compared within a kind; a group of kinds is part of every hash. The driver sees counts and file
+names. What is read again and again is sets of duplicates, so time grows with triples once, in the
+scan, and otherwise with duplicates.
 """
 
 from __future__ import annotations
@@ -38,8 +40,9 @@ _COMPARED_MEMBERS = 1 << 15
 def flow(context: StageContext, config: DedupConfig) -> Flow[Figures]:
     """Drops duplicates. The figures say what was dropped by which rule, and what it took.
 
-    `triples`, `kept`, `exact` and `near` (dropped) count triples; `short` those of too few tokens
-    to compare; `clusters` counts by size; `links` by what made them; `compared` pairs of sets;
+    `triples`, `kept`, `exact`, `form` and `near` (dropped) count triples; `short` those of too few
+    tokens to compare; `clusters` counts by size; `links` by what made them; `compared` pairs of
+    sets;
     `cut_short` what `MOST_COMPARED` left out; `curve` is that of the bands.
     """
     folder = str(context.folder)
@@ -90,7 +93,7 @@ def flow(context: StageContext, config: DedupConfig) -> Flow[Figures]:
     ]
     exactly, nearly, after = _sum(joined_exactly), _sum(joined_nearly), _sum(decided)
     return {
-        **{name: after[name] for name in ("triples", "kept", "exact", "near")},
+        **{name: after[name] for name in ("triples", "kept", "exact", "form", "near")},
         "short": counts["short"],
         "clusters": clusters.value["sizes"],
         "links": {

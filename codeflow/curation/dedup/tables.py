@@ -36,9 +36,14 @@ def _schema(**types: pa.DataType) -> pa.Schema:
 
 # a row for every row of the part's decisions
 TRIPLE_ROWS = _schema(
-    id_high=pa.uint64(), id_low=pa.uint64(), score=pa.float32(), shingles=pa.list_(pa.uint32())
+    id_high=pa.uint64(),
+    id_low=pa.uint64(),
+    rank=pa.uint8(),
+    score=pa.float32(),
+    shingles=pa.list_(pa.uint32()),
 )
-# sorted by key; the 128 bits of key and check are the hash of a kind and the name of a change
+# sorted by key; the 128 bits of key and check are the hash of a group of kinds
+# and the name of a change
 EXACT_KEYS = _schema(key=pa.uint64(), check=pa.uint64(), row=pa.uint32(), by=pa.uint8())
 # sorted by key; `size` is that of the set of shingles
 BAND_KEYS = _schema(key=pa.uint64(), row=pa.uint32(), size=pa.uint32())
@@ -52,6 +57,7 @@ MEMBERS = _schema(
     cluster_high=pa.uint64(),
     cluster_low=pa.uint64(),
     exact=pa.bool_(),
+    form=pa.bool_(),  # whether the one that is kept is of another kind
 )
 SIMILARITIES = _schema(place=pa.uint64(), similarity=pa.float32())
 

@@ -32,6 +32,7 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 from codeflow.errors import CodeflowError, DataError
+from codeflow.loopcoder.hf_reader import Weights
 from codeflow.loopcoder.model import LoopCoder
 from codeflow.storage.files import usual_mode
 from codeflow.train.state.host_copies import HostCopies
@@ -287,14 +288,20 @@ def opened(path: Path, meta: Mapping[str, Any]) -> Iterator[Reader]:
 
 
 @torch.no_grad()
-def load_model(reader: Reader, model: LoopCoder, optional: tuple[str, ...] = ()) -> None:
+def load_model(
+    reader: Reader | Weights,
+    model: LoopCoder,
+    optional: tuple[str, ...] = (),
+    prefix: str = "model/",
+) -> None:
     """Fills the model. Raises DataError for a missing or misshapen tensor.
 
     Args:
         optional: parts of names that may be missing (the gates, when a dense model is folded).
+        prefix: what stands before a parameter's name there.
     """
     for name, parameter in model.named_parameters():
-        stored = f"model/{name}"
+        stored = f"{prefix}{name}"
         if stored not in reader.names:
             if any(part in name for part in optional):
                 continue
@@ -347,7 +354,7 @@ def state_hash(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _part(reader: Reader, stored: str, like: Tensor) -> Tensor:
+def _part(reader: Reader | Weights, stored: str, like: Tensor) -> Tensor:
     if not isinstance(like, DTensor):
         return reader.rows(stored)
     return reader.rows(stored, *shard_range(like.shape[0], *share(like)))

@@ -102,7 +102,7 @@ def find(path: Path, tokenizer: Path | None = None) -> Trained:
         about = {key: meta[key] for key in _DESCRIBED.split() if key in meta}
         beside = path.resolve().parent.parent / TOKENIZER
     elif (path / "config.json").is_file() or (path / dcp.MARK).is_file():
-        about = _described(path / hf.ABOUT)
+        about = described(path / hf.ABOUT)
         beside = path / TOKENIZER
     elif path.exists():
         raise UsageError(
@@ -115,7 +115,8 @@ def find(path: Path, tokenizer: Path | None = None) -> Trained:
     return Trained(path, about, tokenizer or (beside if beside.is_file() else None))
 
 
-def _described(path: Path) -> dict[str, Any]:
+def described(path: Path) -> dict[str, Any]:
+    """What a folder says it was trained on; empty when it does not."""
     try:
         about = read_json(path) or {}
     except (OSError, ValueError) as error:

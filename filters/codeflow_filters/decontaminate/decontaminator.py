@@ -39,6 +39,7 @@ class Decontaminator:
     Args:
         files: JSON lines of instances.
         ngram: how many tokens in a row are no coincidence.
+        gold_share: how much of what a gold patch adds makes a copy of it.
 
     Raises:
         UsageError: a file cannot be read, or a line of it; names both.
@@ -53,11 +54,13 @@ class Decontaminator:
         }
     )
 
-    def __init__(self, files: Sequence[str | Path], ngram: int = 13) -> None:
+    def __init__(
+        self, files: Sequence[str | Path], ngram: int = 13, gold_share: float = 0.5
+    ) -> None:
         if ngram < 5:
             raise UsageError(f"ngram = {ngram}: give 5 or more; shorter ones are everywhere")
         self._instances, self._gold, self._index, self._owners = _indexed(
-            tuple(_version(Path(file)) for file in files), ngram
+            tuple(_version(Path(file)) for file in files), ngram, gold_share
         )
         self._histories = Histories(self._instances)
 
@@ -103,7 +106,7 @@ def _version(path: Path) -> Version:
 
 @lru_cache(maxsize=2)
 def _indexed(
-    files_: tuple[Version, ...], ngram: int
+    files_: tuple[Version, ...], ngram: int, gold_share: float
 ) -> tuple[list[Instance], GoldPatches, NgramIndex, list[tuple[Instance, str]]]:
     instances = read_instances([name for name, _, _ in files_])
     owners: list[tuple[Instance, str]] = []
@@ -117,7 +120,7 @@ def _indexed(
                 yield len(owners) - 1, number, text
 
     index = NgramIndex(texts(), ngram)
-    return instances, GoldPatches(instances, ngram), index, owners
+    return instances, GoldPatches(instances, ngram, gold_share), index, owners
 
 
 def _added_texts(instance: Instance) -> Iterator[tuple[str, str]]:

@@ -58,6 +58,11 @@ def tokens(language: str, source: bytes, common: tuple[int, int], limits: Limits
     return answer
 
 
+def layouts(language: str, sources: Sequence[bytes], limits: Limits) -> list[str | None]:
+    """A hash of what a formatter leaves alone in each text; None over a limit or with errors."""
+    return _CHILD.ask("layout", language, sources, (0, 0), limits)
+
+
 class _Child:
     """The child of this process, or none yet."""
 

@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Final
 
 from codeflow.text.grammars import load
 from codeflow_filters.grammar import own_parsers
+from codeflow_filters.grammar.layout import layout
 from codeflow_filters.grammar.obeyed import begins_block, obeyed, obeys_what_is_above
 
 if TYPE_CHECKING:
@@ -221,7 +222,7 @@ def _gap(text: bytes, literal: bool) -> bytes:
     return text if literal else text.strip()
 
 
-_TASKS: Final = {"errors": errors, "tokens": tokens}
+_TASKS: Final = {"errors": errors, "layout": layout, "tokens": tokens}
 
 if __name__ == "__main__":
     main()

@@ -31,7 +31,7 @@ _DOCS_NAME = re.compile(
 )
 _DOCS_SUFFIX = re.compile(r"\.(md|mdx|rst|adoc|txt|tex|texi|pod|[1-9])$", re.IGNORECASE)
 _CONFIG = re.compile(
-    r"(^|/)\.[^/]+(/|$)|\.(ya?ml|toml|ini|cfg|conf|properties|gradle|cmake|mk|am|ac|in|lock|nix"
+    r"(^|/)\.[^/]+(/|$)|\.(ya?ml|toml|ini|cfg|conf|properties|gradle(?:\.kts)?|cmake|mk|am|ac|in|lock|nix"
     r"|gemspec|csproj|sln|props|targets|spec)$"
     r"|(^|/)(makefile|dockerfile|gemfile|rakefile|cmakelists\.txt|build|requirements[^/]*\.txt"
     r"|package(-lock)?\.json|go\.(mod|sum)|cargo\.(toml|lock)|pom\.xml|setup\.cfg|setup\.py"

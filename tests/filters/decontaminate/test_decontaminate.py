@@ -381,3 +381,53 @@ def test_the_repositories_of_swe_bench_go_by_any_name(tmp_path: Path) -> None:
         "requests-x",
     ):
         assert rule(span(0, 1, url)).kept
+
+
+def added_lines(edited: set[int]) -> dict[str, str]:
+    """A file of forty distinct lines, some of which say other words."""
+    return {
+        "lib/cache.py": "".join(
+            f"    entry_{k} = other_{k} if later_{k} else gone_{k}\n"
+            if k in edited
+            else f"    value_{k} = self.first_{k}.lookup(key_{k}, default_{k})\n"
+            for k in range(40)
+        )
+    }
+
+
+@pytest.mark.parametrize(
+    ("edited", "reason"),
+    [
+        (set[int](), "gold-patch"),
+        (set(range(0, 40, 3)), "gold-share"),  # every third
+        (set(range(0, 40, 2)), "gold-share"),  # a half
+        (set(range(40)) - {0, 9, 18, 27, 36}, None),  # five are left, each for itself
+    ],
+)
+def test_an_edited_copy_of_a_gold_patch_is_found_by_its_share(
+    tmp_path: Path, edited: set[int], reason: str | None
+) -> None:
+    before = {"lib/cache.py": ""}
+    patch = plant(before, added_lines(set())).patch
+    rule = decontaminator(
+        tmp_path, instance(repo="a/other", base_commit="f" * 40, patch=patch), ngram=60
+    )
+    assert rule(planted(before, added_lines(edited))).reason == reason
+
+
+def test_lines_that_many_gold_patches_add_tell_of_none(tmp_path: Path) -> None:
+    before = {"lib/cache.py": ""}
+    rows = [
+        instance(
+            instance_id=f"x__y-{k}",
+            repo="a/other",
+            base_commit="f" * 40,
+            patch=plant(
+                before, {"lib/cache.py": added_lines(set())["lib/cache.py"] + f"last_{k} = 1\n"}
+            ).patch,
+        )
+        for k in range(6)
+    ]
+    edited = planted(before, added_lines(set(range(0, 40, 3))))
+    assert decontaminator(tmp_path, *rows, ngram=60)(edited).kept
+    assert decontaminator(tmp_path, *rows[:2], ngram=60)(edited).reason == "gold-share"

@@ -38,7 +38,7 @@ from dedup_samples import (
     write_mined,
 )
 
-DEFAULT = DedupConfig()
+DEFAULT = DedupConfig(prefer=())  # kinds within themselves
 
 
 class Stage:
@@ -152,9 +152,10 @@ def brute_force(rows: Sequence[Row], config: DedupConfig = DEFAULT) -> set[froze
     exact: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
     shingles = {}
     for row in rows:
-        exact[row.kind, naive_patch_name(row.patch)].append(row)
+        group = "" if row.kind in config.prefer else row.kind
+        exact[group, naive_patch_name(row.patch)].append(row)
         blobs = sorted(f"{file['old_blob']} {file['new_blob']}" for file in row.files)
-        exact[row.kind, *blobs].append(row)
+        exact[group, *blobs].append(row)
         hashed = make_shingles(lines_of([row.patch.encode()]), config.ngram)
         if hashed.tokens[0] < config.min_tokens:
             continue
@@ -163,7 +164,7 @@ def brute_force(rows: Sequence[Row], config: DedupConfig = DEFAULT) -> set[froze
         signature.update_batch(hashed.of(0).tolist())
         for band in range(config.bands):
             values = signature.hashvalues[band * config.rows : (band + 1) * config.rows]
-            near[(row.kind, band, *values.tolist())].append(row)
+            near[(group, band, *values.tolist())].append(row)
     for some in exact.values():
         pairs += [(one.id, other.id) for one, other in combinations(some, 2)]
     for some in near.values():

@@ -11,7 +11,7 @@ import pytest
 from codeflow.curation import batches as parts
 from codeflow.curation import decisions
 from codeflow.curation.dedup.config import DedupConfig
-from dedup_samples import Row, changed_file, new_id, patch_of
+from dedup_samples import Row, as_lines, changed_file, new_id, patch_of, words
 from dedup_stage import Stage, alike, brute_force, clusters_of
 
 
@@ -65,11 +65,60 @@ def test_what_earlier_stages_dropped_takes_no_part(
     assert clusters_of(decided) == brute_force(rest)
 
 
-def test_changes_of_two_kinds_are_never_duplicates(make: Callable[[Sequence[Row]], Stage]) -> None:
-    [row] = alike(random.Random(5), 1, files=(changed_file("1" * 40, "2" * 40),))
-    twin = Row("0" * 32, row.patch, "span", row.files)
-    decided = make([row, twin]).fresh()
-    assert all(each["kept"] and each["cluster"] is None for each in decided.values())
+def forms(rng: random.Random) -> list[Row]:
+    """A merge and its branch, a span that is mostly a commit, another kind, and one alone."""
+    first, second = (patch_of([], as_lines(words(rng, 90))) for _ in range(2))
+    with_more = first + patch_of([], as_lines(words(rng, 12)), path="b.py")
+    kinds = [("commit", first), ("branch", first), ("span", with_more), ("release", first)]
+    return [
+        Row(new_id(rng), text, kind, (changed_file(f"{k}" * 40, f"{k}" * 39 + "f"),))
+        for k, (kind, text) in enumerate([*kinds, ("commit", second)])
+    ]
+
+
+@pytest.mark.parametrize(
+    ("prefer", "kept", "rule"),
+    [
+        (("branch", "span", "commit"), "branch", "form"),
+        (("commit", "span", "branch"), "commit", "form"),
+        (("span", "commit"), "span", "form"),
+        ((), None, None),
+    ],
+)
+def test_of_the_forms_of_one_change_the_preferred_kind_is_kept(
+    make: Callable[[Sequence[Row]], Stage], prefer: tuple[str, ...], kept: str | None, rule: str
+) -> None:
+    rng = random.Random(5)
+    rows = forms(rng)
+    stage = make(rows)
+    config = DedupConfig(prefer=prefer)
+    decided = stage.fresh(config)
+    assert clusters_of(decided) == brute_force(rows, config)
+    compared = [row for row in rows[:4] if row.kind in prefer]
+    for row in rows:
+        own = decided[row.id]
+        if row not in compared:
+            assert (own["kept"], own["cluster"]) == (True, None)
+        else:
+            assert own["kept"] == (row.kind == kept)
+            assert own["rule"] == (None if own["kept"] else rule)
+            assert own["cluster"] == min(other.id for other in compared)
+    figures = stage.run(config, stamp="1")
+    assert figures["form"] == max(0, len(compared) - 1)
+
+
+def test_within_the_preferred_kind_the_score_decides_and_then_the_id(
+    make: Callable[[Sequence[Row]], Stage],
+) -> None:
+    rng = random.Random(6)
+    text = patch_of([], as_lines(words(rng, 60)))
+    rows = [
+        Row(new_id(rng), text, kind, scores={"quality": score})
+        for kind, score in (("commit", 0.9), ("branch", 0.1), ("branch", 0.2), ("span", 0.9))
+    ]
+    decided = make(rows).fresh(DedupConfig())
+    assert [row.id for row in rows if decided[row.id]["kept"]] == [rows[2].id]
+    assert [decided[row.id]["rule"] for row in rows] == ["form", "exact", None, "form"]
 
 
 def test_nothing_is_left_of_a_whole_part(make: Callable[[Sequence[Row]], Stage]) -> None:
