@@ -56,7 +56,9 @@ def main() -> None:
         ordered = OrderedTriples(dataset, 0, Path(folder))
         triples = list(islice(ordered.triples("train"), parsed.triples))
     start = time.perf_counter()
-    documents = [_read(d, parsed.length) for d in render_all(triples, parsed.render, options, 0)]
+    documents = [
+        _read(d, parsed.length) for d in render_all(triples, RENDERINGS[parsed.render], options, 0)
+    ]
     print(f"render, read the context     {time.perf_counter() - start:8.2f} s")
 
     rates: dict[tuple[str, str], float] = {}

@@ -25,7 +25,7 @@ def add(commands: Any) -> None:
         "--render",
         required=True,
         metavar="RENDERING",
-        help="diff, blocks, files, fim-file, fim-repo or snapshot",
+        help="diff, blocks, files, fim-file, fim-repo, snapshot, a plug-in's, or file.py:function",
     )
     tokenize.add_argument("--length", required=True, type=int, metavar="T", help="tokens of a row")
     tokenize.add_argument("--name", metavar="NAME", help="of the folder (RENDERING-T)")

@@ -23,9 +23,10 @@ from codeflow.documents.chat.render import QWEN3_CODER
 from codeflow.documents.chat.template import template
 from codeflow.documents.document import END_OF_TEXT, NAMED, Document
 from codeflow.documents.options import Options, rest_weight
-from codeflow.documents.triples import RENDERINGS
+from codeflow.documents.triples import Rendering
 from codeflow.errors import DataError, UsageError
 from codeflow.execution.progress import Progress
+from codeflow.plugins.renderings import Named, rendering_of
 from codeflow.shards.format import Description
 from codeflow.shards.writer import write_shards
 from codeflow.storage import files
@@ -91,8 +92,10 @@ def _rendered(
     progress: Progress | None,
 ) -> Tokenized:
     """One folder, written or found as it is asked for."""
+    named = rendering_of(rendering)
     settings = {
-        "rendering": rendering,
+        "rendering": named.name,
+        **named.identity,
         "length": config.length,
         "loss": config.loss_of(rendering),
         "long": config.long,
@@ -107,7 +110,7 @@ def _rendered(
     done = files.read_json(folder / RECORD)
     if done is None or done["settings"] != settings:
         try:
-            done = _write(dataset, part, encoder, settings, progress)
+            done = _write(dataset, part, named, encoder, settings, progress)
             (folder / RECORD).unlink(missing_ok=True)  # first: without it a folder is not whole
             shutil.rmtree(folder, ignore_errors=True)
             part.rename(folder)
@@ -126,7 +129,7 @@ def _encoder(dataset: Dataset, config: TokenizeConfig, fast: bool) -> Encoder:
         UsageError: it is of another size than asked for, or does not do.
     """
     path, vocab_size = Path(config.tokenizer), config.vocab_size
-    needs = {token for name in config.renderings for token in RENDERINGS[name].needs}
+    needs = {token for name in config.renderings for token in rendering_of(name).rendering.needs}
     if not config.tokenizer:
         path = dataset.folder / TOKENS / TOKENIZER
         if not path.exists():
@@ -173,6 +176,7 @@ def _asked_size(path: Path) -> int | None:
 def _write(
     dataset: Dataset,
     folder: Path,
+    named: Named,
     encoder: Encoder,
     settings: dict[str, Any],
     progress: Progress | None,
@@ -193,7 +197,7 @@ def _write(
         progress.stage("tokens", sum(ordered.sizes[split] for split in SPLITS))
     for split in SPLITS:
         triples = _counted(ordered.triples(split), progress)
-        documents = render_all(triples, settings["rendering"], options, settings["seed"])
+        documents = render_all(triples, named.rendering, options, settings["seed"])
         rows = pack(fitter.encode(documents), options.length, encoder.special[END_OF_TEXT])
         count = tokens = 0
         for row in write_shards(folder, split, rows, description):
@@ -224,13 +228,12 @@ def _counted(triples: Iterable[Triple], progress: Progress | None) -> Iterator[T
 
 
 def render_all(
-    triples: Iterable[Triple], rendering: str, options: Options, seed: int
+    triples: Iterable[Triple], rendering: Rendering, options: Options, seed: int
 ) -> Iterator[Document]:
     """The documents of all triples, each triple as often as its weight says."""
-    render = RENDERINGS[rendering].render
     for triple in triples:
         for copy in range(copies(triple.weight, triple.id, seed)):
-            yield from render(triple, options, f"{seed}:{triple.id}:{copy}")
+            yield from rendering.render(triple, options, f"{seed}:{triple.id}:{copy}")
 
 
 def copies(weight: float, id: str, seed: int) -> int:
