@@ -20,10 +20,12 @@ from codeflow.commands import (
     export,
     export_data,
     generate,
+    grade,
     mine,
     quality,
     read,
     report,
+    tasks,
     tokenize,
     train,
 )
@@ -32,7 +34,20 @@ from codeflow.errors import EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_OK, Codeflow
 from codeflow.version import __version__
 
 # in the order of a life: from repositories to a model that others load
-_COMMANDS = (mine, curate, quality, read, report, export_data, tokenize, train, generate, export)
+_COMMANDS = (
+    mine,
+    curate,
+    quality,
+    read,
+    report,
+    export_data,
+    tasks,
+    grade,
+    tokenize,
+    train,
+    generate,
+    export,
+)
 
 _DESCRIPTION = """\
 Mines Git histories into exact triples: the repository before a change, the patch,

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from json import dumps
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from codeflow.errors import EXIT_INCOMPLETE, EXIT_OK
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from codeflow.execution.progress import Progress
     from codeflow.pipeline.preview import Preview
     from codeflow.publish.summary import Summary
+
+T = TypeVar("T")
 
 _GOES_ON = "stopped; the same command goes on from here"
 
@@ -53,22 +55,28 @@ def show_preview(preview: Preview, json: bool) -> int:
     return EXIT_INCOMPLETE if preview.problems else EXIT_OK
 
 
-def carry_out(json: bool, work: Callable[[Progress], Summary]) -> int:
-    """Runs something with a display, and says at the end what came of it."""
+def with_progress(json: bool, work: Callable[[Progress], T]) -> T:
+    """Does something that can be stopped and resumed, with a display."""
     from codeflow.execution.process import Interrupts, spare_pandas, stopped_by
     from codeflow.execution.ray_pool import kill_local_ray
     from codeflow.terminal.progress import make_progress
-    from codeflow.terminal.summary import render_summary
 
     spare_pandas()
     with stopped_by(Interrupts(_GOES_ON, kill_local_ray)):
         progress = make_progress(json, sys.stdout if json else sys.stderr)
         try:
-            summary = work(progress)
+            return work(progress)
         except (KeyboardInterrupt, BrokenPipeError):  # without a reader it stops, too
             raise KeyboardInterrupt(_GOES_ON) from None
         finally:
             with contextlib.suppress(BrokenPipeError):
                 progress.close()
+
+
+def carry_out(json: bool, work: Callable[[Progress], Summary]) -> int:
+    """Runs something with a display, and says at the end what came of it."""
+    from codeflow.terminal.summary import render_summary
+
+    summary = with_progress(json, work)
     render_summary(summary, sys.stdout, json=json)
     return EXIT_INCOMPLETE if summary.failed else EXIT_OK

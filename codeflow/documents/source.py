@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from codeflow.documents.chat.conversation import Conversation
+
+TEXT: Final = "text"
+QA: Final = "qa"
+CHAT: Final = "chat"
+TRAJECTORY: Final = "trajectory"
+KINDS: Final = (TEXT, QA, CHAT, TRAJECTORY)
 
 
 @dataclass(frozen=True)
@@ -13,7 +20,7 @@ class Source:
 
     Attributes:
         id: 32 hex characters of what is said.
-        kind: `text`, `qa`, `chat` or `trajectory`.
+        kind: of `KINDS`.
         said: a text, or a conversation.
         language, license, origin: as the input says; None where it does not.
         name: what the input calls it (an instance, a task); empty where it does not.

@@ -3,7 +3,7 @@
     manifest.json  README.md  report.html       published: what it is, for programs and for people
     triples/ steps/ blobs/ trees/ ledger/        published tables
     mined/  decisions/STAGE/                     what Git gave, and what the stages said of it
-    tokens/  runs/                               token folders, and trained models
+    tokens/  runs/  tasks/                       token folders, trained models, executable tasks
     .work/                                       of the run alone: never sent to anybody
 
 Names are relative to the folder, so that it can be moved.
@@ -42,12 +42,16 @@ TOKENIZER: Final = "tokenizer.json"
 CHAT_TEMPLATE: Final = "chat_template.jinja"
 """Beside each tokenizer: how conversations are written with it."""
 RUNS: Final = "runs"
+TASKS: Final = "tasks"
+"""A folder a set of tasks: its table, its ledger, and the environments that they run in."""
 
 WORK: Final = ".work"
 LOCK: Final = f"{WORK}/lock"
 RUN: Final = f"{WORK}/run.json"
 ASKED: Final = f"{WORK}/asked.json"
 OPENED: Final = f"{WORK}/opened.json"
+GROWING: Final = f"{WORK}/growing.json"
+"""Is there while repositories are added to what was mined, or taken out of it."""
 SUMMARY: Final = f"{WORK}/summary.json"
 COPIED: Final = f"{WORK}/copied.json"
 PARTS: Final = f"{WORK}/parts"

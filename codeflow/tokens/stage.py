@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,29 +20,22 @@ from codeflow.dataset import reader as datasets
 from codeflow.dataset.order import OrderedTriples
 from codeflow.dataset.reader import Dataset
 from codeflow.documents.chat.render import QWEN3_CODER
-from codeflow.documents.chat.template import template
-from codeflow.documents.document import END_OF_TEXT, NAMED, Document
+from codeflow.documents.document import Document
 from codeflow.documents.options import Options, rest_weight
 from codeflow.documents.triples import Rendering
-from codeflow.errors import DataError, UsageError
+from codeflow.errors import UsageError
 from codeflow.execution.progress import Progress
 from codeflow.plugins.renderings import Named, rendering_of
 from codeflow.shards.format import Description
-from codeflow.shards.writer import write_shards
 from codeflow.storage import files
-from codeflow.storage.layout import CHAT_TEMPLATE, SPLITS, TOKENIZER, TOKENS
-from codeflow.tokens.config import VOCABULARY, TokenizeConfig
+from codeflow.storage.layout import SPLITS, TOKENS
+from codeflow.tokens.config import TokenizeConfig
 from codeflow.tokens.fit import Fitter
-from codeflow.tokens.pack import pack
+from codeflow.tokens.folder import RECORD, made, write_rows, write_tokenizer
 from codeflow.tokens.sample import sample
-from codeflow.tokens.tokenizer import Encoder, require_tokenizers, train
+from codeflow.tokens.tokenizer import Encoder, require_tokenizers
+from codeflow.tokens.vocabulary import encoder_for
 from codeflow.triple import Triple
-
-RECORD = "tokens.json"
-TRAINED = "tokenizer.trained.json"
-"""What was asked for when it was trained: little text gives a smaller vocabulary than that."""
-_CHECKED_TEXTS = 256
-_CHECKED_CHARS = 1 << 12
 
 
 class Tokenized(NamedTuple):
@@ -80,7 +73,8 @@ def tokenize(
     dataset = datasets.open(dataset_dir)
     if progress is not None:
         progress.stage("tokenizer", None)
-    encoder = _encoder(dataset, config, fast)
+    needs = {token for name in config.renderings for token in rendering_of(name).rendering.needs}
+    encoder = encoder_for(dataset.folder, config, needs, lambda: sample(dataset), fast=fast)
     return tuple(_rendered(dataset, name, config, encoder, progress) for name in config.renderings)
 
 
@@ -105,81 +99,19 @@ def _rendered(
         "dataset": str(dataset.manifest["sha256"])[:16],
     }
     folder = dataset.folder / TOKENS / config.folder(rendering)
-    part = folder.with_name(f".{folder.name}{files.TEMPORARY}")
-    shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
-    done = files.read_json(folder / RECORD)
-    if done is None or done["settings"] != settings:
-        try:
-            done = _write(dataset, part, named, encoder, settings, progress)
-            (folder / RECORD).unlink(missing_ok=True)  # first: without it a folder is not whole
-            shutil.rmtree(folder, ignore_errors=True)
-            part.rename(folder)
-        except OSError as error:
-            raise DataError(f"{folder}: cannot be written: {error}; nothing was changed") from None
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
+    write = partial(_write, dataset, named, encoder, settings, progress)
+    done = made(folder, settings, write)
     counts = {field: done[field] for field in ("rows", "tokens", "fill", "documents", "triples")}
     return Tokenized(folder, **counts, slow_because=encoder.slow_because)
 
 
-def _encoder(dataset: Dataset, config: TokenizeConfig, fast: bool) -> Encoder:
-    """The tokenizer asked for, checked on texts of the dataset; trained when there is none.
-
-    Raises:
-        UsageError: it is of another size than asked for, or does not do.
-    """
-    path, vocab_size = Path(config.tokenizer), config.vocab_size
-    needs = {token for name in config.renderings for token in rendering_of(name).rendering.needs}
-    if not config.tokenizer:
-        path = dataset.folder / TOKENS / TOKENIZER
-        if not path.exists():
-            _train(dataset, path, vocab_size or VOCABULARY)
-        elif vocab_size and vocab_size != (trained := _trained_size(path)):
-            raise UsageError(
-                f"{path}: is there, with a vocabulary of {trained}, not {vocab_size}; leave that "
-                "out to use it, or remove the file to have another trained"
-            )
-        lacks = [name for name in NAMED if f'"content": "{name}"' not in path.read_text("utf-8")]
-        if lacks and _asked_size(path) is not None:
-            raise UsageError(
-                f"{path}: was trained before there were the tokens {', '.join(lacks)}; remove it "
-                "to have another trained, and train models anew"
-            )
-    texts = islice(sample(dataset), _CHECKED_TEXTS)
-    return Encoder.open(path, [text[:_CHECKED_CHARS] for text in texts], fast=fast, needs=needs)
-
-
-def _train(dataset: Dataset, path: Path, vocab_size: int) -> None:
-    text = train(sample(dataset), vocab_size)
-    asked = {"vocab_size": vocab_size, "sha256": hashlib.sha256(text.encode()).hexdigest()}
-    try:
-        files.write_json(path.with_name(TRAINED), asked)
-        files.write_bytes(path.with_name(CHAT_TEMPLATE), template(QWEN3_CODER).encode())
-        files.write_bytes(path, text.encode())
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written: {error}") from None
-
-
-def _trained_size(path: Path) -> int:
-    """The vocabulary that was asked for when a tokenizer was trained; else the one it has."""
-    return _asked_size(path) or Encoder.open(path, fast=False, needs=()).vocab_size
-
-
-def _asked_size(path: Path) -> int | None:
-    """What was asked for where the tokenizer is the one that was trained there; else None."""
-    asked = files.read_json(path.with_name(TRAINED))
-    if asked is None or asked["sha256"] != files.sha256(path):
-        return None
-    return int(asked["vocab_size"])
-
-
 def _write(
     dataset: Dataset,
-    folder: Path,
     named: Named,
     encoder: Encoder,
     settings: dict[str, Any],
     progress: Progress | None,
+    folder: Path,
 ) -> dict[str, Any]:
     """Writes the folder's files; the record of what is in them."""
     options = Options(settings["length"], rest_weight(settings["loss"]))
@@ -198,14 +130,7 @@ def _write(
     for split in SPLITS:
         triples = _counted(ordered.triples(split), progress)
         documents = render_all(triples, named.rendering, options, settings["seed"])
-        rows = pack(fitter.encode(documents), options.length, encoder.special[END_OF_TEXT])
-        count = tokens = 0
-        for row in write_shards(folder, split, rows, description):
-            count += 1
-            tokens += options.length - (int(row.doc_lengths[-1]) if row.triple_ids[-1] == "" else 0)
-        record["rows"][split] = count
-        record["tokens"][split] = tokens
-        record["fill"][split] = round(tokens / (count * options.length), 6) if count else 0.0
+        write_rows(folder, split, fitter.encode(documents), encoder, description, record)
     if not record["rows"]["train"]:
         raise UsageError(
             f"{dataset.folder}: no document of {settings['rendering']} fits {options.length} "
@@ -214,8 +139,7 @@ def _write(
     record["documents"] = dict(fitter.counts)
     record["triples"] = ordered.sizes
     shutil.rmtree(folder / "triples")
-    (folder / TOKENIZER).write_text(encoder.text, encoding="utf-8")
-    (folder / CHAT_TEMPLATE).write_text(template(QWEN3_CODER), encoding="utf-8")
+    write_tokenizer(folder, encoder, QWEN3_CODER)
     files.write_json(folder / RECORD, record)
     return record
 

@@ -37,7 +37,11 @@ LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms.spl
 FOR_PLUGINS = {"records", "contracts", "errors", "config", "triple", "text"}
 DOORS = {
     "miners": ("codeflow.mining",),
-    "filters": ("codeflow.curation.dedup", "codeflow.commands.quality"),
+    "filters": (
+        "codeflow.curation.dedup",
+        "codeflow.curation.documents",
+        "codeflow.commands.quality",
+    ),
 }
 """Which modules may import the miners and the filters by name; others go through the plug-ins."""
 LAZY = ("codeflow.commands", "codeflow.cli", "codeflow.api.dataset", "codeflow.mining")

@@ -13,6 +13,7 @@ patches, 22 MB); then 7 MB of patches a second, below a millisecond for an ordin
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from codeflow.triple import Triple
 
 _SHOWN_CHARACTERS: Final = 160
+_AROUND: Final = 100  # characters around `__` in which the name of an instance ends
+_NAMED: Final = re.compile(r"[\w.-]{,100}?__[\w.-]{,100}?-\d+")
 
 
 class Decontaminator:
@@ -63,6 +66,7 @@ class Decontaminator:
             tuple(_version(Path(file)) for file in files), ngram, gold_share
         )
         self._histories = Histories(self._instances)
+        self._names = frozenset(instance.id for instance in self._instances)
 
     def chain(self, repo: str, ids: Sequence[str], merged: Mapping[str, int] | None = None) -> None:
         """Tells the first-parent chain of a repository, oldest first, before its triples come.
@@ -90,6 +94,43 @@ class Decontaminator:
                 detail = f"{instance}, {field}: in {where}{at}: {shown[:_SHOWN_CHARACTERS]}"
                 return drop("ngram", detail)
         return keep()
+
+    def found_in(self, text: str, name: str) -> str | None:
+        """Which instance a text that is no change gives away, or nothing: its own name is an
+        instance's, the text names one (`owner__repo-123`), or holds text of one.
+
+        Args:
+            name: what the text is called where it is from; may be empty.
+        """
+        if name in self._names:
+            return name
+        for named in _named(text):
+            if named in self._names:
+                return f"{named}: named in it"
+        data = text.encode(errors="replace")
+        match = self._index.find(data)
+        if match is None:
+            return None
+        instance, field = self._owners[match.owner]
+        shown = " ".join(data[match.start : match.stop].decode(errors="replace").split())
+        return f"{instance}, {field}: {shown[:_SHOWN_CHARACTERS]}"
+
+
+def _named(text: str) -> Iterator[str]:
+    """What could be names of SWE-bench's form, `owner__repo-123`."""
+    at = text.find("__")
+    while at >= 0:
+        start = at
+        while (
+            start
+            and at - start < _AROUND
+            and (text[start - 1].isalnum() or text[start - 1] in "._-")
+        ):
+            start -= 1
+        found = _NAMED.match(text, start, at + _AROUND)
+        if found is not None:
+            yield found[0].lstrip("._-")
+        at = text.find("__", at + 2)
 
 
 Version = tuple[str, int, int]

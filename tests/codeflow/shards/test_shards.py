@@ -204,7 +204,7 @@ def test_a_full_disk_is_one_line_and_the_old_folder_stays(
     def full(*arguments: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("codeflow.tokens.stage.write_shards", full)
+    monkeypatch.setattr("codeflow.tokens.folder.write_shards", full)
     with pytest.raises(DataError, match=r"kept.*No space left") as caught:
         tokenized(folder, "kept", "diff", 256)
     assert "\n" not in str(caught.value)

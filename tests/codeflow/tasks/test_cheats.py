@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from cheats import ODD, PYTEST, REFUSED, RUN
-from codeflow.tasks.grade import Verdict
+from codeflow.tasks.grading.grade import Verdict
 from made_task import judged, made_task, patch
 from small_history import ROOT
 
@@ -50,7 +50,7 @@ def test_what_hangs_scores_0() -> None:
     from unittest.mock import patch as replaced
 
     from codeflow.sandbox.job import Limits
-    from codeflow.tasks import suite
+    from codeflow.tasks.grading import suite
 
     def soon(**limits: object) -> Limits:
         return Limits(asleep_s=2.0, **limits)  # type: ignore[arg-type]

@@ -9,9 +9,10 @@ import pytest
 
 from codeflow.git.apply import apply_patch
 from codeflow.sandbox.job import Captured, Job, Outcome, SandboxError
-from codeflow.tasks.canary import canaries
-from codeflow.tasks.grade import grade, submit, tree_of, verdict_key
-from codeflow.tasks.results import read_results
+from codeflow.tasks.grading.canary import canaries
+from codeflow.tasks.grading.grade import grade, submit, verdict_key
+from codeflow.tasks.grading.results import read_results
+from codeflow.tasks.trees import tree_of
 from gitdag import Repo
 from made_task import CORE, OLD, RIGHT, here, judged, made_task, patch
 

@@ -10,9 +10,10 @@ import pytest
 
 from codeflow.git.apply import File, apply_patch
 from codeflow.sandbox.choose import find_sandbox
-from codeflow.tasks.environment import Environment
-from codeflow.tasks.grade import Verdict, grade, tree_of
+from codeflow.tasks.grading.environment import Environment
+from codeflow.tasks.grading.grade import Verdict, grade
 from codeflow.tasks.task import Task
+from codeflow.tasks.trees import edited, tree_of
 
 OLD: dict[str, File] = {
     "pyproject.toml": ("100644", b'[project]\nname = "calc"\nversion = "1"\n'),
@@ -117,7 +118,6 @@ def with_ids(text: str, old: Mapping[str, File]) -> str:
 def _applied(text: str, old: Mapping[str, File]) -> dict[str, File]:
     from codeflow.git.apply import changed_files
     from codeflow.git.patch import parse_patch
-    from codeflow.tasks.grade import edited
 
     return edited(old, changed_files(parse_patch(text.encode(), with_ids=False), old))
 

@@ -16,13 +16,13 @@ from typing import Any
 
 from codeflow.errors import DataError
 from codeflow.git.apply import File, changed_files
-from codeflow.git.objects import EMPTY_TREE, blob_id, edited_tree_id
 from codeflow.git.patch import parse_patch
 from codeflow.sandbox.job import Sandbox, SandboxError
-from codeflow.tasks.environment import Environment
-from codeflow.tasks.protect import refusal
-from codeflow.tasks.suite import Suite, run_suite
+from codeflow.tasks.grading.environment import Environment
+from codeflow.tasks.grading.protect import refusal
+from codeflow.tasks.grading.suite import Suite, run_suite
 from codeflow.tasks.task import Task
+from codeflow.tasks.trees import edited, tree_of
 from codeflow.text.paths import refused_by_git
 
 _CODE: int = 1  # of a verdict's meaning; a cached one of another is graded again
@@ -157,16 +157,3 @@ def verdict_key(task: Task, submission: Submission) -> str:
     """What a verdict depends on: the task with its environment, and the tree that is tested."""
     parts = (str(_CODE), task.instance_id, task.environment, task.new_tree, submission.tree)
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
-
-
-def edited(files: Mapping[str, File], edits: Mapping[str, File | None]) -> dict[str, File]:
-    """Files after edits, as they are."""
-    new = {path: file for path, file in files.items() if path not in edits}
-    new.update((path, file) for path, file in edits.items() if file is not None)
-    return new
-
-
-def tree_of(files: Mapping[str, File]) -> str:
-    """Git's id of a whole tree. Raises DataError where a file and a folder share a path."""
-    edits = {path: (mode, blob_id(content)) for path, (mode, content) in files.items()}
-    return edited_tree_id(EMPTY_TREE, edits, lambda tree: ())

@@ -10,9 +10,9 @@ from typing import Final
 
 from codeflow.git.apply import File
 from codeflow.sandbox.job import WORK, Job, Limits, Sandbox
-from codeflow.tasks.canary import canaries
-from codeflow.tasks.environment import INSIDE, SITE, Environment
-from codeflow.tasks.results import Results, read_results
+from codeflow.tasks.grading.canary import canaries
+from codeflow.tasks.grading.environment import INSIDE, SITE, Environment
+from codeflow.tasks.grading.results import Results, read_results
 
 RUNNERS: Final = ("pytest", "unittest")
 _OUTPUT_BYTES: Final = 8 << 20

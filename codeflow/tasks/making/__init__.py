@@ -1,0 +1,1 @@
+"""From triples to tasks: candidates, their environments, and what their tests do."""
