@@ -44,7 +44,7 @@ class TokenizeConfig:
         seed: of the choice of copies and cut points.
     """
 
-    renderings: tuple[str, ...] = ("diff",)
+    renderings: tuple[str, ...] = ("flow",)
     length: int = 4096
     name: str = ""
     tokenizer: str = ""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -22,10 +23,9 @@ from codeflow.dataset.reader import Dataset
 from codeflow.documents.chat.render import QWEN3_CODER
 from codeflow.documents.document import Document
 from codeflow.documents.options import Options, rest_weight
-from codeflow.documents.triples import Rendering
 from codeflow.errors import UsageError
 from codeflow.execution.progress import Progress
-from codeflow.plugins.renderings import Named, rendering_of
+from codeflow.plugins.renderings import rendering_of
 from codeflow.shards.format import Description
 from codeflow.storage import files
 from codeflow.storage.layout import SPLITS, TOKENS
@@ -99,7 +99,7 @@ def _rendered(
         "dataset": str(dataset.manifest["sha256"])[:16],
     }
     folder = dataset.folder / TOKENS / config.folder(rendering)
-    write = partial(_write, dataset, named, encoder, settings, progress)
+    write = partial(_write, dataset, rendering, encoder, settings, progress)
     done = made(folder, settings, write)
     counts = {field: done[field] for field in ("rows", "tokens", "fill", "documents", "triples")}
     return Tokenized(folder, **counts, slow_because=encoder.slow_because)
@@ -107,7 +107,7 @@ def _rendered(
 
 def _write(
     dataset: Dataset,
-    named: Named,
+    rendering: str,
     encoder: Encoder,
     settings: dict[str, Any],
     progress: Progress | None,
@@ -129,7 +129,7 @@ def _write(
         progress.stage("tokens", sum(ordered.sizes[split] for split in SPLITS))
     for split in SPLITS:
         triples = _counted(ordered.triples(split), progress)
-        documents = render_all(triples, named.rendering, options, settings["seed"])
+        documents = render_all(triples, rendering, options, settings["seed"], fitter.counts)
         write_rows(folder, split, fitter.encode(documents), encoder, description, record)
     if not record["rows"]["train"]:
         raise UsageError(
@@ -152,12 +152,21 @@ def _counted(triples: Iterable[Triple], progress: Progress | None) -> Iterator[T
 
 
 def render_all(
-    triples: Iterable[Triple], rendering: Rendering, options: Options, seed: int
+    triples: Iterable[Triple], rendering: str, options: Options, seed: int, counts: Counter[str]
 ) -> Iterator[Document]:
-    """The documents of all triples, each triple as often as its weight says."""
+    """The documents of all triples, each triple as often as its weight says.
+
+    Args:
+        counts: counts those of which nothing is left to write, as `nothing-to-write`.
+    """
+    render = rendering_of(rendering).rendering.render
     for triple in triples:
         for copy in range(copies(triple.weight, triple.id, seed)):
-            yield from rendering.render(triple, options, f"{seed}:{triple.id}:{copy}")
+            made = 0
+            for document in render(triple, options, f"{seed}:{triple.id}:{copy}"):
+                made += 1
+                yield document
+            counts["nothing-to-write"] += not made
 
 
 def copies(weight: float, id: str, seed: int) -> int:
