@@ -158,7 +158,7 @@ def _preview(dir: str, config: TokenizeConfig) -> int:
 
     [rendering] = config.renderings
     opened = dataset.open(dir)
-    count = opened.summary().triples.total()
+    count = opened.statistics().triples.total()
     print(f"would render {count:,} triples as {rendering} in rows of {config.length:,} tokens")
     path = Path(config.tokenizer) if config.tokenizer else opened.folder / TOKENS / TOKENIZER
     if config.tokenizer and not path.exists():
