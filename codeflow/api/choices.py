@@ -121,9 +121,10 @@ def execution_of(
     ray_address: str | None = None,
     cache: PathLike | None = None,
     fresh: bool = False,
+    update: bool = False,
 ) -> Execution:
     """How a call is carried out. Raises UsageError for a number of workers that is none."""
     if workers is not None and (type(workers) is not int or workers < 1):
         raise UsageError(f"workers {workers!r}: give a number, 1 or more")
-    execution = Execution(workers, ray_address, fresh=fresh)
+    execution = Execution(workers, ray_address, fresh=fresh, update=update)
     return execution if cache is None else replace(execution, cache=Path(cache))

@@ -50,6 +50,7 @@ def mine(
     cache: PathLike | None = None,
     work: PathLike | None = None,
     fresh: bool = False,
+    update: bool = False,
     progress: Progress | bool | None = None,
 ) -> Summary:
     """Mines repositories into a dataset folder, or goes on with a run that was stopped.
@@ -81,6 +82,7 @@ def mine(
         cache: where clones of URLs are kept, `~/.cache/codeflow/repositories` by default.
         work: where `out` is a URL: the folder to work in, by default one in the cache.
         fresh: whether to forget what `out` holds and was asked for, and resolve heads again.
+        update: whether to move heads to where they are now, and to take out what `repos` lacks.
         progress: whether to show on standard error how far it is; by default on a terminal and in
             a notebook. Or a `codeflow.execution.progress.Progress` of one's own, which is told all
             of it.
@@ -94,7 +96,7 @@ def mine(
         sources = read_repos([repos])
     else:
         sources = parse_sources(paths("repos", repos), Path.cwd())
-    execution = execution_of(workers, ray_address, cache, fresh)
+    execution = execution_of(workers, ray_address, cache, fresh, update)
     if until is not None and not isinstance(until, str):
         raise UsageError(f"until {until!r}: give the name of a stage")
     paths("out", [out])

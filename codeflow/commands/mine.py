@@ -101,6 +101,11 @@ def add(commands: Any) -> None:
     how.add_argument(
         "--fresh", action="store_true", help="forget what DIR holds and resolve heads again"
     )
+    how.add_argument(
+        "--update",
+        action="store_true",
+        help="move heads to where they are now, and take out what the list lacks",
+    )
     how.add_argument("--json", action="store_true", help="progress and summary as JSON lines")
     how.add_argument(
         "--dry-run", action="store_true", help="say what would be done, and write nothing"
@@ -133,7 +138,9 @@ def _mine(parsed: argparse.Namespace) -> int:
     )
     stages = plan(out, settings, parsed.until, before=before)
     sources = read_repos(parsed.repos)
-    execution = execution_of(parsed.workers, parsed.ray_address, parsed.cache, parsed.fresh)
+    execution = execution_of(
+        parsed.workers, parsed.ray_address, parsed.cache, parsed.fresh, parsed.update
+    )
 
     if parsed.dry_run:
         from codeflow.pipeline.preview import preview_mine

@@ -19,7 +19,9 @@ from codeflow.errors import CodeflowError
 from codeflow.execution.failures import Failure
 from codeflow.execution.job import Job
 from codeflow.execution.units import forget_failure
+from codeflow.mining import growth
 from codeflow.mining import index as mined
+from codeflow.mining.growth import may_pass
 from codeflow.mining.index import MinedIndex, MinedRepository
 from codeflow.mining.outcomes import (
     outcome_of,
@@ -30,7 +32,7 @@ from codeflow.mining.outcomes import (
 )
 from codeflow.mining.pace import Pace
 from codeflow.storage import files
-from codeflow.storage.layout import MINED, OPENED, PARTS, outcome_path
+from codeflow.storage.layout import INTERMEDIATE, MINED, OPENED, outcome_path
 
 if TYPE_CHECKING:
     from codeflow_miners.acquire.open import Opened
@@ -68,15 +70,16 @@ class Mining:
         self._context = MiningContext(config, str(cache.expanduser().absolute()), miners)
         self._projection: str = config.projection.identity
 
-    def mine(self, settings: Mapping[str, Any]) -> MinedIndex:
+    def mine(self, settings: Mapping[str, Any], update: bool = False) -> MinedIndex:
         """Mines what is not mined yet.
 
         Args:
             settings: the configuration as plain values, for the index.
+            update: whether to move heads to where they are now, if mining has not ended.
         """
         found = mined.read(self._job.folder)
         if found is None:
-            known = self.open_all()
+            known = self.open_all(update)
             opened = {key: value for key, value in known.items() if not isinstance(value, Failure)}
             failed = {key: value for key, value in known.items() if isinstance(value, Failure)}
             self._expect(opened)
@@ -84,7 +87,7 @@ class Mining:
             found = self._index(opened, outcomes, settings)
             mined.require(self._job.folder, found)
             mined.write(self._job.folder, found)
-            shutil.rmtree(self._job.folder / PARTS, ignore_errors=True)
+            shutil.rmtree(self._job.folder / INTERMEDIATE, ignore_errors=True)
         else:
             for repository in found.repositories:
                 if repository.failure is not None:
@@ -133,45 +136,123 @@ class Mining:
         ledger = write_run_ledger(self._job.folder, self._sources, opened, outcomes)
         return MinedIndex(dict(settings), self._projection, ledger, tuple(repositories))
 
-    def open_all(self) -> dict[str, Opened | Failure]:
-        """Acquires and reads the history of every source.
+    def open_all(self, update: bool = False) -> dict[str, Opened | Failure]:
+        """Acquires and reads the history of every source that is new, or failed for a while.
 
-        Heads are pinned by the markers of their units. Until all histories are in, what failed is
-        tried again by the next run; afterwards it has no part in this folder.
+        Heads are pinned by the markers of their units; `update` moves them. Relatives of what
+        comes, moves or goes are read again (`codeflow.mining.growth`).
         """
         from codeflow_miners.acquire.open import Opened
-        from codeflow_miners.flow import open_repository
 
-        path = self._job.folder / OPENED
-        stored = files.read_json(path)
-        found: dict[str, Opened | Failure] = {}
-        if stored is not None:
-            found = {key: outcome_of(path, value, Opened) for key, value in stored.items()}
-        else:
-            self._forget_failures()
-            self._job.prepare(len(self._sources) * OPEN_S)
-            total = len(self._sources)
-            self._job.progress.stage("histories", total)
-            self._job.progress.add(repositories=total)
-            flows = (
-                (key, open_repository(source, self._context))
-                for key, source in self._sources.items()
-            )
-            for key, outcome in self._job.drive(flows):
-                found[key] = outcome
-                self._job.progress.add(units=1)
-            found = dict(sorted(found.items()))
-            files.write_json(path, {key: record_of(value) for key, value in found.items()})
-        for key, outcome in found.items():
+        folder = self._job.folder
+        stored = files.read_json(folder / OPENED) or {}
+        known = {key: outcome_of(folder / OPENED, one, Opened) for key, one in stored.items()}
+        here = {key: value for key, value in known.items() if key in self._sources}
+        self._job.progress.add(repositories=len(self._sources))
+        moved = self._moved(here) if update else growth.pin_all(folder, here)
+        todo = {key for key in self._sources if may_pass(here.get(key))} | moved
+        gone = known.keys() - here.keys()
+        if todo or gone:
+            # This may be stopped anywhere: what is to be redone is unknown before it goes.
+            again = growth.relatives(todo | gone, known) & here.keys()
+            growth.remove(folder, gone)
+            here = self._keep(here, moved | again)
+            here |= self._open("histories", todo | again)
+            more = growth.relatives(todo, here) - again
+            here = self._keep(here, more, todo | again) | {k: here[k] for k in todo | again}
+            here |= self._open("relatives", more)
+            if known:
+                self._tell(todo - known.keys(), moved, again | more, gone)
+            here = dict(sorted(here.items()))
+            self._write(here)
+        for key, outcome in here.items():
             if isinstance(outcome, Failure):
                 self._job.progress.add(repositories_failed=1)
                 self._note(key, outcome)
-        return found
+        return here
 
-    def _forget_failures(self) -> None:
-        for key in self._sources:
+    def _keep(
+        self,
+        here: Mapping[str, Opened | Failure],
+        less: Set[str],
+        unwritten: Set[str] = frozenset(),
+    ) -> dict[str, Opened | Failure]:
+        """Those that stay as they are; of the rest nothing is known from here on.
+
+        Args:
+            unwritten: further ones that are not written down yet.
+        """
+        kept = {key: value for key, value in here.items() if key not in less | unwritten}
+        self._write(kept)
+        growth.forget(self._job.folder, less)
+        return kept
+
+    def _write(self, opened: Mapping[str, Opened | Failure]) -> None:
+        values = {key: record_of(value) for key, value in opened.items()}
+        files.write_json(self._job.folder / OPENED, values)
+
+    def _open(self, stage: str, keys: Set[str]) -> dict[str, Opened | Failure]:
+        """Opens some repositories; what failed in an earlier run is tried again."""
+        from codeflow_miners.flow import open_repository
+
+        found: dict[str, Opened | Failure] = {}
+        if not keys:
+            return found
+        for key in keys:
             for unit in ("acquire", "history"):
                 forget_failure(f"{key}/{unit}", self._job.folder)
+        self._job.prepare(len(keys) * OPEN_S)
+        self._job.progress.stage(stage, len(keys))
+        flows = (
+            (key, open_repository(source, self._context))
+            for key, source in self._sources.items()
+            if key in keys
+        )
+        for key, outcome in self._job.drive(flows):
+            found[key] = outcome
+            self._job.progress.add(units=1)
+        return found
+
+    def _moved(self, known: Mapping[str, Opened | Failure]) -> set[str]:
+        """Of those that are known, which have another head or other tags now, or may open now.
+
+        One that cannot be asked keeps what it has, with a note.
+        """
+        from codeflow_miners.flow import acquire_again
+
+        moved = {key for key, value in known.items() if isinstance(value, Failure)}
+        asked = sorted(known.keys() - moved)
+        if not asked:
+            return moved
+        self._job.progress.stage("heads", len(asked))
+        before = {key: growth.unpin(self._job.folder, key) for key in asked}
+        flows = ((key, acquire_again(self._sources[key], self._context)) for key in asked)
+        for key, outcome in self._job.drive(flows):
+            self._job.progress.add(units=1)
+            if isinstance(outcome, Failure):
+                self._note(key, outcome)
+                self._job.progress.note(f"{self._sources[key].repo}: stays as it was")
+                growth.pin(self._job.folder, key)
+            elif growth.same_head(before[key], outcome):
+                growth.pin(self._job.folder, key)
+            else:
+                moved.add(key)
+        return moved
+
+    def _tell(self, added: Set[str], moved: Set[str], again: Set[str], gone: Set[str]) -> None:
+        """Says what changes in a folder that was mined before."""
+        parts = [
+            f"{len(keys):,} {what}"
+            for keys, what in (
+                (added, "added"),
+                (moved, "changed"),
+                (again, "mined again with their relatives"),
+                (gone, "gone"),
+            )
+            if keys
+        ]
+        if parts:
+            self._job.progress.note(f"repositories: {', '.join(parts)}")
 
     def _divide(
         self, opened: Mapping[str, Opened], lost: Set[str], number: int
@@ -269,12 +350,15 @@ class Mining:
             done = files.read_json(path)
             if done is not None:
                 results[key] = outcome_of(path, done, Mined)
-                self._job.progress.add(units=pace.rest(name))
+                found_good = not number and not isinstance(results[key], Failure)
+                self._job.progress.add(units=pace.rest(name), repositories_done=found_good)
                 continue
             here = replace(
                 opened[key],
                 commits=self._path(opened[key].commits),
-                git_dir=find_again(self._sources[key], opened[key], self._context.cache),
+                git_dir=find_again(
+                    self._sources[key], opened[key].git_dir, opened[key].head, self._context.cache
+                ),
             )
             flow = mine_repository(self._sources[key], here, own, self._context, name)
             flows.append((key, flow))
@@ -289,7 +373,7 @@ class Mining:
             self._job.progress.add(units=pace.rest(name))
             files.write_json(outcome_path(self._job.folder, name), record_of(outcome))
             if key not in forks:  # a further round reads the commits of those
-                shutil.rmtree(self._job.folder / PARTS / name, ignore_errors=True)
+                shutil.rmtree(self._job.folder / INTERMEDIATE / name, ignore_errors=True)
             results[key] = outcome
         self._job.pace = None
         return results

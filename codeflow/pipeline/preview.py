@@ -17,6 +17,7 @@ from codeflow.curation.chain import last_stamp
 from codeflow.errors import RepositoryError, UsageError
 from codeflow.execution.units import find_result
 from codeflow.mining import index as mined
+from codeflow.mining.growth import Growth, growth
 from codeflow.mining.index import MinedIndex
 from codeflow.mining.outcomes import place_in_list
 from codeflow.mining.sources import Source, inspect_git_dir
@@ -62,7 +63,11 @@ def preview_mine(
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out}: File exists; give another folder")
     stored = workdir.require_ours(
-        out, mining_settings(config), workdir.listed(sources), execution.fresh
+        out,
+        mining_settings(config),
+        workdir.listed(sources),
+        execution.fresh,
+        execution.update,
     )
     index = None if stored is None or execution.fresh else mined.read(out)
     here = [source for source in sources if source.is_path and not source.problem]
@@ -74,10 +79,14 @@ def preview_mine(
         f"kinds: {', '.join(config.kinds)}, starting in {window.start:g}:{window.stop:g} "
         f"by {window.by}",
     ]
-    if index is not None:
+    more = growth(index, sources) if index is not None else None
+    if index is not None and (more or execution.update):
+        lines.append(f"{out}: {_gained(index)}; {_grown(more, execution.update)}")
+    elif index is not None:
         lines.append(f"{out}: mined already, {_gained(index)}; Git is not read again")
         return Preview((*lines, *plan.changes, *_stages(out, index, plan)))
-    lines.append(f"{out}: {_state(out, sources, stored, execution.fresh)}")
+    else:
+        lines.append(f"{out}: {_state(out, sources, stored, execution.fresh)}")
     lines.append(f"would run: {', '.join(['mine', *_names(plan), 'publish'])}")
     return Preview(tuple(lines), tuple(_problems(sources)))
 
@@ -100,6 +109,23 @@ def _names(plan: Plan) -> Iterator[str]:
 def _gained(index: MinedIndex) -> str:
     triples = sum(index.kinds.values())
     return f"{triples:,} triples of {len(index.good):,} repositories"
+
+
+def _grown(more: Growth | None, update: bool) -> str:
+    counts = (
+        [
+            f"{len(keys):,} {what}"
+            for keys, what in (
+                (more.added, "to add"),
+                (more.retried, "to try again"),
+                (more.gone, "to take out"),
+            )
+            if keys
+        ]
+        if more
+        else []
+    )
+    return ", ".join([*counts, *(["heads to look for again"] if update else [])])
 
 
 def _state(out: Path, sources: Sequence[Source], stored: object, fresh: bool) -> str:

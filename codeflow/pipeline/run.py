@@ -20,6 +20,7 @@ from codeflow.execution.job import Job
 from codeflow.execution.progress import Progress
 from codeflow.mining import index as mined
 from codeflow.mining.driver import Mining
+from codeflow.mining.growth import growth
 from codeflow.mining.index import MinedIndex
 from codeflow.pipeline import workdir
 from codeflow.pipeline.asked import Asked, asking
@@ -29,7 +30,7 @@ from codeflow.publish.publisher import Publishing, publish_stamp
 from codeflow.publish.summary import Summary, stored_summary
 from codeflow.storage import files, layout, manifest
 from codeflow.storage.damage import FRESH
-from codeflow.storage.layout import MINED, SUMMARY
+from codeflow.storage.layout import GROWING, MINED, SUMMARY
 
 if TYPE_CHECKING:
     from codeflow.mining.sources import Source
@@ -82,21 +83,29 @@ def run(
         raise UsageError(f"{out}: {error.strerror}; give another folder") from None
     with session(out, execution, progress) as work:
         listed = workdir.listed(sources)
-        workdir.require_ours(out, settings, listed, execution.fresh)
+        update = execution.update
+        before = workdir.require_ours(out, settings, listed, execution.fresh, update)
         _announce(plan, progress)
         workdir.begin(out, settings, listed, execution.fresh)
         with asking(out, plan.asked):
             index = _index(out, progress)
-            done = (
-                _without_mined(out, plan, progress)
-                if index is None
-                else _finished(out, index, plan, progress)
-            )
-            if done is not None:
+            if index is not None and (update or growth(index, sources)):
+                files.write_json(out / GROWING, True)
+                files.remove(out / layout.MINED_INDEX)
+                index = None
+            elif index is None and before is not None:
+                changed = update or workdir.differs(before, listed)
+                done = _without_mined(out, plan, progress, changed)
+                if done is not None:
+                    return done
+            if index is not None and (done := _finished(out, index, plan, progress)) is not None:
                 return done
             files.remove_leftovers(out)
             mining = Mining(work.job, sources, config, miners, execution.cache)
-            index = mining.mine(settings)
+            index = mining.mine(settings, update)
+            files.remove(out / GROWING)
+            if (done := _finished(out, index, plan, progress)) is not None:
+                return done  # nothing has moved
             return _decide_and_publish(work.job, index, plan, started)
 
 
@@ -187,11 +196,17 @@ def _finished(out: Path, index: MinedIndex, plan: Plan, progress: Progress) -> S
     return _complete(summary, out, plan, progress)
 
 
-def _without_mined(out: Path, plan: Plan, progress: Progress) -> Summary | None:
-    """The same where `mined/` was deleted, as it may be: what is published must be all there."""
+def _without_mined(out: Path, plan: Plan, progress: Progress, changed: bool) -> Summary | None:
+    """The same where `mined/` was deleted, as it may be: what is published must be all there.
+
+    Args:
+        changed: whether other repositories or heads are wanted than were mined.
+    """
     values, _ = manifest.sealed(out)
-    if values is None or any((out / MINED).glob("*/*.parquet")):
+    if values is None or (out / GROWING).exists() or any((out / MINED).glob("*/*.parquet")):
         return None  # mining has not ended, or its index alone is lost
+    if changed:
+        raise DataError(f"{out}: cannot be added to; mined/ is gone, so {FRESH}")
     faults = [*plan.changes, *map(str, manifest.faults(out, values))]
     summary = stored_summary(out)
     if faults or summary is None:

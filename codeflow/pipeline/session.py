@@ -26,7 +26,7 @@ _PRELOAD: Final = ("codeflow.curation.filter.judge", "codeflow_miners.flow")
 
 @dataclass(frozen=True)
 class Execution:
-    """How a run is carried out; nothing in here changes a published byte.
+    """How a run is carried out; but for `update`, which moves heads, it changes no published byte.
 
     `workers` None: as many as end the work first (`codeflow.execution.sized_pool.SizedPool`).
     """
@@ -35,6 +35,7 @@ class Execution:
     ray_address: str | None = None
     cache: Path = CLONES
     fresh: bool = False
+    update: bool = False
 
 
 class Session:

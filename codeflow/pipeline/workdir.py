@@ -48,9 +48,15 @@ def listed(sources: Sequence[Source]) -> list[dict[str, Any]]:
 
 
 def require_ours(
-    folder: Path, config: Mapping[str, Any], sources: Sequence[Mapping[str, Any]], fresh: bool
+    folder: Path,
+    config: Mapping[str, Any],
+    sources: Sequence[Mapping[str, Any]],
+    fresh: bool = False,
+    update: bool = False,
 ) -> Run | None:
     """Looks whether a run with this configuration and list may begin or go on in a folder.
+
+    A list may have grown; with `update` it may lack some, too.
 
     Raises:
         UsageError: the folder holds a run of another configuration or list, or other files.
@@ -75,12 +81,18 @@ def require_ours(
     assert run is not None
     require_schema(folder, run.schema_version)
     differing = differing_keys(run.config, config)
-    if _targets(run.sources) != _targets(sources):
-        differing.append("repos")
     if differing:
         raise UsageError(
             f"{folder}: was mined with another {', '.join(differing)}; "
             "use --fresh to mine again, or another --out"
+        )
+    here = _targets(sources)
+    gone = [source for target, source in _targets(run.sources).items() if target not in here]
+    if gone and not update:
+        more = f" and {len(gone) - 1:,} more" if len(gone) > 1 else ""
+        raise UsageError(
+            f"{folder}: was mined from {gone[0]['spec']}{more}, which the list lacks; use --update "
+            "to take it out, --fresh to mine again, or another --out"
         )
     return run
 
@@ -99,9 +111,16 @@ def begin(
         files.write_json(folder / layout.RUN, values)
 
 
-def _targets(sources: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str]]:
-    """What the sources are; the order of the list changes nothing that is published."""
-    return sorted((source["location"], source["ref"] or "", source["name"]) for source in sources)
+def _targets(
+    sources: Sequence[Mapping[str, Any]],
+) -> dict[tuple[str, str, str], Mapping[str, Any]]:
+    """The sources by what they are; the order of the list changes nothing that is published."""
+    return {(source["location"], source["ref"] or "", source["name"]): source for source in sources}
+
+
+def differs(run: Run, sources: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a list has other repositories than a run had."""
+    return _targets(run.sources).keys() != _targets(sources).keys()
 
 
 def lines_of(folder: Path) -> dict[str, tuple[int, str]]:

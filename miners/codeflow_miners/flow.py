@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from codeflow.config import MineConfig
 from codeflow.contracts import Flow, Miner, Unit, UnitResult
@@ -17,6 +18,7 @@ from codeflow_miners.acquire.open import (
     HistoryArguments,
     Opened,
     acquire_source,
+    find_again,
     read_history,
 )
 from codeflow_miners.acquire.repositories import Source
@@ -82,26 +84,35 @@ class Mined:
     bytes: int = 0
 
 
-def open_repository(source: Source, context: MiningContext) -> Flow[Opened]:
-    """Acquires a source and reads its history."""
-    key = source.key
+def acquire_again(source: Source, context: MiningContext) -> Flow[Mapping[str, Any]]:
+    """Acquires a source alone: where it is, its head and its tags."""
+    [acquired] = yield [_acquire(source, context)]
+    return acquired.value
+
+
+def _acquire(source: Source, context: MiningContext) -> Unit:
     with_tags = context.lookahead > 1 or context.branch_sizes is not None
     limit = context.config.projection.max_file_bytes
-    [acquired] = yield [
-        Unit(
-            f"{key}/acquire",
-            acquire_source,
-            AcquireArguments(source, context.cache, with_tags, limit),
-            waits=True,
-        )
-    ]
+    arguments = AcquireArguments(source, context.cache, with_tags, limit)
+    return Unit(f"{source.key}/acquire", acquire_source, arguments, waits=True)
+
+
+def open_repository(source: Source, context: MiningContext) -> Flow[Opened]:
+    """Acquires a source and reads its history; the clone of an earlier run may be gone since."""
+    [acquired] = yield [_acquire(source, context)]
+    head = acquired.value["head"]
+    git_dir = find_again(source, acquired.value["git_dir"], head, context.cache)
     arguments = HistoryArguments(
-        source.repo, acquired.value, context.config, context.lookahead, context.branch_sizes
+        source.repo,
+        {**acquired.value, "git_dir": git_dir},
+        context.config,
+        context.lookahead,
+        context.branch_sizes,
     )
-    [history] = yield [Unit(f"{key}/history", read_history, arguments)]
+    [history] = yield [Unit(f"{source.key}/history", read_history, arguments)]
     return Opened(
-        git_dir=acquired.value["git_dir"],
-        head=acquired.value["head"],
+        git_dir=git_dir,
+        head=head,
         commits=history.tables["commits"],
         contained=history.tables["contained"],
         branch_table=history.tables["branches"],

@@ -307,7 +307,7 @@ def test_an_interrupt_gives_130_and_no_traceback(
         fifo.open("w"),
     ):  # waits until the command has opened it, too: it reads now
         process.send_signal(signal.SIGINT)
-        output, errors = process.communicate(timeout=60)
+        output, errors = process.communicate(timeout=240)
     assert process.returncode == 130, errors
     assert (output, errors) == ("", "codeflow: interrupted\n")
     fifo.unlink()
@@ -323,7 +323,7 @@ def test_a_run_that_is_stopped_gives_130_and_goes_on(signum: signal.Signals, wor
         assert process.stdout is not None
         process.stdout.readline()  # the first stage has begun
         process.send_signal(signum)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=240)
     assert process.returncode == 130, errors
     assert errors.decode() == "codeflow: stopped; the same command goes on from here\n"
     assert codeflow(*MINE, out.name, cwd=work).returncode == 0

@@ -9,9 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -72,11 +74,13 @@ def uv_program() -> str:
 def interpreters() -> tuple[Interpreter, ...]:
     """The CPythons of this machine that can run tests, oldest first, one of each version.
 
-    Those of pyenv, which hides them from others, and those that uv finds: its own, on the path.
+    This one, those of pyenv, which hides them, and those that uv finds: its own, on the path.
     """
     words = [uv_program(), "python", "list", "--only-installed", "--output-format", "json"]
     done = subprocess.run(words, capture_output=True, text=True)
     found: dict[str, Interpreter] = {}
+    own = Path(sys.base_prefix, "bin", f"python{sys.version_info[0]}.{sys.version_info[1]}")
+    _keep(found, platform.python_version(), own.resolve())
     root = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser()
     for program in sorted(root.glob("versions/*/bin/python3")):
         _keep(found, program.parents[1].name, program.resolve())

@@ -77,17 +77,17 @@ def acquire_source(arguments: AcquireArguments, sink: Sink) -> dict[str, Any]:
     }
 
 
-def find_again(source: Source, opened: Opened, cache: str) -> str:
-    """The Git folder of a source that was opened earlier; cloned anew where its clone is gone.
+def find_again(source: Source, git_dir: str, head: str, cache: str) -> str:
+    """The Git folder of a source that was acquired earlier; cloned anew where its clone is gone.
 
     Raises:
         CodeflowError: the clone is gone and does not come back now. Nothing is recorded of it, so
             that a later start can go on.
     """
-    if source.is_path or (Path(opened.git_dir) / "objects").is_dir():
-        return opened.git_dir
+    if source.is_path or (Path(git_dir) / "objects").is_dir():
+        return git_dir
     try:
-        found = inspect_git_dir(acquire(source, Path(cache), pinned=opened.head))
+        found = inspect_git_dir(acquire(source, Path(cache), pinned=head))
     except RepositoryError as error:
         raise CodeflowError(
             f"{source.repo}: its clone is gone and does not come back ({error.reason}); "

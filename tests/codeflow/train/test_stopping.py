@@ -24,7 +24,7 @@ from codeflow import cli
 from codeflow.train.recipe import read_recipe
 from codeflow.train.state import checkpoint
 from codeflow.train.trainer import train
-from ranks import become, context, free_port
+from ranks import HANGS_S, become, context, meeting_port
 from small_history import environment
 from training_runs import SHAPE, TOKENS, make_data
 
@@ -65,7 +65,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, rows in (("short", 16), ("long", 20_000)):
         (folder / f"{name}.toml").write_text(RECIPE.replace("ROWS", str(rows)))
     process = started(folder, folder / "whole")
-    assert process.wait(120) == 0
+    assert process.wait(HANGS_S) == 0
     return folder
 
 
@@ -81,9 +81,23 @@ def command(folder: Path, out: Path, recipe: str = "short") -> list[str]:
     ]
 
 
-def started(folder: Path, out: Path, recipe: str = "short") -> subprocess.Popen[str]:
+SAYS_WHEN_IT_COMPUTES = """
+import sys
+from pathlib import Path
+from codeflow import cli
+from codeflow.train.trainer import Training
+plain = Training.compute
+def compute(self, step):
+    Path(sys.argv[1]).touch()
+    return plain(self, step)
+Training.compute = compute
+sys.exit(cli.main(sys.argv[2:]))
+"""
+
+
+def started(folder: Path, out: Path, words: list[str] | None = None) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "codeflow", *command(folder, out, recipe)],
+        [sys.executable, *(words or ["-m", "codeflow", *command(folder, out)])],
         env=environment(OMP_NUM_THREADS="1"),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -98,7 +112,7 @@ def reached(out: Path, step: int) -> bool:
 
 
 def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + HANGS_S
     while not condition():
         assert process.poll() is None, "it ended before"
         assert time.monotonic() < deadline
@@ -134,7 +148,7 @@ def test_asked_once_it_saves_and_the_same_command_ends_with_the_same_bits(
     process = started(folder, out)
     wait_for(lambda: reached(out, step), process)
     os.killpg(process.pid, signum)
-    _, stderr = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=HANGS_S)
     assert process.returncode == 130, stderr
     *said, last = stderr.splitlines()  # a checkpoint's line may come in between
     assert any("stopping after this step" in line for line in said)
@@ -149,15 +163,15 @@ def test_asked_once_it_saves_and_the_same_command_ends_with_the_same_bits(
 
 def test_asked_twice_it_ends_at_once(folder: Path, tmp_path: Path) -> None:
     """In a step that takes far longer than this test waits."""
-    out = tmp_path / "out"
-    process = started(folder, out, "long")
-    wait_for((out / "metrics.jsonl").exists, process)
-    time.sleep(1)  # into the first step
+    out, begun = tmp_path / "out", tmp_path / "begun"
+    words = ["-c", SAYS_WHEN_IT_COMPUTES, str(begun), *command(folder, out, "long")]
+    process = started(folder, out, words=words)
+    wait_for(begun.exists, process)
     os.killpg(process.pid, signal.SIGINT)
     assert process.stderr is not None
     assert "stopping after this step" in process.stderr.readline()
     os.killpg(process.pid, signal.SIGINT)
-    _, stderr = process.communicate(timeout=20)
+    _, stderr = process.communicate(timeout=HANGS_S)
     assert process.returncode == 130
     assert "Traceback" not in stderr
     assert "stopped at once" in stderr
@@ -170,11 +184,11 @@ def test_before_the_first_step_nothing_is_lost_and_once_is_enough(
 ) -> None:
     out = tmp_path / "out"
     process = started(folder, out)
-    wait_for((out / made).exists if made else lambda: True, process)
-    if not made:
-        time.sleep(1.5)  # torch is being imported
+    maps = Path(f"/proc/{process.pid}/maps")
+    importing = lambda: "libtorch" in maps.read_text()  # noqa: E731
+    wait_for((out / made).exists if made else importing, process)
     os.killpg(process.pid, signal.SIGINT)
-    _, stderr = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=HANGS_S)
     assert process.returncode == 130, stderr
     assert "Traceback" not in stderr
     goes_on_to_the_same_end(folder, out)
@@ -191,7 +205,7 @@ def run_here(words: list[str], rank: int, world: int, port: int) -> None:
 def test_all_ranks_stop_at_the_same_step_whichever_was_asked(
     asked: tuple[int, ...], folder: Path, tmp_path: Path
 ) -> None:
-    out, port = tmp_path / "out", free_port()
+    out, port = tmp_path / "out", meeting_port()
 
     def start() -> list[context.Process]:  # type: ignore[name-defined]
         words = command(folder, out)
@@ -207,14 +221,14 @@ def test_all_ranks_stop_at_the_same_step_whichever_was_asked(
     for rank in asked:
         os.kill(ranks[rank].pid, signal.SIGINT)
     for process in ranks:
-        process.join(60)
+        process.join(HANGS_S)
     assert [process.exitcode for process in ranks] == [130, 130]
     saved = checkpoint.latest(out / "checkpoints")
     assert saved is not None
     assert len(list(saved.glob("rank-*"))) == 2
-    port = free_port()
+    port = meeting_port()
     for process in start():
-        process.join(60)
+        process.join(HANGS_S)
         assert process.exitcode == 0
     steps = [step for event, step, _ in events(out) if event == "step"]
     assert steps == list(range(1, STEPS + 1))
@@ -234,7 +248,7 @@ def test_under_torchrun_a_signal_to_the_group_saves(folder: Path, tmp_path: Path
     )
     wait_for(lambda: reached(out, 4), process)
     os.killpg(process.pid, signal.SIGINT)
-    _, stderr = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=HANGS_S)
     assert len(ENDED.findall(stderr)) == 1, stderr
     saved = checkpoint.latest(out / "checkpoints")
     assert saved is not None

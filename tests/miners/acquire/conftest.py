@@ -1,6 +1,7 @@
-"""No settings of whoever runs the tests, and ports for servers."""
+"""No settings of whoever runs the tests, and a port that refuses."""
 
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,8 @@ def _no_user_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def free_port() -> int:
+def closed_port() -> Iterator[int]:
+    """A port that refuses: it is bound, so that nobody else gets it, and does not listen."""
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
-        port: int = s.getsockname()[1]
-        return port
+        yield s.getsockname()[1]

@@ -3,7 +3,6 @@
 import base64
 import os
 import select
-import signal
 import socket
 import subprocess
 import threading
@@ -32,29 +31,33 @@ pytestmark = pytest.mark.timeout(120)
 
 
 @pytest.fixture
-def daemon(tmp_path: Path, free_port: int) -> Iterator[str]:
+def daemon(tmp_path: Path) -> Iterator[str]:
     """git's own server for everything below `tmp_path`."""
     if not (Path(git("--exec-path").decode().strip()) / "git-daemon").exists():
         pytest.skip("this git comes without its daemon")
-    server = subprocess.Popen(
-        [
-            *("git", "daemon", "--export-all", "--reuseaddr", "--listen=127.0.0.1"),
-            *(f"--port={free_port}", f"--base-path={tmp_path}", str(tmp_path)),
-        ],
-        env=ENV,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        for _ in range(500):
-            with socket.socket() as s:
-                if s.connect_ex(("127.0.0.1", free_port)) == 0:
-                    break
-            time.sleep(0.02)
-        yield f"git://127.0.0.1:{free_port}"
-    finally:
-        os.killpg(server.pid, signal.SIGKILL)
-        server.wait()
+    command = ["git", "daemon", "--inetd", "--export-all", f"--base-path={tmp_path}", str(tmp_path)]
+    with socket.create_server(("127.0.0.1", 0)) as server:  # a port of ours from the first moment
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = server.accept()
+                except OSError:
+                    return
+                with connection:
+                    subprocess.run(
+                        command,
+                        env=ENV,
+                        stdin=connection.fileno(),
+                        stdout=connection.fileno(),
+                        stderr=subprocess.DEVNULL,
+                    )
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield f"git://127.0.0.1:{server.getsockname()[1]}"
+        server.shutdown(socket.SHUT_RDWR)
+    thread.join()
 
 
 def test_the_git_protocol(tmp_path: Path, daemon: str) -> None:
@@ -69,13 +72,13 @@ def test_the_git_protocol(tmp_path: Path, daemon: str) -> None:
 
 
 def test_an_error_that_may_pass_is_tried_again(
-    tmp_path: Path, free_port: int, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, closed_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pauses: list[float] = []
     fake = SimpleNamespace(sleep=pauses.append, monotonic=time.monotonic, time=time.time)
     monkeypatch.setattr(clone, "time", fake)
     with pytest.raises(RepositoryError) as caught:
-        acquire(source(f"git://127.0.0.1:{free_port}/r"), tmp_path / "cache", retries=3)
+        acquire(source(f"git://127.0.0.1:{closed_port}/r"), tmp_path / "cache", retries=3)
     assert caught.value.rule == "unreachable"
     assert len(pauses) == 3
     assert all(0.5 <= pause / (0.01 * 2**n) <= 1.5 for n, pause in enumerate(pauses))

@@ -29,10 +29,10 @@ def test_a_clone_that_is_gone_is_fetched_again_with_the_pinned_head(tmp_path: Pa
     [source] = parse_sources([f"file://{remote.path}"], tmp_path)
     cache = tmp_path / "cache"
     opened = open_source(source, cache)
-    assert find_again(source, opened, str(cache)) == opened.git_dir
+    assert find_again(source, opened.git_dir, opened.head, str(cache)) == opened.git_dir
     remote.commit({"later.py": "x = 1\n"})
     shutil.rmtree(cache)
-    again = find_again(source, opened, str(tmp_path / "elsewhere"))
+    again = find_again(source, opened.git_dir, opened.head, str(tmp_path / "elsewhere"))
     assert Path(again).is_relative_to(tmp_path / "elsewhere")
     assert git(f"--git-dir={again}", "cat-file", "-t", opened.head).strip() == b"commit"
 
@@ -45,7 +45,7 @@ def test_a_clone_that_does_not_come_back_stops_the_run_and_costs_nothing(tmp_pat
     shutil.rmtree(cache)
     shutil.rmtree(remote.path)
     with pytest.raises(CodeflowError, match="run the same command again") as caught:
-        find_again(source, opened, str(cache))
+        find_again(source, opened.git_dir, opened.head, str(cache))
     assert not isinstance(caught.value, RepositoryError), "that would end the repository for good"
     assert str(caught.value).count("\n") == 0
 

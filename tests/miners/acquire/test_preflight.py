@@ -72,7 +72,7 @@ def test_the_bait_is_real(tmp_path: Path) -> None:
         os.truncate(repo / ".git/config", 0)
         for key, value in settings.items():
             git("config", key, str(bait / value), cwd=repo)
-        subprocess.run(["git", *command], cwd=repo, env=ENV, capture_output=True, timeout=30)
+        subprocess.run(["git", *command], cwd=repo, env=ENV, capture_output=True, timeout=240)
     wanted = {"core.fsmonitor", "gpg.program", "filter.evil.clean", "hook-reference-transaction"}
     wanted |= {"included-monitor", "included-if-monitor"}
     assert {p.name for p in case.canaries.iterdir()} >= wanted

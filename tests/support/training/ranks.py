@@ -8,25 +8,32 @@ from __future__ import annotations
 import io
 import multiprocessing
 import os
-import socket
 import traceback
 from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from codeflow.train import recipe as recipes
 from codeflow.train.state.parallel import joined
 
+HANGS_S = 240  # no measure of speed: after so long nothing comes any more
 context = multiprocessing.get_context("forkserver")
 context.set_forkserver_preload(["torch", "codeflow.train.trainer", "torch.distributed.fsdp"])
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+_MEETINGS: list[TCPStore] = []
+
+
+def meeting_port() -> int:
+    """Where the ranks of one run find each other: a store of this process, as torchrun has one.
+
+    It listens from now on, so that no other process can take the port before the ranks are there.
+    """
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    _MEETINGS.append(store)
+    return int(store.port)
 
 
 def become(rank: int, world: int, port: int) -> None:
@@ -38,6 +45,7 @@ def become(rank: int, world: int, port: int) -> None:
             "WORLD_SIZE": str(world),
             "MASTER_ADDR": "127.0.0.1",
             "MASTER_PORT": str(port),
+            "TORCHELASTIC_USE_AGENT_STORE": "True",
         }
 
 
@@ -48,7 +56,7 @@ def on_ranks(
 
     Raises AssertionError with the traceback of a rank that failed.
     """
-    port, results = free_port(), context.Queue()
+    port, results = meeting_port(), context.Queue()
     processes = [
         context.Process(
             target=_one, args=(rank, world, port, how, results, function, arguments), daemon=True
@@ -58,10 +66,10 @@ def on_ranks(
     for process in processes:
         process.start()
     found = dict(
-        results.get(timeout=120) for _ in processes
+        results.get(timeout=HANGS_S) for _ in processes
     )  # bytes, since tensors would be shared
     for process in processes:
-        process.join(60)
+        process.join(HANGS_S)
     for value in found.values():
         if isinstance(value, str):
             raise AssertionError(value)

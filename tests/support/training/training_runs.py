@@ -23,7 +23,7 @@ from codeflow.train.guard import Guard
 from codeflow.train.outcome import Result
 from codeflow.train.state import checkpoint
 from codeflow.train.trainer import train
-from ranks import become, context, free_port
+from ranks import HANGS_S, become, context, meeting_port
 from token_shards import write_folder
 
 TOKENS, VOCAB = 48, 32
@@ -86,7 +86,7 @@ def launch(recipe: recipes.Recipe, data: Path, out: Path, world: int = 1, **how:
     Args:
         how: `absent` ranks are not started; `patch` is called first in every process, with rank.
     """
-    port = free_port()
+    port = meeting_port()
     ranks = [rank for rank in range(world) if rank not in how.get("absent", ())]
     processes = [
         context.Process(
@@ -99,7 +99,7 @@ def launch(recipe: recipes.Recipe, data: Path, out: Path, world: int = 1, **how:
     return processes
 
 
-def finish(processes: Any, out: Path, timeout_s: float = 120) -> list[str]:
+def finish(processes: Any, out: Path, timeout_s: float = HANGS_S) -> list[str]:
     """Waits for the processes; the error lines of those that failed, by rank."""
     for process in processes:
         process.join(timeout_s)

@@ -131,7 +131,7 @@ def ends_cleanly(
             time.sleep(gap)
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGINT)
-        stdout, stderr = process.communicate(timeout=60)
+        stdout, stderr = process.communicate(timeout=240)
     finally:
         process.kill()
     assert process.returncode == 130, stderr
@@ -139,7 +139,7 @@ def ends_cleanly(
     assert "Traceback" not in stderr
     assert [line for line in stderr.splitlines() if "codeflow:" in line] == [GOES_ON]
     assert stderr.splitlines()[-1] == GOES_ON
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 240
     while alive(process.pid):
         assert time.monotonic() < deadline, alive(process.pid)
         time.sleep(0.05)
