@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from codeflow.dataset.reader import Dataset
-from codeflow.dataset.statistics import Quantiles, Summary
+from codeflow.dataset.statistics import Quantiles, Statistics
 from codeflow.records import FileChange
 from codeflow.text.escape import one_line, visible
 from codeflow.text.numbers import quantity
@@ -31,13 +31,13 @@ _BAR = 30
 
 def show_dataset(dataset: Dataset, console: Console) -> None:
     """Prints what a dataset holds: readable at 80 columns and in a pipe."""
-    summary = dataset.summary()
+    statistics = dataset.statistics()
     console.print(Text(str(dataset.folder), style="bold"), soft_wrap=True)
-    console.print(_overview(dataset, summary))
-    console.print(_kinds(summary))
-    console.print(_repositories(summary))
-    console.print(_shares("language", summary.languages))
-    console.print(_shares("licence", summary.licenses))
+    console.print(_overview(dataset, statistics))
+    console.print(_kinds(statistics))
+    console.print(_repositories(statistics))
+    console.print(_shares("language", statistics.languages))
+    console.print(_shares("licence", statistics.licenses))
     first = next(iter(dataset.triples(columns=["id"])), None)
     if first is not None:
         command = f"codeflow inspect {shlex.quote(str(dataset.folder))} {first.id[:12]}"
@@ -76,21 +76,23 @@ def _grid(rows: Iterable[tuple[str, str]]) -> Table:
     return table
 
 
-def _overview(dataset: Dataset, summary: Summary) -> RenderableType:
+def _overview(dataset: Dataset, statistics: Statistics) -> RenderableType:
     by_split: Counter[str] = Counter()
-    for (split, _), count in summary.triples.items():
+    for (split, _), count in statistics.triples.items():
         by_split[split] += count
     splits = ", ".join(f"{count:,} {split}" for split, count in sorted(by_split.items()))
     rows = [
-        ("triples", f"{summary.triples.total():,} ({splits or 'none'})"),
-        ("repositories", f"{len({repo for repo, _ in summary.repos}):,}"),
-        ("contents", f"{summary.blobs:,}, {quantity(summary.content_bytes, 'B')} as text"),
-        ("on disk", quantity(summary.stored_bytes, "B")),
+        ("triples", f"{statistics.triples.total():,} ({splits or 'none'})"),
+        ("repositories", f"{len({repo for repo, _ in statistics.repos}):,}"),
+        ("contents", f"{statistics.blobs:,}, {quantity(statistics.content_bytes, 'B')} as text"),
+        ("on disk", quantity(statistics.stored_bytes, "B")),
     ]
-    if summary.window is not None:
-        low, high = summary.window
-        rows.append(("starts", f"{low:.3f} to {high:.3f} of the history, by {summary.window_by}"))
-    people = ", ".join(f"{count:,} {kind}" for kind, count in summary.authors.most_common())
+    if statistics.window is not None:
+        low, high = statistics.window
+        rows.append(
+            ("starts", f"{low:.3f} to {high:.3f} of the history, by {statistics.window_by}")
+        )
+    people = ", ".join(f"{count:,} {kind}" for kind, count in statistics.authors.most_common())
     rows.append(("authors", people or "none"))
     rows.append(("made by", str(dataset.manifest.get("created_by", "unknown"))))
     return _grid(rows)
@@ -103,15 +105,15 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def _kinds(summary: Summary) -> RenderableType:
+def _kinds(statistics: Statistics) -> RenderableType:
     table = _table(
         "\nkind", "\ntriples", "commits\nmedian/p90", "files\nmedian/p90", "lines\nmedian/p90"
     )
     counts: Counter[str] = Counter()
-    for (_, kind), count in summary.triples.items():
+    for (_, kind), count in statistics.triples.items():
         counts[kind] += count
     for kind, count in counts.most_common():
-        sizes = (summary.commits[kind], summary.files[kind], summary.lines[kind])
+        sizes = (statistics.commits[kind], statistics.files[kind], statistics.lines[kind])
         table.add_row(Text(one_line(kind)), f"{count:,}", *(_quantiles(size) for size in sizes))
     return Group("", table)
 
@@ -120,14 +122,14 @@ def _quantiles(sizes: Quantiles) -> str:
     return f"{sizes.median:,.0f} / {sizes.p90:,.0f}"
 
 
-def _repositories(summary: Summary) -> RenderableType:
-    kinds = sorted({kind for _, kind in summary.repos})
+def _repositories(statistics: Statistics) -> RenderableType:
+    kinds = sorted({kind for _, kind in statistics.repos})
     totals: Counter[str] = Counter()
-    for (repo, _), count in summary.repos.items():
+    for (repo, _), count in statistics.repos.items():
         totals[repo] += count
     table = _table("repository", *map(one_line, kinds), "all")
     for repo, count in totals.most_common(4 * _TOP):
-        numbers = [f"{summary.repos[repo, kind]:,}" for kind in kinds]
+        numbers = [f"{statistics.repos[repo, kind]:,}" for kind in kinds]
         table.add_row(Text(one_line(repo)), *numbers, f"{count:,}")
     if len(totals) > 4 * _TOP:
         table.add_row(f"and {len(totals) - 4 * _TOP:,} more", *("" for _ in kinds), "")

@@ -18,7 +18,7 @@ from codeflow.terminal.report.curation import mined_triples
 from codeflow.terminal.report.diffs import Line, read_diff
 from codeflow.terminal.report.examples import Example, Found
 from codeflow.terminal.report.gather import Published
-from codeflow.terminal.report.stages import Ledger, Rule, Stage
+from codeflow.terminal.report.stages import Ledger, Rule, StageShown
 from codeflow.terminal.report.training import Run
 from codeflow.terminal.report.words import count, listing, percent, top
 from codeflow.text.numbers import quantity
@@ -86,7 +86,7 @@ def headline(published: Published) -> str:
 
 
 def tiles(
-    dataset: Dataset, published: Published, done: Sequence[Stage], ledger: Ledger
+    dataset: Dataset, published: Published, done: Sequence[StageShown], ledger: Ledger
 ) -> list[Tile]:
     """The numbers to see first."""
     held_out = f"{published.splits['validation']:,} held out"
