@@ -16,6 +16,7 @@ import os
 import resource
 import tempfile
 import time
+from collections import Counter
 from itertools import islice
 from pathlib import Path
 
@@ -56,7 +57,8 @@ def main() -> None:
         ordered = OrderedTriples(dataset, 0, Path(folder))
         triples = list(islice(ordered.triples("train"), parsed.triples))
     start = time.perf_counter()
-    documents = [_read(d, parsed.length) for d in render_all(triples, parsed.render, options, 0)]
+    rendered = render_all(triples, parsed.render, options, 0, Counter())
+    documents = [_read(document, parsed.length) for document in rendered]
     print(f"render, read the context     {time.perf_counter() - start:8.2f} s")
 
     rates: dict[tuple[str, str], float] = {}

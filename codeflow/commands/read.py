@@ -15,7 +15,7 @@ from codeflow.storage.layout import SPLITS
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from codeflow.dataset.statistics import Summary
+    from codeflow.dataset.statistics import Statistics
 
 
 _NAMED = 10
@@ -84,7 +84,7 @@ def _inspect(parsed: argparse.Namespace) -> int:
         else:
             show_found(found, _console())
             if not found.triples:
-                for line in _not_here(opened.summary(), conditions):
+                for line in _not_here(opened.statistics(), conditions):
                     print(line)
         return EXIT_OK if found.triples else EXIT_INCOMPLETE
     if parsed.id is not None:
@@ -100,15 +100,15 @@ def _inspect(parsed: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-def _not_here(summary: Summary, conditions: Mapping[str, str | None]) -> Iterator[str]:
+def _not_here(statistics: Statistics, conditions: Mapping[str, str | None]) -> Iterator[str]:
     """A line for each condition that no triple at all could meet, with what may have been meant."""
     from codeflow.commands.arguments import nearest
     from codeflow.text.escape import one_line
 
-    repos = {repo for repo, _ in summary.repos}
+    repos = {repo for repo, _ in statistics.repos}
     known = {
-        "kind": {kind for _, kind in summary.triples},
-        "language": {language for language in summary.languages if language},
+        "kind": {kind for _, kind in statistics.triples},
+        "language": {language for language in statistics.languages if language},
         "repo": repos | {repo.rpartition("/")[2] for repo in repos},
     }
     for name, values in known.items():

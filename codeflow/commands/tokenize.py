@@ -26,7 +26,7 @@ def add(commands: Any) -> None:
     tokenize.add_argument(
         "--render",
         metavar="RENDERING",
-        help="diff, blocks, files, fim-file, fim-repo or snapshot",
+        help="flow, plan, diff, blocks, files, fim-file, fim-repo, snapshot, or file.py:function",
     )
     tokenize.add_argument("--length", type=int, metavar="T", help="tokens of a row (4096)")
     tokenize.add_argument("--name", metavar="NAME", help="of the folder (RENDERING-T, KIND-T)")
@@ -158,7 +158,7 @@ def _preview(dir: str, config: TokenizeConfig) -> int:
 
     [rendering] = config.renderings
     opened = dataset.open(dir)
-    count = opened.summary().triples.total()
+    count = opened.statistics().triples.total()
     print(f"would render {count:,} triples as {rendering} in rows of {config.length:,} tokens")
     path = Path(config.tokenizer) if config.tokenizer else opened.folder / TOKENS / TOKENIZER
     if config.tokenizer and not path.exists():
@@ -189,11 +189,19 @@ def write_all(folder: Path | str, config: TokenizeConfig) -> None:
 
 
 def _show(done: Tokenized, length: int) -> None:
+    from codeflow.tokens.fit import DROPPED, KEPT
+
     for split, rows in done.rows.items():
         tokens, fill = done.tokens[split], done.fill[split]
         print(f"{split}: {rows:,} rows of {length:,}, {tokens:,} tokens, {fill:.2%} full")
     counted = {**done.documents, "straddling": done.triples["straddling"]}
     print("documents: " + ", ".join(f"{n:,} {what}" for what, n in sorted(counted.items())))
+    shown, dropped = (sum(done.documents.get(k, 0) for k in names) for names in (KEPT, DROPPED))
+    if shown + dropped:
+        share = shown / (shown + dropped)
+        print(
+            f"all that they ask for is on the page in {shown:,} ({share:.1%}); the rest is dropped"
+        )
     if done.slow_because is not None:
         print(f"encoded slowly: {done.slow_because}")
     print(f"in {done.folder}")

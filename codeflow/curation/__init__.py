@@ -1,4 +1,4 @@
 """The stages after mining: each reads `mined/` and earlier decisions, and writes its own decisions.
 
-`parts` cuts what was mined into pieces of work; `decisions` is what every stage writes.
+`batches` cuts what was mined into parts, a unit of work each; `decisions` is what stages write.
 """

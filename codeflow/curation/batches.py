@@ -1,4 +1,4 @@
-"""What was mined, cut into the pieces that every later stage works on.
+"""What was mined, cut into the parts that every later stage works on.
 
 A *part* holds the triples of some small repositories, or a stretch of the history of a large one,
 in the order of history: neighbours change the same files, so that a stage which goes through them
@@ -24,19 +24,19 @@ FILES_WANTED = 256
 _HISTORY = ("position", "id")
 
 
-class Piece(NamedTuple):
+class Stretch(NamedTuple):
     """A stretch of one file of mined triples, and where its repository's contents are.
 
-    Of the file's rows in the order of history, cut into `stretches` of nearly equal length, it is
-    number `stretch`, from 0. Paths are relative to the dataset folder; `contained` is the file of
-    that table of records, `siblings` are all files of triples of the repository, and `steps` those
-    of their steps.
+    The file's rows, in the order of history, are cut into stretches of nearly equal length: this is
+    number `number` of `of`, from 0. Paths are relative to the dataset folder; `contained` is the
+    file of that table of records, `siblings` are all files of triples of the repository, and
+    `steps` those of their steps.
     """
 
     repo: str
     triples: str
-    stretch: int
-    stretches: int
+    number: int
+    of: int
     blobs: tuple[str, ...]
     trees: tuple[str, ...]
     contained: str | None
@@ -46,10 +46,10 @@ class Piece(NamedTuple):
 
 @dataclass(frozen=True)
 class Part:
-    """One piece of work of a stage; `name` is that of its file of decisions."""
+    """What one unit of a stage works on; `name` is that of its file of decisions."""
 
     number: int
-    pieces: tuple[Piece, ...]
+    stretches: tuple[Stretch, ...]
 
     @property
     def name(self) -> str:
@@ -65,21 +65,21 @@ def cut(
         repositories: (repo, its mined files by table) in the order of the dataset.
     """
     parts: list[Part] = []
-    pieces: list[Piece] = []
+    stretches: list[Stretch] = []
     rows = 0
 
     def close() -> None:
-        nonlocal pieces, rows
-        if pieces:
-            parts.append(Part(len(parts), tuple(pieces)))
-        pieces, rows = [], 0
+        nonlocal stretches, rows
+        if stretches:
+            parts.append(Part(len(parts), tuple(stretches)))
+        stretches, rows = [], 0
 
     for repo, files in repositories:
-        base = Piece(
+        base = Stretch(
             repo=repo,
             triples="",
-            stretch=0,
-            stretches=1,
+            number=0,
+            of=1,
             blobs=tuple(files.get("blobs", ())),
             trees=tuple(files.get("trees", ())),
             contained=next(iter(files.get("contained", ())), None),
@@ -87,13 +87,12 @@ def cut(
             steps=tuple(files.get("steps", ())),
         )
         for path in base.siblings:
-            count = tables.rows(folder / path)
-            stretches = -(-count // ROWS_WANTED)
-            for stretch in range(stretches):
-                piece = base._replace(triples=path, stretch=stretch, stretches=stretches)
-                pieces.append(piece)
-                rows += count // stretches
-                if stretches > 1 or rows >= ROWS_WANTED or len(pieces) >= FILES_WANTED:
+            file_rows = tables.rows(folder / path)
+            count = -(-file_rows // ROWS_WANTED)
+            for number in range(count):
+                stretches.append(base._replace(triples=path, number=number, of=count))
+                rows += file_rows // count
+                if count > 1 or rows >= ROWS_WANTED or len(stretches) >= FILES_WANTED:
                     close()
     close()
     return parts
@@ -101,13 +100,11 @@ def cut(
 
 def read(
     folder: Path, part: Part, columns: Sequence[str] | None = None
-) -> Iterator[tuple[Piece, pa.Table]]:
-    """The triples of a part in order, a piece at a time."""
+) -> Iterator[tuple[Stretch, pa.Table]]:
+    """The triples of a part in order, a stretch at a time."""
     wanted = TRIPLES.names if columns is None else list(columns)
-    for piece in part.pieces:
-        table = tables.read(folder / piece.triples, TRIPLES, sorted({*wanted, *_HISTORY}))
+    for stretch in part.stretches:
+        table = tables.read(folder / stretch.triples, TRIPLES, sorted({*wanted, *_HISTORY}))
         order = pc.sort_indices(table, sort_keys=[(name, "ascending") for name in _HISTORY])
-        first, stop = (
-            len(table) * k // piece.stretches for k in (piece.stretch, piece.stretch + 1)
-        )
-        yield piece, table.select(wanted).take(order[first:stop])
+        first, stop = (len(table) * k // stretch.of for k in (stretch.number, stretch.number + 1))
+        yield stretch, table.select(wanted).take(order[first:stop])

@@ -24,7 +24,7 @@ from codeflow.errors import DataError, UsageError
 from codeflow.execution.job import Job
 from codeflow.storage import files, tables
 from codeflow.storage.damage import mends, reading
-from codeflow.storage.layout import DECISIONS, DONE, PARTS, STAGE_RECORD
+from codeflow.storage.layout import DECISIONS, DONE, INTERMEDIATE, STAGE_RECORD
 from codeflow.storage.shape import build
 
 NAMES = ("filter", "dedup", "mix", "split")
@@ -165,7 +165,7 @@ def _run(
     sizes = {f"{part.name}.parquet": _size(folder, name, part) for part in parts}
     record = record._replace(complete=True, figures=figures, files=sizes)
     files.write_json(record_path(folder, name), record._asdict())
-    for place in (PARTS, DONE):
+    for place in (INTERMEDIATE, DONE):
         shutil.rmtree(folder / place / f"{name}-{stamp}", ignore_errors=True)
     return record
 
@@ -188,7 +188,7 @@ def _size(folder: Path, stage: str, part: Part) -> int:
 
 def _forget(folder: Path, name: str) -> None:
     """Removes what a stage decided under another identity: its markers first."""
-    for place in (DONE, PARTS):
+    for place in (DONE, INTERMEDIATE):
         for path in (folder / place).glob(f"{name}-*"):
             shutil.rmtree(path)
     files.remove(folder / DECISIONS / name)

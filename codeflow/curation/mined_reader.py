@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from codeflow.curation.batches import Piece
+from codeflow.curation.batches import Stretch
 from codeflow.dataset.contents import ContentStore, Shards
 from codeflow.dataset.reader import as_bytes
 from codeflow.dataset.steps import StepStore
@@ -31,21 +31,21 @@ _CACHED_TREES = 1 << 14
 class MinedRepositoryView:
     """A `RepositoryView` of what was mined of one repository."""
 
-    def __init__(self, folder: Path, piece: Piece, reader: MinedReader, url: str) -> None:
+    def __init__(self, folder: Path, stretch: Stretch, reader: MinedReader, url: str) -> None:
         self._folder = folder
-        self._piece = piece
+        self._stretch = stretch
         self._reader = reader
-        self.repo = piece.repo
+        self.repo = stretch.repo
         self.url = url
 
     def contained(self) -> pa.Table:
         """Every commit the head reaches; see `codeflow.records.CONTAINED`."""
-        assert self._piece.contained is not None, "mining writes it for every repository"
-        return tables.read(self._folder / self._piece.contained, CONTAINED)
+        assert self._stretch.contained is not None, "mining writes it for every repository"
+        return tables.read(self._folder / self._stretch.contained, CONTAINED)
 
     def triples(self, columns: Sequence[str]) -> Iterator[Triple]:
         """All its mined triples with these columns."""
-        for path in self._piece.siblings:
+        for path in self._stretch.siblings:
             with tables.opened(self._folder / path, TRIPLES, columns) as file:
                 for batch in file.iter_batches(1024, columns=list(columns), use_threads=False):
                     for row in batch.to_pylist():
@@ -55,9 +55,9 @@ class MinedRepositoryView:
 class MinedReader:
     """The `RepoReader` of the triples of one repository. Files are opened at the first use."""
 
-    def __init__(self, folder: Path, piece: Piece) -> None:
+    def __init__(self, folder: Path, stretch: Stretch) -> None:
         self._folder = folder.absolute()
-        self.piece = piece
+        self.stretch = stretch
         self._stores: dict[str, ContentStore] = {}
         self._ahead: dict[str, bytes] = {}
         self._tree: Callable[[str, str], tuple[TreeEntry, ...]] = lru_cache(_CACHED_TREES)(
@@ -65,7 +65,7 @@ class MinedReader:
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return MinedReader, (self._folder, self.piece)  # what was read stays here
+        return MinedReader, (self._folder, self.stretch)  # what was read stays here
 
     def tree(self, repo: str, id: str) -> Sequence[TreeEntry]:
         """The entries of a directory. Raises DataError when it is missing."""
@@ -82,16 +82,16 @@ class MinedReader:
 
     @cached_property
     def _steps(self) -> StepStore:
-        paths = [self._folder / name for name in self.piece.steps]
+        paths = [self._folder / name for name in self.stretch.steps]
         return StepStore(Shards(paths, STEPS, "triple"))
 
     def _read_tree(self, repo: str, id: str) -> tuple[TreeEntry, ...]:
-        store = self._store("tree", self.piece.trees)
+        store = self._store("tree", self.stretch.trees)
         return tuple(TreeEntry(**entry) for entry in store.get(repo, id).as_py())
 
     @property
     def _blobs(self) -> ContentStore:
-        return self._store("blob", self.piece.blobs)
+        return self._store("blob", self.stretch.blobs)
 
     def _store(self, what: str, names: Iterable[str]) -> ContentStore:
         if what not in self._stores:

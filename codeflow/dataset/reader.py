@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from codeflow.dataset.contents import ContentStore, RowGroup, Shards
-from codeflow.dataset.statistics import Summary, summarise
+from codeflow.dataset.statistics import Statistics, count
 from codeflow.dataset.steps import StepStore, column_of, with_patches
 from codeflow.errors import DataError, UsageError
 from codeflow.git.objects import TreeEntry
@@ -135,6 +135,11 @@ class Dataset(Sequence[Triple]):
             split: Shards(self._paths(f"{layout.STEPS}/{split}-"), STEPS, "triple")
             for split in SPLITS
         }
+
+    @property
+    def has_steps(self) -> bool:
+        """Whether any triple has steps of its own here."""
+        return any(shards.groups for shards in self.step_shards.values())
 
     @cached_property
     def blob_shards(self) -> Shards:
@@ -316,10 +321,10 @@ class Dataset(Sequence[Triple]):
         """The patches of triples by their whole ids, as far as they are there."""
         return dict(column_of(self.triple_shards.values(), ids, "patch"))
 
-    def summary(self) -> Summary:
+    def statistics(self) -> Statistics:
         """Counts and sizes; reads the small columns of all triples, and the sizes of the blobs."""
         stored_bytes = sum(file.bytes for file in self.listed)
-        return summarise(self.triple_shards, self.blob_shards, stored_bytes)
+        return count(self.triple_shards, self.blob_shards, stored_bytes)
 
     def _read_tree(self, repo: str, id: str) -> tuple[TreeEntry, ...]:
         return tuple(TreeEntry(**entry) for entry in self._trees.get(repo, id).as_py())

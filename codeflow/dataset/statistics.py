@@ -22,7 +22,7 @@ class Quantiles(NamedTuple):
     high: float
 
 
-class Summary(NamedTuple):
+class Statistics(NamedTuple):
     """What a dataset holds, in numbers. Counters are of triples."""
 
     triples: Counter[tuple[str, str]]  # by (split, kind)
@@ -45,7 +45,7 @@ _SUMMARY_COLUMNS = (
 )
 
 
-def summarise(triples: Mapping[str, Shards], blobs: Shards, stored_bytes: int) -> Summary:
+def count(triples: Mapping[str, Shards], blobs: Shards, stored_bytes: int) -> Statistics:
     """Reads the small columns of all triples, and the sizes of the blobs.
 
     Args:
@@ -85,7 +85,7 @@ def summarise(triples: Mapping[str, Shards], blobs: Shards, stored_bytes: int) -
         name: {kind: _quantiles(values) for kind, values in kinds.items()}
         for name, kinds in sizes.items()
     }
-    return Summary(
+    return Statistics(
         counters["triples"],
         counters["repos"],
         counters["language"],

@@ -45,12 +45,12 @@ from codeflow.storage.place import local
 _DECODED = tuple(f"{table}/" for table in (TRIPLES, STEPS, BLOBS, TREES))
 _TRIPLES_WORTH_WORKERS = 1500  # fewer are replayed before a second process is up
 
-Progress = Callable[[str, int, int], None]
+Tell = Callable[[str, int, int], None]
 """Told (stage, done, total): bytes for `files`, rows for `objects`, triples for `triples`."""
 
 
 def verify(
-    path: str | os.PathLike[str], *, progress: Progress | None = None, workers: int | None = 1
+    path: str | os.PathLike[str], *, progress: Tell | None = None, workers: int | None = 1
 ) -> Report:
     """Checks a whole dataset folder, or the copy of one at a URL.
 
@@ -95,7 +95,7 @@ class _FileJob(NamedTuple):
 
 
 def _check_files(
-    pool: Workers, folder: Path, listed: Sequence[ListedFile], report: Report, tell: Progress
+    pool: Workers, folder: Path, listed: Sequence[ListedFile], report: Report, tell: Tell
 ) -> bool:
     """Pass 1. Whether the tables may be decoded."""
     if not manifest.is_sealed((folder / layout.MANIFEST).read_bytes()):

@@ -115,6 +115,8 @@ class Document:
             from it.
         sections: may be parted into several documents, each with the head, the body and the end.
         divisible: whether it always is where it is too long, and its files at line ends, too.
+        halves: what to make of it where it is too long and may be parted, for one whose sections
+            need those before them; None where they do not.
     """
 
     triple_id: str
@@ -127,6 +129,7 @@ class Document:
     sections: tuple[Section, ...] = ()
     end: tuple[Piece, ...] = ()
     divisible: bool = False
+    halves: Callable[[], Iterator[Document]] | None = None
 
     @property
     def written(self) -> tuple[Piece, ...]:

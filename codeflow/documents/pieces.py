@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from codeflow.documents.document import FILE_SEP, IM_END, IM_START, REPO_NAME, Piece
 from codeflow.documents.privacy import scrub
 from codeflow.git.patch import FilePatch
@@ -20,9 +22,14 @@ def request(triple: Triple, weight: float, limit_chars: int) -> tuple[Piece, ...
 
     Messages that take more than `limit_chars` are cut to their subjects, then to whole lines.
     """
-    text = instruction(triple.messages)
+    return asked(triple.messages, weight, limit_chars)
+
+
+def asked(messages: Sequence[Sequence[str]], weight: float, limit_chars: int) -> tuple[Piece, ...]:
+    """The same of some messages."""
+    text = instruction(messages)
     if len(text) > limit_chars:
-        told = (instruction([message]) for message in triple.messages)
+        told = (instruction([message]) for message in messages)
         text = "\n".join(one.split("\n", 1)[0] for one in told if one)
     if len(text) > limit_chars:
         text = text[:limit_chars].rpartition("\n")[0]

@@ -22,7 +22,7 @@ from codeflow.execution.failures import Failure, disk_error, is_repositorys
 from codeflow.execution.process import tune
 from codeflow.storage import files
 from codeflow.storage.damage import reading
-from codeflow.storage.layout import DONE, MINED, PARTS
+from codeflow.storage.layout import DONE, INTERMEDIATE, MINED
 from codeflow.storage.shape import build
 
 
@@ -38,7 +38,7 @@ class UnitSink:
     @contextmanager
     def table(self, name: str, schema: pa.Schema) -> Iterator[TableWriter]:
         """An intermediate table."""
-        path = f"{PARTS}/{self._repository}/{self._name}.{name}.arrow"
+        path = f"{INTERMEDIATE}/{self._repository}/{self._name}.{name}.arrow"
         with files.ipc(self._folder / path, schema) as writer:
             yield writer
         self.tables[name] = path

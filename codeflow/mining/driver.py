@@ -32,7 +32,7 @@ from codeflow.mining.outcomes import (
 )
 from codeflow.mining.pace import Pace
 from codeflow.storage import files
-from codeflow.storage.layout import MINED, OPENED, PARTS, outcome_path
+from codeflow.storage.layout import INTERMEDIATE, MINED, OPENED, outcome_path
 
 if TYPE_CHECKING:
     from codeflow_miners.acquire.open import Opened
@@ -87,7 +87,7 @@ class Mining:
             found = self._index(opened, outcomes, settings)
             mined.require(self._job.folder, found)
             mined.write(self._job.folder, found)
-            shutil.rmtree(self._job.folder / PARTS, ignore_errors=True)
+            shutil.rmtree(self._job.folder / INTERMEDIATE, ignore_errors=True)
         else:
             for repository in found.repositories:
                 if repository.failure is not None:
@@ -373,7 +373,7 @@ class Mining:
             self._job.progress.add(units=pace.rest(name))
             files.write_json(outcome_path(self._job.folder, name), record_of(outcome))
             if key not in forks:  # a further round reads the commits of those
-                shutil.rmtree(self._job.folder / PARTS / name, ignore_errors=True)
+                shutil.rmtree(self._job.folder / INTERMEDIATE / name, ignore_errors=True)
             results[key] = outcome
         self._job.pace = None
         return results

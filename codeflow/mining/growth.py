@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from codeflow.execution.failures import Failure
 from codeflow.mining.index import MinedIndex
 from codeflow.storage import files
-from codeflow.storage.layout import DONE, MINED, PARTS
+from codeflow.storage.layout import DONE, INTERMEDIATE, MINED
 
 if TYPE_CHECKING:
     from codeflow_miners.acquire.open import Opened
@@ -83,7 +83,7 @@ def forget(folder: Path, keys: Collection[str]) -> None:
     """
     for key in keys:
         for names in (f"{key}", f"{key}.*"):  # with the rounds in which it was mined
-            for place in (MINED, PARTS):
+            for place in (MINED, INTERMEDIATE):
                 _remove((folder / place).glob(names))
             for markers in (folder / DONE).glob(names):
                 _remove(path for path in markers.iterdir() if path.name != ACQUIRED)

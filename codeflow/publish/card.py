@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from codeflow.curation.chain import Record
 from codeflow.storage.layout import SPLIT_TABLES, SPLITS, STEPS, TABLES, TRIPLES
 from codeflow.text.escape import markdown_cell, one_line
 
@@ -78,20 +79,12 @@ def _front_matter(has: Filled) -> str:
     return f"---\n{'configs:' if text else ''}\n{text}{_TAGS}---\n"
 
 
-class Stage(NamedTuple):
-    """One stage after mining: its name, settings and figures, as in the manifest."""
-
-    name: str
-    settings: Mapping[str, Any]
-    figures: Mapping[str, Any]
-
-
 def _rows(counts: Mapping[str, int]) -> str:
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return "\n".join(f"| {markdown_cell(name)} | {count:,} |" for name, count in ordered)
 
 
-def _decided(stages: Sequence[Stage]) -> str:
+def _decided(stages: Sequence[Record]) -> str:
     """What was dropped and why, the mix, and what none of it looks at."""
     if not stages:
         return "\nNothing was filtered, and duplicates are in the data.\n"
@@ -158,7 +151,7 @@ Languages, in tokens of patches (estimated from bytes); `weight` says how often 
     return text + ("\nKnown limits: " + "; ".join(known) + ".\n" if known else "")
 
 
-def _names(stages: Sequence[Stage]) -> set[str]:
+def _names(stages: Sequence[Record]) -> set[str]:
     return {stage.name for stage in stages}
 
 
@@ -173,7 +166,7 @@ def render(
     settings: Mapping[str, Any],
     has: Filled,
     licenses: Mapping[str, int],
-    stages: Sequence[Stage],
+    stages: Sequence[Record],
 ) -> str:
     """The card of a mined dataset.
 

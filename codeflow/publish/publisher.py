@@ -42,7 +42,7 @@ from codeflow.publish.summary import Summary, deterministic, summarise
 from codeflow.records import SCHEMA_VERSION, TRIPLES
 from codeflow.storage import files, layout, manifest, tables
 from codeflow.storage.damage import FRESH
-from codeflow.storage.layout import DONE, PARTS, SPLITS
+from codeflow.storage.layout import DONE, INTERMEDIATE, SPLITS
 from codeflow.version import __version__
 
 _FAULTS_SHOWN = 10
@@ -117,9 +117,9 @@ class Publishing:
         elapsed_s = time.monotonic() - started
         lines, counts = values["files"], values["triples"]
         summary = summarise(folder, self._index, self._records, lines, counts, elapsed_s, places)
-        for place in (DONE, PARTS):  # markers first: they name files in parts
+        for place in (DONE, INTERMEDIATE):  # markers first: they name files in parts
             shutil.rmtree(folder / place / f"publish-{self.stamp}", ignore_errors=True)
-        shutil.rmtree(folder / PARTS, ignore_errors=True)
+        shutil.rmtree(folder / INTERMEDIATE, ignore_errors=True)
         files.make_room(folder / layout.SUMMARY)
         files.write_json(folder / layout.SUMMARY, asdict(summary))
         return summary
@@ -176,10 +176,9 @@ class Publishing:
         counts: dict[str, int] = {}
         for (_, kind), count in kinds.items():
             counts[kind] = counts.get(kind, 0) + count
-        stages = [card.Stage(r.name, r.settings, r.figures) for r in self._records]
         licenses = _licenses(folder, lines)
         has = card.filled(lines)
-        text = card.render(good, counts, self._index.config, has, licenses, stages)
+        text = card.render(good, counts, self._index.config, has, licenses, self._records)
         files.write_bytes(folder / layout.CARD, text.encode())
         lines.append(describe(folder, layout.CARD))
         manifest.remove_unlisted(folder, {str(line["path"]) for line in lines})
@@ -200,7 +199,7 @@ class Publishing:
             reached = self._reach(lacking, by_repo, steps_of)
             return _Chosen(triples, steps, [], kinds, reached)
         stages = tuple(record.name for record in self._records)
-        target = f"{PARTS}/publish-{self.stamp}"
+        target = f"{INTERMEDIATE}/publish-{self.stamp}"
         units = [
             Unit(
                 f"publish-{self.stamp}/select-{part.number:05d}",

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from codeflow.contracts import Sink, Unit
 from codeflow.records import BLOBS, LEDGER, STEPS, STEPS_PER_GROUP, TREES, TRIPLES
 from codeflow.storage import files, layout, tables
-from codeflow.storage.layout import PARTS
+from codeflow.storage.layout import INTERMEDIATE
 
 _MIN_SHARD_BYTES = 1 << 20
 _MAX_SHARD_BYTES = 256 << 20
@@ -162,7 +162,7 @@ def gather_units(
                 tuple(group),
                 "0",
                 "g",
-                f"{PARTS}/publish/{table}-{level}-{number:05d}.parquet",
+                f"{INTERMEDIATE}/publish/{table}-{level}-{number:05d}.parquet",
             ),
         )
         for number, group in enumerate(groups)

@@ -18,7 +18,7 @@ from codeflow.contracts import Sink, Unit
 from codeflow.publish.shards import sorted_rows, write_sorted
 from codeflow.records import STEPS, TRIPLES
 from codeflow.storage import layout, tables
-from codeflow.storage.layout import PARTS, SPLITS
+from codeflow.storage.layout import INTERMEDIATE, SPLITS
 
 _UNIT_BYTES = 16 << 20
 _UNIT_FILES = 256
@@ -54,7 +54,7 @@ def steps_units(
         nonlocal inputs, kept, size
         if inputs:
             files = None if kept is None else {split: tuple(paths) for split, paths in kept.items()}
-            target = f"{PARTS}/publish-{stamp}/steps-{len(units):05d}"
+            target = f"{INTERMEDIATE}/publish-{stamp}/steps-{len(units):05d}"
             arguments = StepsArguments(str(folder), tuple(inputs), files, target)
             unit = Unit(f"publish-{stamp}/steps-{len(units):05d}", choose_steps, arguments)
             units.append((unit, tuple(dict.fromkeys(inputs.values()))))

@@ -27,7 +27,7 @@ from codeflow.storage.layout import SUMMARY
 from codeflow.storage.shape import build
 
 
-class Failure(NamedTuple):
+class FailedRepository(NamedTuple):
     """A repository of which nothing was mined, as its ledger row says.
 
     `line` and `spec` are its line of the list: number, and text without comment and credentials;
@@ -73,7 +73,7 @@ class Summary:
 
     repositories: int
     mined: int
-    failed: Sequence[Failure]
+    failed: Sequence[FailedRepository]
     commits_read: int
     triples_by_kind: Mapping[str, int]
     stages: Sequence[StageCount]
@@ -107,7 +107,9 @@ def summarise(
         places: by `repo`, the number of its line in the list, and the line.
     """
     failed = [
-        Failure(r.repo, r.failure["rule"], r.failure["reason"], *places.get(r.repo, (None, None)))
+        FailedRepository(
+            r.repo, r.failure["rule"], r.failure["reason"], *places.get(r.repo, (None, None))
+        )
         for r in index.repositories
         if r.failure is not None
     ]

@@ -39,7 +39,9 @@ def remedy(path: Path) -> str:
     if path == folder / layout.ASKED:
         return "remove it, and give the options of the last command again"
     if inside[0] == layout.WORK:
-        begun = any(path.is_relative_to(folder / place) for place in (layout.PARTS, layout.DONE))
+        begun = any(
+            path.is_relative_to(folder / place) for place in (layout.INTERMEDIATE, layout.DONE)
+        )
         stage = begun and len(inside) > 3 and inside[2].startswith(_STAGED)
         return "run the same command again" if stage else FRESH
     if inside[0] == layout.DECISIONS:

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from codeflow.dataset.reader import Dataset
 from codeflow.dataset.search import Found, as_row, subject_of
-from codeflow.dataset.statistics import Summary
+from codeflow.dataset.statistics import Statistics
 from codeflow.records import TRIPLES
 from codeflow.terminal.progress import say
 from codeflow.text.escape import one_line
@@ -63,11 +63,11 @@ def write_triple(triple: Triple, stream: TextIO) -> None:
 
 def write_dataset(dataset: Dataset, stream: TextIO) -> None:
     """What a dataset holds as one JSON object; what is counted by two names is nested."""
-    say(stream, json.dumps(_summary(dataset.summary())))
+    say(stream, json.dumps(_summary(dataset.statistics())))
 
 
-def _summary(summary: Summary) -> dict[str, Any]:
-    values = summary._asdict()
+def _summary(statistics: Statistics) -> dict[str, Any]:
+    values = statistics._asdict()
     for name, value in values.items():
         if isinstance(value, Counter):
             values[name] = _nested(value)

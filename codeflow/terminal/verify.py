@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-from codeflow.dataset.verify import Progress
+from codeflow.dataset.verify import Tell
 from codeflow.dataset.verify_report import Report
 from codeflow.terminal.progress import is_terminal, say
 from codeflow.text.escape import one_line
@@ -23,7 +23,7 @@ _STAGES = {
 
 
 @contextmanager
-def verify_progress(stream: TextIO) -> Iterator[Progress | None]:
+def verify_progress(stream: TextIO) -> Iterator[Tell | None]:
     """What to give `verify`: a bar for each pass on a terminal, None elsewhere."""
     if not is_terminal(stream):
         yield None

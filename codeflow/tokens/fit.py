@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise, tee
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -45,6 +45,10 @@ _CACHED_TOKENS = 1 << 24
 _LEAST_ROOM = 16  # tokens; less context than this is not worth a name
 _KEPT = 1 / 3  # of the text on either side of a hole stays when a row is filled
 
+KEPT: Final = ("whole", "parted", "trimmed")
+"""In `Fitter.counts`: documents that show all that they ask for."""
+DROPPED: Final = ("too-long", "no-target", "nothing-to-write")
+
 _Part = tuple[Ids, float]
 
 
@@ -67,9 +71,9 @@ class Fitter:
 
     Attributes:
         counts: documents by what happened to them: `whole`, `parted` (between files), `trimmed`
-            (lost what lies farthest from its hole), or why they were dropped: `too-long`,
-            `no-target` (nothing in it would be learnt); `file-too-long`: files of parted ones that
-            no row has room for.
+            (lost what lies farthest from its hole), `halved` (between steps; the halves count,
+            too), or why they were dropped: `too-long`, `no-target` (nothing in it would be
+            learnt); `file-too-long`: files of parted ones that no row has room for.
         chars: of the text that was encoded or taken from the cache, specials not counted.
     """
 
@@ -136,6 +140,10 @@ class Fitter:
             return
         if any(piece.special and piece.text == FIM_MIDDLE for piece in document.body):
             yield from self._around_hole(document, parts)
+            return
+        if document.halves is not None and self._cut:
+            self.counts["halved"] += 1
+            yield from self.encode(document.halves())
             return
         if not costs or not (self._cut or document.divisible):
             self.counts["too-long"] += 1

@@ -32,10 +32,16 @@ def prompt_of(
         reply_tokens: room to leave for the reply.
 
     Raises:
-        UsageError: what has to be shown takes more than `row_tokens - reply_tokens`.
+        UsageError: nothing is to be written, or what has to be shown takes more than
+            `row_tokens - reply_tokens`.
     """
     options = Options(row_tokens, rest=1.0)
-    (document,) = RENDERINGS[rendering].render(triple, options, triple.id)
+    rendered = list(RENDERINGS[rendering].render(triple, options, triple.id))
+    if not rendered:
+        raise UsageError(
+            f"triple {triple.id[:12]}: changes generated and vendored files only; give another"
+        )
+    [document] = rendered
     fitter = Fitter(encoder, row_tokens - reply_tokens, cut=False)
     asked = tuple(Section((), section.seen) for section in document.sections)
     found = list(fitter.encode([replace(document, sections=asked, end=())]))

@@ -64,7 +64,7 @@ def scan(arguments: ScanArguments, sink: Sink) -> dict[str, Any]:
     keys = _Keys(config)
     first = reached = 0
     with sink.table("rows", TRIPLE_ROWS) as writer:
-        for piece, table in parts.read(folder, part, _COLUMNS):
+        for stretch, table in parts.read(folder, part, _COLUMNS):
             count = len(table)
             mined = table.column("scores").combine_chunks()
             columns = [mined, *(scores.slice(first, count) for scores in decided)]
@@ -73,7 +73,7 @@ def scan(arguments: ScanArguments, sink: Sink) -> dict[str, Any]:
             taken = table if len(rows) == count else table.filter(pa.array(chosen))
             sizes = np.zeros(count, np.int64)
             shingles = [np.empty(0, np.uint32)]
-            for start, lines in _batches(taken, f"{piece.triples}: row group from {first}"):
+            for start, lines in _batches(taken, f"{stretch.triples}: row group from {first}"):
                 stop = start + len(lines.patches) - 1
                 found = keys.add(first + rows[start:stop], taken.slice(start, stop - start), lines)
                 if found is not None:

@@ -29,8 +29,8 @@ from codeflow.contracts import (
 )
 from codeflow.curation import batches as parts
 from codeflow.curation import decisions
-from codeflow.curation.batches import Part, Piece
-from codeflow.curation.filter.time_limit import Alarm, TimeIsUpError
+from codeflow.curation.batches import Part, Stretch
+from codeflow.curation.filter.time_limit import TimeIsUpError, TimeLimit
 from codeflow.curation.mined_reader import MinedReader, MinedRepositoryView
 from codeflow.errors import CodeflowError, UsageError
 from codeflow.plugins.entry_points import LoadedFilter
@@ -90,23 +90,23 @@ def judge(arguments: JudgeArguments, sink: Sink) -> dict[str, Any]:
     Returns: `judged` triples, `failed`: on how many by filter, `timed_out`: how many of these, and
     `weighed`: by rule, how many kept ones it gave a weight.
     """
-    with Alarm(arguments.max_seconds) as alarm:
-        return _judge(arguments, alarm)
+    with TimeLimit(arguments.max_seconds) as time_limit:
+        return _judge(arguments, time_limit)
 
 
-def _judge(arguments: JudgeArguments, alarm: Alarm) -> dict[str, Any]:
+def _judge(arguments: JudgeArguments, time_limit: TimeLimit) -> dict[str, Any]:
     folder, part = Path(arguments.folder), arguments.part
     ids: list[str] = []
     made: list[_Decision] = []
-    for piece, tables in groupby(parts.read(folder, part, _columns(arguments.filters)), _piece):
-        reader = MinedReader(folder, piece)
+    for stretch, tables in groupby(parts.read(folder, part, _columns(arguments.filters)), _stretch):
+        reader = MinedReader(folder, stretch)
         first = next(tables)[1]
-        view = MinedRepositoryView(folder, piece, reader, first.column("repo_url")[0].as_py())
+        view = MinedRepositoryView(folder, stretch, reader, first.column("repo_url")[0].as_py())
         filters = tuple(_within(loaded, view) for loaded in arguments.filters)
-        survivors = _Survivors(reader, [f for f in filters if CONTENTS in f.reads], alarm)
+        survivors = _Survivors(reader, [f for f in filters if CONTENTS in f.reads], time_limit)
         for table in chain([first], (table for _, table in tables)):
             judged = [_Decision() for _ in range(len(table))]
-            _judge_cheaply(table, judged, filters, survivors, alarm)
+            _judge_cheaply(table, judged, filters, survivors, time_limit)
             ids += table.column("id").to_pylist()
             made += judged
         survivors.judge()
@@ -163,21 +163,23 @@ class _Broken:
         raise self._error
 
 
-def _piece(row: tuple[Piece, pa.Table]) -> Piece:
+def _stretch(row: tuple[Stretch, pa.Table]) -> Stretch:
     return row[0]
 
 
 class _Survivors:
     """What the cheap filters kept of one repository, on its way to those that read contents."""
 
-    def __init__(self, reader: MinedReader, filters: Sequence[LoadedFilter], alarm: Alarm) -> None:
+    def __init__(
+        self, reader: MinedReader, filters: Sequence[LoadedFilter], time_limit: TimeLimit
+    ) -> None:
         self.reader = reader
         self._filters = filters
         self._wants = [
             (f.filter.wants if isinstance(f.filter, SparingFilter) else None, f.is_ours)
             for f in filters
         ]
-        self._alarm = alarm
+        self._time_limit = time_limit
         self._waiting: list[tuple[Triple, _Decision]] = []
         self._bytes = 0
 
@@ -198,7 +200,7 @@ class _Survivors:
             for triple in chunk:
                 same, decision = next(waiting)
                 assert same is triple
-                _judge_one(triple, decision, self._filters, self._alarm)
+                _judge_one(triple, decision, self._filters, self._time_limit)
         self._waiting, self._bytes = [], 0
 
     def _wanted(self, triple: Triple) -> set[str]:
@@ -209,7 +211,7 @@ class _Survivors:
             if wants is None:
                 return changed
             try:
-                with nullcontext() if is_ours else self._alarm.bounded():
+                with nullcontext() if is_ours else self._time_limit.applied():
                     wanted |= changed.intersection(wants(triple))
             except (Exception, SystemExit, TimeIsUpError):  # a hint only: its verdict is to come
                 return changed
@@ -221,25 +223,25 @@ def _judge_cheaply(
     judged: Sequence[_Decision],
     filters: Sequence[LoadedFilter],
     survivors: _Survivors,
-    alarm: Alarm,
+    time_limit: TimeLimit,
 ) -> None:
     cheap = [f for f in filters if CONTENTS not in f.reads]
     for first in range(0, len(table), _ROWS_AT_ONCE):
         rows = table.slice(first, _ROWS_AT_ONCE).to_pylist()
         for row, decision in zip(rows, judged[first : first + _ROWS_AT_ONCE], strict=True):
             triple = Triple.from_row(row, survivors.reader)
-            _judge_one(triple, decision, cheap, alarm)
+            _judge_one(triple, decision, cheap, time_limit)
             if decision.rule is None:
                 survivors.add(triple, decision)
 
 
 def _judge_one(
-    triple: Triple, decision: _Decision, filters: Iterable[LoadedFilter], alarm: Alarm
+    triple: Triple, decision: _Decision, filters: Iterable[LoadedFilter], time_limit: TimeLimit
 ) -> None:
     for loaded in filters:
         try:
             assert callable(loaded.filter)
-            with nullcontext() if loaded.is_ours else alarm.bounded():
+            with nullcontext() if loaded.is_ours else time_limit.applied():
                 verdict = loaded.filter(triple)
             _require_storable(loaded.name, verdict)
             if verdict.kept and verdict.weight != 1:
@@ -252,7 +254,7 @@ def _judge_one(
             decision.failed = True
             decision.rule = f"{loaded.name}/{_TIME}"
             decision.reason = "the filter took too long"
-            decision.detail = f"more than {alarm.seconds:g} s"
+            decision.detail = f"more than {time_limit.seconds:g} s"
             return
         except (Exception, SystemExit) as error:  # somebody else's code: anything may come
             decision.failed = True

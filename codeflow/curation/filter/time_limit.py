@@ -19,8 +19,8 @@ class TimeIsUpError(BaseException):
     """The call took too long. No `except Exception` of the code that is to end catches it."""
 
 
-class Alarm:
-    """Bounds calls while it is entered: `with alarm.bounded(): ...` raises TimeIsUpError.
+class TimeLimit:
+    """Bounds calls while it is entered: `with time_limit.applied(): ...` raises TimeIsUpError.
 
     Args:
         seconds: of wall time for a call.
@@ -31,7 +31,7 @@ class Alarm:
         self._before: Any = None
         self._works = False
 
-    def __enter__(self) -> Alarm:
+    def __enter__(self) -> TimeLimit:
         self._works = threading.current_thread() is threading.main_thread()
         if self._works:
             self._before = signal.signal(signal.SIGALRM, _ring)
@@ -47,7 +47,7 @@ class Alarm:
             signal.signal(signal.SIGALRM, self._before)
 
     @contextmanager
-    def bounded(self) -> Iterator[None]:
+    def applied(self) -> Iterator[None]:
         """What is within may take so long. A timer that ran before goes on afterwards."""
         if not self._works:
             yield

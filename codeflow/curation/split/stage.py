@@ -132,9 +132,9 @@ def flow(context: StageContext, config: SplitConfig, families: Mapping[str, str]
     assert config.by != "auto", "the caller settles it"
     ordered = sorted(context.parts, key=lambda part: part.number)
     members: dict[str, dict[str, Member]] = {}
-    for piece in (piece for part in ordered for piece in part.pieces):
-        key = families.get(piece.repo, piece.repo)
-        members.setdefault(key, {})[piece.repo] = Member(piece.repo, piece.contained)
+    for stretch in (stretch for part in ordered for stretch in part.stretches):
+        key = families.get(stretch.repo, stretch.repo)
+        members.setdefault(key, {})[stretch.repo] = Member(stretch.repo, stretch.contained)
     cuts: dict[str, Cut] = {}
     if config.by == "family":
         limit = int(config.validation * (1 << 64))
@@ -182,7 +182,7 @@ def flow(context: StageContext, config: SplitConfig, families: Mapping[str, str]
 
 
 def _arguments(context: StageContext, part: Part, cuts: Mapping[str, Cut]) -> PartArguments:
-    own = {piece.repo: cuts[piece.repo] for piece in part.pieces if piece.repo in cuts}
+    own = {stretch.repo: cuts[stretch.repo] for stretch in part.stretches if stretch.repo in cuts}
     return PartArguments(context.folder, part, context.earlier, own)
 
 
@@ -210,13 +210,13 @@ def starts(arguments: PartArguments, sink: Sink) -> dict[str, Any]:
     kept = decisions.kept(arguments.folder, arguments.earlier, arguments.part.name)
     row = 0
     with sink.table("starts", _STARTS) as writer:
-        for piece, table in parts.read(arguments.folder, arguments.part, PLACE_COLUMNS):
+        for stretch, table in parts.read(arguments.folder, arguments.part, PLACE_COLUMNS):
             mine = slice(row, row + len(table))
             row = mine.stop
             if kept is not None:
                 table = table.filter(pa.array(kept[mine]))
             columns = [
-                pa.array([piece.repo] * len(table), pa.string()),
+                pa.array([stretch.repo] * len(table), pa.string()),
                 table.column("position").combine_chunks(),
                 pc.list_element(table.column("commits").combine_chunks(), 0),
             ]
@@ -325,7 +325,7 @@ def _named(masks: Mapping[str, Any]) -> list[str | None]:
 def _places(arguments: PartArguments) -> Any:
     """The place of every triple of a part, dropped ones included."""
     found = [
-        places(table, arguments.cuts.get(piece.repo))
-        for piece, table in parts.read(arguments.folder, arguments.part, PLACE_COLUMNS)
+        places(table, arguments.cuts.get(stretch.repo))
+        for stretch, table in parts.read(arguments.folder, arguments.part, PLACE_COLUMNS)
     ]
     return np.concatenate(found) if found else np.zeros(0, np.int8)

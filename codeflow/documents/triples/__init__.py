@@ -22,7 +22,7 @@ from codeflow.documents.document import (
     Document,
 )
 from codeflow.documents.options import Options
-from codeflow.documents.triples import blocks, diff, fim, snapshot
+from codeflow.documents.triples import blocks, diff, fim, flow, snapshot
 from codeflow.documents.triples import files as whole
 from codeflow.triple import Triple
 
@@ -42,6 +42,8 @@ class Rendering(NamedTuple):
 RENDERINGS: Mapping[str, Rendering] = MappingProxyType(
     {
         "diff": Rendering(diff.render, "patch"),
+        "flow": Rendering(flow.render, "patch"),
+        "plan": Rendering(flow.render_plan, "patch"),
         "blocks": Rendering(blocks.render, "patch"),
         "files": Rendering(whole.render, "patch"),
         "fim-file": Rendering(fim.render_file, "all", _HOLES),

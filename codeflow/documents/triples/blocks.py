@@ -23,7 +23,13 @@ from codeflow.documents import pieces as parts
 from codeflow.documents.document import FILE_SEP, Document, Piece, Section, Window
 from codeflow.documents.options import Options
 from codeflow.documents.privacy import scrub_added
-from codeflow.documents.triples.context import hunk_windows, merged, seen_file
+from codeflow.documents.triples.context import (
+    hidden_paths,
+    hunk_windows,
+    is_hidden,
+    merged,
+    seen_file,
+)
 from codeflow.documents.triples.replies import reply_document
 from codeflow.git.patch import FilePatch, Hunk, parse_patch
 from codeflow.triple import Triple
@@ -44,7 +50,10 @@ def render(triple: Triple, options: Options, key: str) -> Iterator[Document]:
     """One document: repository, old files, messages, `<|im_start|>blocks`, files with blocks."""
     old_repo = triple.old_repo
     sections = []
+    hidden = hidden_paths(triple.files)
     for patch in parse_patch(triple.patch.encode()):
+        if is_hidden(patch, hidden):
+            continue
         old = (
             old_repo[patch.old_path].decode() if patch.old_path is not None and patch.hunks else ""
         )
@@ -53,7 +62,7 @@ def render(triple: Triple, options: Options, key: str) -> Iterator[Document]:
         wide = [block.lines for block in blocks if block.search]
         seen = seen_file(triple, patch, merged([*hunk_windows(patch), *wide]))
         sections.append(Section((Piece(FILE_SEP, 1.0, special=True), Piece(written, 1.0)), seen))
-    yield reply_document(triple, options, "blocks", sections)
+    yield from reply_document(triple, options, "blocks", sections)
 
 
 def blocks_of(patch: FilePatch, old: str) -> list[Block]:

@@ -16,11 +16,11 @@ from codeflow.documents.document import ContextFile, SeenFile, Window
 from codeflow.documents.triples.imports import imported
 from codeflow.git.objects import TreeEntry
 from codeflow.git.patch import FilePatch
-from codeflow.records import SYMLINK_MODE
+from codeflow.records import SYMLINK_MODE, FileChange
 from codeflow.triple import Snapshot, Triple
 
 _READ_FOR_IMPORTS = 32  # changed files
-_BESIDE = 3  # lines to see around those that a hunk holds, besides the ones that git shows
+BESIDE = 3  # lines to see around those that a hunk holds, besides the ones that git shows
 
 
 def changed_old(triple: Triple) -> list[str]:
@@ -34,10 +34,30 @@ def changed_new(triple: Triple) -> list[str]:
     return list(dict.fromkeys(path for path in paths if path is not None))
 
 
+def hidden_paths(files: Iterable[FileChange]) -> frozenset[str]:
+    """Paths that are generated or vendored, under all the names that these changes give them: they
+    are neither written nor shown."""
+    changes = list(files)
+    hidden: set[str] = set()
+    found = {file.path for file in changes if file.generated or file.vendored}
+    while found - hidden:
+        hidden |= found
+        for file in changes:
+            names = {path for path in (file.old_path, file.new_path) if path is not None}
+            if names & hidden:
+                found |= names
+    return frozenset(hidden)
+
+
+def is_hidden(patch: FilePatch, hidden: frozenset[str]) -> bool:
+    """Whether a file of a patch is one of those."""
+    return patch.old_path in hidden or patch.new_path in hidden
+
+
 def hunk_windows(patch: FilePatch) -> tuple[Window, ...]:
     """The old lines of all hunks of a file, with a few around."""
     return merged(
-        Window(hunk.old_skip - _BESIDE, hunk.old_skip + hunk.old_lines + _BESIDE)
+        Window(hunk.old_skip - BESIDE, hunk.old_skip + hunk.old_lines + BESIDE)
         for hunk in patch.hunks
     )
 
@@ -60,9 +80,13 @@ def seen_file(triple: Triple, patch: FilePatch, windows: tuple[Window, ...]) -> 
     """What of a changed file has to be seen; None where nothing of it is asked for."""
     if patch.old_path is None or not windows:
         return None
-    blob = triple.old_repo.entry(patch.old_path).id
-    read = partial(_read, triple.old_repo, patch.old_path, str)
-    return SeenFile(patch.old_path, blob, read, windows)
+    return seen_of(triple.old_repo, patch.old_path, windows)
+
+
+def seen_of(snapshot: Snapshot, path: str, windows: tuple[Window, ...]) -> SeenFile:
+    """What of a file of a snapshot has to be seen."""
+    read = partial(_read, snapshot, path, str)
+    return SeenFile(path, snapshot.entry(path).id, read, windows)
 
 
 def around(

@@ -13,7 +13,14 @@ from codeflow.documents import pieces as parts
 from codeflow.documents.document import IM_END, Document, Piece, Section
 from codeflow.documents.options import Options
 from codeflow.documents.privacy import scrub_patch
-from codeflow.documents.triples.context import around, changed_old, hunk_windows, seen_file
+from codeflow.documents.triples.context import (
+    around,
+    changed_old,
+    hidden_paths,
+    hunk_windows,
+    is_hidden,
+    seen_file,
+)
 from codeflow.git.patch import parse_patch
 from codeflow.triple import Triple
 
@@ -26,13 +33,18 @@ def render(triple: Triple, options: Options, key: str) -> Iterator[Document]:
     rest = options.rest
     body = (*parts.request(triple, rest, options.length // 2), *parts.reply_start("diff", rest))
     text = _INDEX.sub("", scrub_patch(triple.patch))
+    hidden = hidden_paths(triple.files)
     sections = tuple(
         Section((Piece(written, 1.0),), seen_file(triple, patch, hunk_windows(patch)))
         for patch, written in zip(parse_patch(triple.patch.encode()), _by_file(text), strict=True)
+        if not is_hidden(patch, hidden)
     )
+    if not sections:
+        return
     end = (Piece(IM_END, 1.0, special=True),)
     old = changed_old(triple)
-    context = around(triple.old_repo, triple.old_tree, old, shown=frozenset(old))
+    first = [path for path in old if path not in hidden]
+    context = around(triple.old_repo, triple.old_tree, first, shown=frozenset(old))
     head = parts.head(triple, rest)
     yield Document(
         triple.id, triple.language, triple.kind, head, context, rest, body, sections, end

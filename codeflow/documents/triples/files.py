@@ -8,7 +8,7 @@ from codeflow.documents import pieces as parts
 from codeflow.documents.document import FILE_SEP, Document, Piece, Section, Window
 from codeflow.documents.options import Options
 from codeflow.documents.privacy import scrub_added
-from codeflow.documents.triples.context import seen_file
+from codeflow.documents.triples.context import hidden_paths, is_hidden, seen_file
 from codeflow.documents.triples.replies import reply_document
 from codeflow.git.patch import parse_patch
 from codeflow.triple import Triple
@@ -22,7 +22,10 @@ def render(triple: Triple, options: Options, key: str) -> Iterator[Document]:
     """
     old_repo, new_repo = triple.old_repo, triple.new_repo
     sections = []
+    hidden = hidden_paths(triple.files)
     for patch in parse_patch(triple.patch.encode()):
+        if is_hidden(patch, hidden):
+            continue
         written = [
             Piece(FILE_SEP, 1.0, special=True),
             Piece(parts.change_line(patch), 1.0),
@@ -32,4 +35,4 @@ def render(triple: Triple, options: Options, key: str) -> Iterator[Document]:
             written.append(Piece(scrub_added(new_repo[patch.new_path].decode(), old), 1.0))
         whole = (Window(0, old.count("\n") + 1),)
         sections.append(Section(tuple(written), seen_file(triple, patch, whole)))
-    yield reply_document(triple, options, "files", sections)
+    yield from reply_document(triple, options, "files", sections)

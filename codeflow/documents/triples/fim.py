@@ -25,7 +25,7 @@ from codeflow.documents.document import (
 from codeflow.documents.options import Options
 from codeflow.documents.privacy import scrub
 from codeflow.documents.triples import nodes
-from codeflow.documents.triples.context import around, changed_new
+from codeflow.documents.triples.context import around, changed_new, hidden_paths
 from codeflow.triple import Triple
 
 _CHARS_PER_TOKEN = 2  # few texts have less, so few middles turn out too long
@@ -48,14 +48,16 @@ def render_repository(triple: Triple, options: Options, key: str) -> Iterator[Do
         return
     path, text, language = chosen
     rest = options.rest
-    shown = options.length * _CHARS_PER_TOKEN  # other files are to have half of the row
+    near = options.length * _CHARS_PER_TOKEN  # other files are to have half of the row
     body = (
         Piece(FILE_SEP, rest, special=True),
         Piece(f"{parts.file_name(path)}\n", rest),
-        *_pieces(text, language, options, shown, random.Random(f"{key}:cut")),
+        *_pieces(text, language, options, near, random.Random(f"{key}:cut")),
     )
-    others = [path, *(other for other in changed_new(triple) if other != path)]
-    context = around(triple.new_repo, triple.new_tree, others, shown=frozenset({path}), clean=scrub)
+    hidden = hidden_paths(triple.files)
+    others = [path, *(o for o in changed_new(triple) if o != path and o not in hidden)]
+    shown = frozenset({path, *hidden})
+    context = around(triple.new_repo, triple.new_tree, others, shown=shown, clean=scrub)
     head = parts.head(triple, rest)
     yield Document(triple.id, triple.language, triple.kind, head, context, rest, body)
 
@@ -64,7 +66,8 @@ def _choose(triple: Triple, key: str) -> tuple[str, str, str | None] | None:
     """One of the changed files, with its text and its language; None when all are gone or nearly
     empty."""
     languages = {change.new_path: change.language for change in triple.files}
-    paths = changed_new(triple)
+    hidden = hidden_paths(triple.files)
+    paths = [path for path in changed_new(triple) if path not in hidden]
     random.Random(f"{key}:file").shuffle(paths)
     for path in paths:
         text = triple.new_repo[path].decode()

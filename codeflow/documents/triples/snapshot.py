@@ -11,22 +11,29 @@ from codeflow.documents import pieces as parts
 from codeflow.documents.document import END_OF_TEXT, Document, Piece, Section
 from codeflow.documents.options import Options
 from codeflow.documents.privacy import scrub
-from codeflow.documents.triples.context import around, changed_new
+from codeflow.documents.triples.context import around, changed_new, hidden_paths
 from codeflow.triple import Triple
 
 
 def render(triple: Triple, options: Options, key: str) -> Iterator[Document]:
     """One document: repository, neighbours, the changed files as they are now.
 
-    A triple that only deletes shows what is left; one that leaves nothing gives no document.
+    A triple that only deletes shows what is left; one that leaves nothing gives no document, and
+    neither does one of generated and vendored files alone.
     """
-    new_repo, paths = triple.new_repo, changed_new(triple)
+    hidden = hidden_paths(triple.files)
+    if all(change.path in hidden for change in triple.files):
+        return
+    new_repo = triple.new_repo
+    paths = [path for path in changed_new(triple) if path not in hidden]
     sections = tuple(
         Section(parts.file_pieces(path, scrub(new_repo[path].decode()), 1.0)) for path in paths
     )
     end = (Piece(END_OF_TEXT, 1.0, special=True),)
     near = [*paths, *(change.path for change in triple.files if change.new_path is None)]
-    context = around(new_repo, triple.new_tree, paths, near, frozenset(paths), clean=scrub)
+    context = around(
+        new_repo, triple.new_tree, paths, near, frozenset({*paths, *hidden}), clean=scrub
+    )
     head = parts.head(triple, options.rest)
     yield Document(
         triple.id,

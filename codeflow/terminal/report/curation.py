@@ -15,7 +15,7 @@ import numpy as np
 from codeflow.terminal.report.charts import COLOURS, Chart, Spec, bars, label
 from codeflow.terminal.report.figures import ROWS, share_chart, unique
 from codeflow.terminal.report.gather import Published
-from codeflow.terminal.report.stages import Ledger, Stage
+from codeflow.terminal.report.stages import Ledger, StageShown
 from codeflow.terminal.report.words import count, percent
 from codeflow.text.numbers import quantity
 
@@ -28,7 +28,7 @@ _STAGES = {
 }
 
 
-def funnel(published: Published, stages: Sequence[Stage], ledger: Ledger) -> Chart | None:
+def funnel(published: Published, stages: Sequence[StageShown], ledger: Ledger) -> Chart | None:
     """What every stage was given and left; a pair is what a miner chose."""
     lost = ledger.dropped("mine")
     mined = mined_triples(published, stages)
@@ -87,7 +87,7 @@ def funnel(published: Published, stages: Sequence[Stage], ledger: Ledger) -> Cha
     return Chart("funnel", "From pairs to published triples", takeaway, spec)
 
 
-def mined_triples(published: Published, stages: Sequence[Stage]) -> int:
+def mined_triples(published: Published, stages: Sequence[StageShown]) -> int:
     """What the first stage was given; without stages all that was mined is published."""
     given = next((s.given for s in stages if s.given is not None), None)
     return published.triples if given is None else given
@@ -119,7 +119,7 @@ def drops(ledger: Ledger) -> Chart | None:
     )
 
 
-def weighed(stages: Sequence[Stage]) -> Chart | None:
+def weighed(stages: Sequence[StageShown]) -> Chart | None:
     """The rules by which kept triples count for more or less than one."""
     found = next((s.figures.get("weighed") for s in stages if s.name == "filter"), None)
     if not isinstance(found, dict) or not found:
@@ -141,7 +141,7 @@ def weighed(stages: Sequence[Stage]) -> Chart | None:
     )
 
 
-def languages(published: Published, stages: Sequence[Stage]) -> Chart | None:
+def languages(published: Published, stages: Sequence[StageShown]) -> Chart | None:
     """Tokens before and after the mix against the target; without a mix, published triples."""
     mix = next((s.figures.get("languages") for s in stages if s.name == "mix"), None)
     if isinstance(mix, dict) and mix:
@@ -224,7 +224,7 @@ def _shares(values: dict[str, float]) -> dict[str, float]:
     return {name: value / total if total else 0.0 for name, value in values.items()}
 
 
-def clusters(stages: Sequence[Stage]) -> Chart | None:
+def clusters(stages: Sequence[StageShown]) -> Chart | None:
     """Clusters of duplicates by size."""
     found = next((s.figures.get("clusters") for s in stages if s.name == "dedup"), None)
     if not isinstance(found, dict) or not found:
@@ -253,7 +253,7 @@ def clusters(stages: Sequence[Stage]) -> Chart | None:
     )
 
 
-def detection(stages: Sequence[Stage]) -> Chart | None:
+def detection(stages: Sequence[StageShown]) -> Chart | None:
     """The chance that the bands find a pair, by its similarity."""
     dedup = next((s for s in stages if s.name == "dedup"), None)
     curve = dedup.figures.get("curve") if dedup is not None else None

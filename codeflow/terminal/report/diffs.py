@@ -24,7 +24,7 @@ _MARKED_COLUMNS = 400
 _ALIKE = 0.4  # below this two lines have too little in common for marks to help
 
 
-class Piece(NamedTuple):
+class Segment(NamedTuple):
     """Part of a line; `changed` when the other side's line has something else there."""
 
     text: str
@@ -36,7 +36,7 @@ class Line:
     """One line: `kind` is file, meta, hunk, add, del, keep or cut; numbers where it has them."""
 
     kind: str
-    pieces: list[Piece]
+    segments: list[Segment]
     old: int | None = None
     new: int | None = None
 
@@ -80,7 +80,7 @@ def read_diff(patch: str, most_lines: int) -> list[Line]:
             run.mark()
     run.mark()
     if left:
-        lines.append(Line("cut", [Piece(f"{left:,} more line{'' if left == 1 else 's'}")]))
+        lines.append(Line("cut", [Segment(f"{left:,} more line{'' if left == 1 else 's'}")]))
     return lines
 
 
@@ -88,9 +88,9 @@ def _lines(patch: str) -> Iterator[Line]:
     old = new = old_left = new_left = 0
     for text in patch.removesuffix("\n").split("\n"):
         if text.startswith("\\"):
-            yield Line("meta", [Piece(_shown(text[2:]))])
+            yield Line("meta", [Segment(_shown(text[2:]))])
         elif old_left > 0 or new_left > 0:
-            sign, body = text[:1], [Piece(_shown(text[1:]))]
+            sign, body = text[:1], [Segment(_shown(text[1:]))]
             kind = {"+": "add", "-": "del"}.get(sign, "keep")
             yield Line(kind, body, None if sign == "+" else old, None if sign == "-" else new)
             old, old_left = old + (sign != "+"), old_left - (sign != "+")
@@ -98,11 +98,11 @@ def _lines(patch: str) -> Iterator[Line]:
         elif (match := _HUNK.match(text)) is not None:
             old, new = int(match[1]), int(match[3])
             old_left, new_left = (int(n) if n is not None else 1 for n in (match[2], match[4]))
-            yield Line("hunk", [Piece(_shown(text))])
+            yield Line("hunk", [Segment(_shown(text))])
         elif text.startswith("diff --git "):
-            yield Line("file", [Piece(_shown(_name(text.removeprefix("diff --git "))))])
+            yield Line("file", [Segment(_shown(_name(text.removeprefix("diff --git "))))])
         elif not text.startswith(("index ", "--- ", "+++ ")):
-            yield Line("meta", [Piece(_shown(text))])
+            yield Line("meta", [Segment(_shown(text))])
 
 
 def _name(both: str) -> str:
@@ -123,15 +123,15 @@ def _shown(text: str) -> str:
 
 
 def _mark_words(old: Line, new: Line) -> None:
-    a, b = _WORD.findall(old.pieces[0].text), _WORD.findall(new.pieces[0].text)
+    a, b = _WORD.findall(old.segments[0].text), _WORD.findall(new.segments[0].text)
     if len(a) + len(b) > _MARKED_COLUMNS:
         return
     matcher = difflib.SequenceMatcher(None, a, b, autojunk=False)
     if matcher.ratio() < _ALIKE:
         return
-    pieces: tuple[list[Piece], list[Piece]] = ([], [])
+    segments: tuple[list[Segment], list[Segment]] = ([], [])
     for tag, i, i2, j, j2 in matcher.get_opcodes():
-        for side, text in zip(pieces, ("".join(a[i:i2]), "".join(b[j:j2])), strict=True):
+        for side, text in zip(segments, ("".join(a[i:i2]), "".join(b[j:j2])), strict=True):
             if text:
-                side.append(Piece(text, tag != "equal"))
-    old.pieces, new.pieces = pieces
+                side.append(Segment(text, tag != "equal"))
+    old.segments, new.segments = segments

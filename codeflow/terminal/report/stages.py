@@ -24,7 +24,7 @@ _FILE = "left-out"  # and whose rows are files
 _NEAR = ("dedup", "near")  # stage and rule of a near-duplicate; its detail begins with the kept id
 
 
-class Stage(NamedTuple):
+class StageShown(NamedTuple):
     """One stage: how many triples it was given and left, where it says so."""
 
     name: str
@@ -72,17 +72,17 @@ class Ledger:
         return sum(rule.rows for rule in self.triples if rule.stage == stage)
 
 
-def read_stages(manifest: Mapping[str, Any]) -> list[Stage]:
+def read_stages(manifest: Mapping[str, Any]) -> list[StageShown]:
     """The stages behind what is published, in order; none for a folder that was only mined."""
     found = []
     for record in manifest.get("stages") or ():
         figures, settings = record.get("figures") or {}, record.get("settings") or {}
         counts = figures.get("in"), figures.get("out")
-        found.append(Stage(str(record.get("stage")), *counts, settings, figures))
+        found.append(StageShown(str(record.get("stage")), *counts, settings, figures))
     return found
 
 
-def read_ledger(dataset: Dataset, stages: list[Stage]) -> Ledger:
+def read_ledger(dataset: Dataset, stages: list[StageShown]) -> Ledger:
     """Counts the ledger by rule and draws a few examples of each."""
     names = {*STAGES, *(stage.name for stage in stages)}
     rules: dict[tuple[str, str], Rule] = {}

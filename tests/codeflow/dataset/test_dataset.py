@@ -142,7 +142,7 @@ def test_missing_things_are_named(made: Made, tmp_path: Path) -> None:
 def test_summary_counts(made: Made) -> None:
     dataset = reading.open(made[0])
     triples = list(dataset.triples())
-    summary = dataset.summary()
+    summary = dataset.statistics()
     assert summary.triples.total() == summary.repos.total() == len(triples)
     assert summary.repos["two", "span"] == sum(
         t.repo == "two" and t.kind == "span" for t in triples

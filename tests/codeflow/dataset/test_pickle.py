@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from codeflow.curation.batches import Piece
+from codeflow.curation.batches import Stretch
 from codeflow.curation.mined_reader import MinedReader
 from codeflow.dataset import reader as reading
 from codeflow.dataset.reader import Dataset
@@ -123,7 +123,7 @@ def test_what_comes_back_is_the_same(made: Made, protocol: int) -> None:
     assert again != id(dataset)
     back = pickle.loads(pickle.dumps(pickle.loads(pickle.dumps(dataset, protocol))))
     assert [t.id for t in back] == [t.id for t in dataset]
-    assert back.summary() == dataset.summary()
+    assert back.statistics() == dataset.statistics()
 
 
 def test_a_triple_with_some_columns_still_says_what_it_lacks(made: Made) -> None:
@@ -176,11 +176,11 @@ def test_a_stale_copy_of_a_url_is_made_anew(
 
 
 def test_the_reader_of_a_stage_leaves_its_caches_behind(tmp_path: Path) -> None:
-    piece = Piece(
+    stretch = Stretch(
         "one", "mined/t.parquet", 0, 1, ("mined/b.parquet",), ("mined/trees.parquet",), None, ()
     )
-    reader = MinedReader(tmp_path, piece)
+    reader = MinedReader(tmp_path, stretch)
     data = pickle.dumps(reader)
     assert len(data) < 1000
-    assert pickle.loads(data).piece == piece
+    assert pickle.loads(data).stretch == stretch
     assert "lru_cache" not in {arg for _, arg, _ in pickletools.genops(data)}

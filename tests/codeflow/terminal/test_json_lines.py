@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from codeflow.publish.summary import Failure, LeftOut, StageCount
+from codeflow.publish.summary import FailedRepository, LeftOut, StageCount
 from small_history import ROOT, codeflow, small_history
 
 PAGE = (ROOT / "docs" / "json.md").read_text()
@@ -59,7 +59,7 @@ def test_every_event_is_documented(printed: list[dict[str, Any]]) -> None:
 def test_every_field_is_documented(printed: list[dict[str, Any]]) -> None:
     summaries = [line for line in printed if line["event"] == "summary"]
     progress = [line for line in printed if line["event"] != "summary"]
-    inner = {*Failure._fields, *LeftOut._fields, *StageCount._fields}
+    inner = {*FailedRepository._fields, *LeftOut._fields, *StageCount._fields}
     assert {key for line in progress for key in line} == named("Progress")
     assert {key for line in summaries for key in line} == named("Summary")
     for name in inner:

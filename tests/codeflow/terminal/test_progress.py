@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from codeflow.publish.summary import Failure
+from codeflow.publish.summary import FailedRepository
 from codeflow.terminal.progress import JsonProgress, LiveProgress, PlainProgress, make_progress
 from codeflow.terminal.summary import render_summary
 from displays import HOSTILE, SUMMARY, Clock, Terminal, rendered
@@ -45,7 +45,7 @@ def test_hostile_names_are_neutralised_in_every_form() -> None:
 
 
 def test_markup_in_a_name_is_shown_as_it_is() -> None:
-    failure = Failure("[red]x[/]", "missing", "[bold]no[/bold]")
+    failure = FailedRepository("[red]x[/]", "missing", "[bold]no[/bold]")
     assert "[red]x[/]" in rendered(replace(SUMMARY, failed=[failure]), Terminal())
     assert "missing: [bold]no[/bold]" in rendered(replace(SUMMARY, failed=[failure]), Terminal())
 

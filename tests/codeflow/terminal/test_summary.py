@@ -7,14 +7,14 @@ import json
 import re
 from dataclasses import replace
 
-from codeflow.publish.summary import Failure, LeftOut, StageCount, Summary
+from codeflow.publish.summary import FailedRepository, LeftOut, StageCount, Summary
 from displays import SUMMARY, Terminal, rendered
 
 
 def test_the_summary_as_json_says_all_that_it_was_given() -> None:
     record = json.loads(rendered(SUMMARY, json=True))
     assert record.pop("event") == "summary"
-    failed = [Failure(**row) for row in record.pop("failed")]
+    failed = [FailedRepository(**row) for row in record.pop("failed")]
     left_out = [LeftOut(**row) for row in record.pop("left_out")]
     stages = [StageCount(**row) for row in record.pop("stages")]
     assert Summary(failed=failed, left_out=left_out, stages=stages, **record) == SUMMARY
@@ -45,7 +45,7 @@ def test_a_summary_without_failures_has_no_heading_for_them_and_many_are_cut() -
     clean_run = rendered(replace(SUMMARY, failed=[], left_out=[]))
     assert "Not mined" not in clean_run
     assert "Left out" not in clean_run
-    many = [Failure(f"r{i}", "empty", "no commits") for i in range(30)]
+    many = [FailedRepository(f"r{i}", "empty", "no commits") for i in range(30)]
     text = rendered(replace(SUMMARY, failed=many))
     assert "Not mined: 30 repositories" in text
     assert text.count("no commits") == 10

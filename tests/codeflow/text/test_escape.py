@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from codeflow.cli import main
+from codeflow.curation.chain import Record
 from codeflow.dataset import reader as reading
 from codeflow.dataset.search import Query, search
 from codeflow.dataset.verify_report import Report
 from codeflow.errors import CodeflowError, DataError, RepositoryError
 from codeflow.pipeline.preview import Preview
 from codeflow.publish import card
-from codeflow.publish.summary import Failure, LeftOut, StageCount, Summary
+from codeflow.publish.summary import FailedRepository, LeftOut, StageCount, Summary
 from codeflow.terminal.inspect import show_dataset, show_triple
 from codeflow.terminal.notebook import dataset_html, triple_html
 from codeflow.terminal.progress import LiveProgress, PlainProgress
@@ -98,7 +99,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> reading.Dataset:
 SUMMARY = Summary(
     repositories=2,
     mined=1,
-    failed=[Failure(HOSTILE, HOSTILE, HOSTILE)],
+    failed=[FailedRepository(HOSTILE, HOSTILE, HOSTILE)],
     commits_read=1,
     triples_by_kind={HOSTILE: 1},
     stages=[StageCount(HOSTILE, 2, 1)],
@@ -189,8 +190,8 @@ def test_the_card() -> None:
         card.filled([]),
         {evil: 1},
         [
-            card.Stage("filter", {"filters": [(evil, {})]}, stages[0]),
-            card.Stage("mix", {}, stages[1]),
+            Record("filter", "", "", True, {"filters": [(evil, {})]}, stages[0]),
+            Record("mix", "", "", True, {}, stages[1]),
         ],
     )
     assert_harmless(text)

@@ -20,9 +20,8 @@ from codeflow.tokens.fit import Fitter
 from codeflow.tokens.tokenizer import Encoder
 from codeflow.tokens.windows import lines_of, shown_text
 from codeflow.triple import Triple
-from token_samples import encoder_for, make, opened
+from token_samples import MARK, encoder_for, make, opened, read_shown
 
-MARK = re.compile(r"@@ (\d+)-(\d+) of (\d+) @@\n")
 QUICK = settings(
     deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -33,26 +32,6 @@ Sample = tuple[list[Triple], Encoder]
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Sample:
     folder, _ = make(tmp_path_factory.mktemp("windows"))
     return list(opened(folder).triples()), encoder_for(folder)
-
-
-def read_shown(text: str) -> dict[str, dict[int, str]]:
-    """By path, the shown lines by their number from 1; checks every mark on the way."""
-    found: dict[str, dict[int, str]] = {}
-    for part in text.split("<|file_sep|>")[1:]:
-        name, _, content = part.partition("\n")
-        lines = found.setdefault(unquote_path(name.encode()).decode(), {})
-        if not MARK.match(content):
-            lines.update(enumerate(lines_of(content), 1))
-            continue
-        pieces = MARK.split(content)[1:]
-        for first, last, total, body in zip(
-            pieces[::4], pieces[1::4], pieces[2::4], pieces[3::4], strict=True
-        ):
-            held = lines_of(body)
-            assert len(held) == int(last) - int(first) + 1
-            assert int(last) <= int(total)
-            lines.update(enumerate(held, int(first)))
-    return found
 
 
 def fitted(sample: Sample, triple: Triple, name: str, length: int, cut: bool) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 
-from codeflow.publish.summary import Failure, LeftOut, StageCount, Summary
+from codeflow.publish.summary import FailedRepository, LeftOut, StageCount, Summary
 from codeflow.terminal.summary import render_summary
 
 HOSTILE = "https://example.org/\x1b]0;owned\x07\x1b[2J\r\n\u202eevil\x9b31m\udcff"
@@ -28,7 +28,7 @@ class Terminal(io.StringIO):
 SUMMARY = Summary(
     repositories=12,
     mined=10,
-    failed=[Failure(HOSTILE, "missing", "there is no repository here " * 6)],
+    failed=[FailedRepository(HOSTILE, "missing", "there is no repository here " * 6)],
     commits_read=12_345,
     triples_by_kind={"span": 1_357, "commit": 3_210},
     stages=[StageCount("filter", 6_000, 5_000), StageCount("dedup[bold]", 5_000, 4_567)],

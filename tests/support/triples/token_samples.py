@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,12 @@ from typing import Any
 from codeflow.dataset import reader as reading
 from codeflow.dataset.reader import Dataset
 from codeflow.documents.document import Document, Piece
+from codeflow.text.quoting import unquote_path
 from codeflow.tokens.config import TokenizeConfig
 from codeflow.tokens.sample import sample
 from codeflow.tokens.stage import Tokenized, tokenize
 from codeflow.tokens.tokenizer import Encoder, train
+from codeflow.tokens.windows import lines_of
 from tiny_dataset import SNAPSHOTS, Files, Git, build, history
 
 _LINES = [f"def f{k}(x):\n    return x * {k} + g{k % 7}(x)\n\n" for k in range(60)]
@@ -37,6 +40,9 @@ LARGE: list[Files] = [
      "same": ("100644", b"x\n" * 40 + b"y\n" + b"x\n" * 31), "new é\tx.py": _module(5)},
 ]  # fmt: skip
 """Overlapping hunks, marks of search/replace blocks in text, texts without an end, addresses."""
+
+
+MARK = re.compile(r"@@ (\d+)-(\d+) of (\d+) @@\n")
 
 
 def make(folder: Path) -> tuple[Path, Mapping[str, tuple[Git, Sequence[str]]]]:
@@ -76,3 +82,23 @@ def reply(document: Document, name: str) -> str:
     _, _, text = plain(document.written).rpartition(f"<|im_start|>{name}\n")
     assert text.endswith("<|im_end|>")
     return text.removesuffix("<|im_end|>")
+
+
+def read_shown(text: str) -> dict[str, dict[int, str]]:
+    """By path, the shown lines by their number from 1; checks every mark on the way."""
+    found: dict[str, dict[int, str]] = {}
+    for part in text.split("<|file_sep|>")[1:]:
+        name, _, content = part.partition("\n")
+        lines = found.setdefault(unquote_path(name.encode()).decode(), {})
+        if not MARK.match(content):
+            lines.update(enumerate(lines_of(content), 1))
+            continue
+        pieces = MARK.split(content)[1:]
+        for first, last, total, body in zip(
+            pieces[::4], pieces[1::4], pieces[2::4], pieces[3::4], strict=True
+        ):
+            held = lines_of(body)
+            assert len(held) == int(last) - int(first) + 1
+            assert int(last) <= int(total)
+            lines.update(enumerate(held, int(first)))
+    return found

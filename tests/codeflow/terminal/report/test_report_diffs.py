@@ -21,7 +21,7 @@ ALIKE = st.lists(st.sampled_from(LINES[:3]), max_size=8).map("\n".join)  # hunks
 
 
 def text_of(line: Line) -> str:
-    return "".join(piece.text for piece in line.pieces)
+    return "".join(segment.text for segment in line.segments)
 
 
 @settings(max_examples=25, deadline=None)
@@ -86,8 +86,8 @@ index 111..222 100644
 
 def test_words_that_changed_are_marked() -> None:
     old, new = (next(x for x in read_diff(PATCH, WHOLE) if x.kind == k) for k in ("del", "add"))
-    assert [p.text for p in old.pieces if p.changed] == ["+"]
-    assert [p.text for p in new.pieces if p.changed] == ["-"]
+    assert [p.text for p in old.segments if p.changed] == ["+"]
+    assert [p.text for p in new.segments if p.changed] == ["-"]
     assert text_of(new) == "total = first - second"
 
 
