@@ -7,7 +7,7 @@ import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pyarrow.parquet as pq
 import pytest
@@ -56,9 +56,9 @@ def test_only_what_published_triples_reach_is_published(
     out = tmp_path / "out"
     codeflow.mine(listing, out, until="filter", filters=[few], config=WHOLE)
     blobs, trees = set(), set()
-    kept = list(codeflow.open(out).triples())
-    steps = [step for triple in kept if triple.kind != "commit" for step in triple.steps]
-    for triple in (*kept, *steps):
+    kept: list[Any] = list(codeflow.open(out).triples())
+    kept += [step for triple in kept if triple.kind != "commit" for step in triple.steps]
+    for triple in kept:
         for snapshot, root in (
             (triple.old_repo, triple.old_tree),
             (triple.new_repo, triple.new_tree),
