@@ -206,7 +206,12 @@ def _header(triple: Triple) -> RenderableType:
         ("licence", triple.license or "unknown"),
         (
             "author",
-            f"{triple.author_kind}, {triple.author_id}" if triple.author_id else triple.author_kind,
+            ", ".join(
+                filter(
+                    None,
+                    (triple.author_kind, triple.author_id, "assisted" if triple.assisted else None),
+                )
+            ),
         ),
         ("authored", f"{triple.authored_at:%Y-%m-%d %H:%M}"),
     ]
