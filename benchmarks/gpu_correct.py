@@ -171,6 +171,11 @@ def compared(config: ModelConfig, tokens: int, device: str, about: str) -> Itera
         net.compute = Compute("bfloat16")
         error = distance(net(ids.to(device), documents), expected)
         yield line(f"logits-bfloat16-{about}", error, BFLOAT16)
+        if device != "cpu":
+            net.compute = Compute("bfloat16", attention="varlen")
+            varlen = distance(net(ids.to(device), documents), expected)
+            yield line(f"logits-bfloat16-varlen-{about}", varlen, BFLOAT16)
+            net.compute = Compute("bfloat16")
         with block_with(gate_swapped):
             wrong = distance(net(ids.to(device), documents), expected)
         net.to("cpu")
@@ -307,14 +312,14 @@ def gate_swapped(attend: Any, rope: Any, gate: Any, q: Any, k: Any, v: Any, firs
 
 def window_of(size: int) -> Any:
     right = attention.for_batch
-    return mock.patch.object(attention, "for_batch", lambda d, w, dev: right(d, size, dev))
+    return mock.patch.object(attention, "for_batch", lambda d, w, *rest: right(d, size, *rest))
 
 
 def documents_ignored() -> Any:
     right = attention.for_batch
 
-    def whole(documents: Documents, window: int, device: torch.device) -> Any:
-        return right(Documents.whole(len(documents.lengths), documents.tokens), window, device)
+    def whole(documents: Documents, *rest: Any) -> Any:
+        return right(Documents.whole(len(documents.lengths), documents.tokens), *rest)
 
     return mock.patch.object(attention, "for_batch", whole)
 

@@ -1,11 +1,14 @@
 """What the loop costs against a dense model of as many layer runs, and what lies around a step.
 
-    python benchmarks/train.py [speed] [local] [data] [--threads N] [--rounds N] [--quick] [--json]
+    python benchmarks/train.py [speed] [compiled] [local] [data]
+                               [--threads N] [--rounds N] [--quick] [--json]
 
 - `speed`: forward and backward pass of a LoopCoder of L layers and of a dense model of 2L layers of
   the same width, in one process, one after the other in every round. The figure is the median over
   the rounds of (tokens a second of the loop) / (of the dense model), beside the same by processor
   time and by counting operations. Optimiser steps, which the loop has half of, are left out.
+- `compiled`: the same of the loop with compiled blocks and loss against itself without
+  (`compute.compile`); compilation, in a first step, is left out.
 - `local`: sliding-window attention alone, forward and backward, by T. Linear is a slope of 1 in
   logarithms.
 - `data`: share of a training step that is spent on reading rows, with no thread that reads ahead
@@ -33,7 +36,7 @@ import torch
 
 from codeflow.execution.process import keep_pages
 from codeflow.loopcoder.attention import BlockAttention, Documents
-from codeflow.loopcoder.config import ModelConfig, preset
+from codeflow.loopcoder.config import Compute, ModelConfig, preset
 from codeflow.loopcoder.model import create
 from codeflow.shards.format import Description, Row
 from codeflow.shards.writer import write_shards
@@ -41,9 +44,10 @@ from codeflow.train import metrics, recipe
 from codeflow.train.exact import TENSOR_BYTES
 from codeflow.train.trainer import train
 
-LAYERS = 4
 VOCAB = 8192
-PARTS = ("speed", "local", "data")
+SHAPE = {"num_hidden_layers": 4, "vocab_size": VOCAB}
+PARTS = ("speed", "compiled", "local", "data")
+PRESETS = {128: "tiny", 256: "mini", 512: "small"}
 
 
 class Times(NamedTuple):
@@ -59,9 +63,11 @@ def timed(work: Callable[[], object]) -> Times:
     return Times(time.perf_counter() - wall, time.process_time() - cpu)
 
 
-def step_of(config: ModelConfig, tokens: int) -> Callable[[], None]:
+def step_of(config: ModelConfig, tokens: int, compiled: bool = False) -> Callable[[], None]:
     """A forward and backward pass over one row."""
-    model = create(config)
+    model = create(config, compute=Compute(compile=compiled))
+    if compiled:
+        model.compile_blocks()
     ids = torch.randint(config.vocab_size, (1, tokens), generator=torch.Generator().manual_seed(0))
     weights = torch.ones(1, tokens)
 
@@ -77,17 +83,9 @@ def speed(widths: list[int], lengths: list[int], rounds: int) -> Iterator[dict[s
     """One line a width and length."""
     for width in widths:
         for tokens in lengths:
-            changes = {"num_hidden_layers": LAYERS, "vocab_size": VOCAB}
-            loop = preset({128: "tiny", 256: "mini", 512: "small"}[width], changes)
+            loop = preset(PRESETS[width], SHAPE)
             dense = loop.dense_twin("flops")
-            sides = [step_of(config, tokens) for config in (loop, dense)]
-            for side in sides:
-                side()
-            pairs = []
-            for number in range(rounds):
-                order = (0, 1) if number % 2 == 0 else (1, 0)
-                found = {k: timed(sides[k]) for k in order}
-                pairs.append((found[0], found[1]))
+            pairs = paired(step_of(loop, tokens), step_of(dense, tokens), rounds)
             yield {
                 "width": width,
                 "T": tokens,
@@ -99,6 +97,41 @@ def speed(widths: list[int], lengths: list[int], rounds: int) -> Iterator[dict[s
                 "operations": metrics.step_flops(dense, tokens, 1)
                 / metrics.step_flops(loop, tokens, 1),
             }
+
+
+def compiled(widths: list[int], lengths: list[int], rounds: int) -> Iterator[dict[str, Any]]:
+    """One line a width and length."""
+    for width in widths:
+        for tokens in lengths:
+            torch.compiler.reset()
+            loop = preset(PRESETS[width], SHAPE)
+            pairs = paired(step_of(loop, tokens, True), step_of(loop, tokens), rounds)
+            yield {
+                "width": width,
+                "T": tokens,
+                "compiled_tokens_per_s": tokens / statistics.median(a.wall for a, _ in pairs),
+                "eager_tokens_per_s": tokens / statistics.median(b.wall for _, b in pairs),
+                "ratio": statistics.median(b.wall / a.wall for a, b in pairs),
+                "ratio_cpu": statistics.median(b.cpu / a.cpu for a, b in pairs),
+                "ratios": [round(b.wall / a.wall, 4) for a, b in pairs],
+            }
+
+
+def paired(
+    one: Callable[[], None], other: Callable[[], None], rounds: int
+) -> list[tuple[Times, Times]]:
+    """Times of both in every round, in turn the first, after one of each that warms up."""
+    one()
+    other()
+    pairs = []
+    for number in range(rounds):
+        if number % 2 == 0:
+            first = timed(one)
+            pairs.append((first, timed(other)))
+        else:
+            second = timed(other)
+            pairs.append((timed(one), second))
+    return pairs
 
 
 def local(lengths: list[int], rounds: int) -> Iterator[dict[str, Any]]:
@@ -201,6 +234,7 @@ def main() -> None:
     reach = [1024, 2048, 4096] if parsed.quick else [1024, 2048, 4096, 8192, 16384, 32768]
     work = {
         "speed": lambda: speed(widths, lengths, rounds),
+        "compiled": lambda: compiled(widths, lengths, rounds),
         "local": lambda: local(reach, 3 * rounds),
         "data": lambda: data([512, 2048], 5 if parsed.quick else 12),
     }

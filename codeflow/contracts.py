@@ -40,6 +40,7 @@ class Commit(NamedTuple):
     from the first parent, before projection; None where history was not read that far.
     `author_id` is a pseudonym, see `codeflow_miners.history.authors`; None where `mine.author_ids`
     is off. `is_merge` is what git says: a parent that is named twice makes a merge, too.
+    `assisted` says whether an agent that writes code had a part in it or in what it brings in.
     """
 
     id: str
@@ -54,6 +55,7 @@ class Commit(NamedTuple):
     authored_at: int = 0
     author_id: str | None = None
     is_merge: bool = False
+    assisted: bool = False
 
 
 class Pair(NamedTuple):

@@ -111,6 +111,7 @@ TRIPLES = pa.schema(
         pa.field("committed_at", TIMESTAMP, nullable=False),
         pa.field("authored_at", TIMESTAMP, nullable=False),
         pa.field("author_kind", pa.string(), nullable=False),
+        pa.field("assisted", pa.bool_(), nullable=False),
         pa.field("author_id", pa.string()),
         pa.field("is_merge", pa.bool_(), nullable=False),
         pa.field("license", pa.string()),

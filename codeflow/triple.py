@@ -177,6 +177,7 @@ class Triple:
     committed_at: datetime
     authored_at: datetime
     author_kind: str
+    assisted: bool
     author_id: str | None
     is_merge: bool
     license: str | None

@@ -1,4 +1,4 @@
-"""`codeflow export`: a checkpoint as a Hugging Face folder."""
+"""`codeflow export`: a checkpoint as a Hugging Face folder, or as torch's."""
 
 from __future__ import annotations
 
@@ -19,14 +19,17 @@ _DTYPES = ("bfloat16", "float32")
 
 def add(commands: Any) -> None:
     """Puts the command on the parser."""
-    text = "write a checkpoint as a Hugging Face folder, tokenizer included"
+    text = "write a checkpoint as a Hugging Face folder, or as torch's, tokenizer included"
     export = commands.add_parser("export", help=text, description=sentence(text))
     export.set_defaults(command=_export)
     export.add_argument(
         "checkpoint",
         type=Path,
         metavar="CKPT",
-        help="a run (its last checkpoint), a checkpoint, or a Hugging Face folder",
+        help="a run (its last checkpoint), a checkpoint, a Hugging Face folder, or one of torch's",
+    )
+    export.add_argument(
+        "--dcp", action="store_true", help="in the format of torch.distributed.checkpoint"
     )
     export.add_argument("--to", required=True, type=Path, metavar="PATH", help="a new folder")
     export.add_argument(
@@ -50,6 +53,7 @@ def _export(parsed: argparse.Namespace) -> int:
 
     from codeflow.documents.document import END_OF_TEXT, IM_END
     from codeflow.loopcoder.hf import export
+    from codeflow.train.state import dcp
     from codeflow.train.state.card import model_card
     from codeflow.train.state.trained import find
 
@@ -61,20 +65,23 @@ def _export(parsed: argparse.Namespace) -> int:
     dtype = getattr(torch, parsed.dtype) if parsed.dtype else tensors[0].dtype
     template = found.chat_template
     stored = str(dtype).removeprefix("torch.")
-    export(
-        model,
-        parsed.to,
-        tokenizer=found.tokenizer,
-        eos_token_ids=[encoder.special[name] for name in (IM_END, END_OF_TEXT)],
-        pad_token_id=encoder.special[END_OF_TEXT],
-        chat_template=template,
-        about=found.about,
-        card=model_card(found.about, model.config, parameters, stored, template is not None),
-        dtype=dtype,
-        remote_code=parsed.remote_code,
-    )
+    if parsed.dcp:
+        dcp.write(model.to(dtype), parsed.to, found.about, found.tokenizer)
+    else:
+        export(
+            model,
+            parsed.to,
+            tokenizer=found.tokenizer,
+            eos_token_ids=[encoder.special[name] for name in (IM_END, END_OF_TEXT)],
+            pad_token_id=encoder.special[END_OF_TEXT],
+            chat_template=template,
+            about=found.about,
+            card=model_card(found.about, model.config, parameters, stored, template is not None),
+            dtype=dtype,
+            remote_code=parsed.remote_code,
+        )
     print(f"{len(tensors):,} tensors, {parameters:,} parameters as {stored}, from {found.path}")
-    for line in _remarks(model.config, parsed.remote_code):
+    for line in () if parsed.dcp else _remarks(model.config, parsed.remote_code):
         print(line)
     print(f"in {parsed.to}")
     return EXIT_OK

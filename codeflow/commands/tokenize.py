@@ -26,7 +26,7 @@ def add(commands: Any) -> None:
     tokenize.add_argument(
         "--render",
         metavar="RENDERING",
-        help="flow, plan, diff, blocks, files, fim-file, fim-repo or snapshot",
+        help="flow, plan, diff, blocks, files, fim-file, fim-repo, snapshot, or file.py:function",
     )
     tokenize.add_argument("--length", type=int, metavar="T", help="tokens of a row (4096)")
     tokenize.add_argument("--name", metavar="NAME", help="of the folder (RENDERING-T, KIND-T)")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +56,13 @@ def _train(parsed: argparse.Namespace) -> int:
         return EXIT_INCOMPLETE if report.problems else EXIT_OK
     first = os.environ.get("RANK", "0") == "0"  # one of all says what all do
     told = say if first else lambda line: None
+    feed = None
+    if recipe.rl.prompts:
+        from codeflow.rl.feed import Rollouts
+
+        feed = partial(Rollouts, recipe, data, out)
     try:
-        result = train(recipe, data, out, progress=told, own_process=True)
+        result = train(recipe, data, out, progress=told, own_process=True, feed=feed)
     except KeyboardInterrupt:
         if first:
             raise
@@ -70,14 +76,19 @@ def _verify_resume(parsed: argparse.Namespace) -> int:
     _need_torch()
     import tempfile
 
+    from codeflow.rl.feed import Rollouts
     from codeflow.storage.place import local
+    from codeflow.train.recipe import read_recipe
     from codeflow.train.resume import verify_resume
 
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # each would wait in a folder of its own
         raise UsageError("verify-resume runs in one process: start it without torchrun")
     data = local(parsed.data)
     with tempfile.TemporaryDirectory(prefix="codeflow-resume-") as work:
-        proof = verify_resume(parsed.recipe, data, Path(work), parsed.steps, parsed.at, parsed.set)
+        proof = verify_resume(
+            *(parsed.recipe, data, Path(work), parsed.steps, parsed.at, parsed.set),
+            feed=Rollouts if read_recipe(parsed.recipe, parsed.set).rl.prompts else None,
+        )
     print(proof)
     return EXIT_OK if proof.ok else EXIT_INCOMPLETE
 

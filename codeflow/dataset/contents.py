@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -53,6 +53,10 @@ class _Index(NamedTuple):
     sizes: npt.NDArray[np.int64] | None
 
 
+# Columns that files of schema version 2 lack, and what is read in their place.
+_ADDED: Final = {"assisted": False}
+
+
 class Shards:
     """The row groups of some Parquet files of one schema, in stored order.
 
@@ -70,14 +74,18 @@ class Shards:
         """
         self._metadata: dict[Path, pq.FileMetaData] = {}
         self._file_ids: dict[Path, int] = {}
+        self._lacks: dict[Path, list[pa.Field]] = {}
+        self._schema = schema
         self.groups: list[RowGroup] = []
         for path in paths:
             with tables.opened(path) as file:
                 metadata, found = file.metadata, file.schema_arrow
-            if not _same_columns(found, schema):
+            lacks = [f for f in schema if f.name in _ADDED and f.name not in found.names]
+            if not _same_columns(found, pa.schema([f for f in schema if f not in lacks])):
                 raise damaged(path, "not the columns that codeflow.records describes")
             self._metadata[path] = metadata
             self._file_ids[path] = _file_id(path)
+            self._lacks[path] = lacks
             column = schema.get_field_index(key)  # all columns before it are flat
             for number in range(metadata.num_row_groups):
                 group = metadata.row_group(number)
@@ -95,16 +103,22 @@ class Shards:
     ) -> pa.Table:
         """Decodes row groups of one file. Raises DataError when the file does not allow it."""
         path, numbers = groups[0].path, [group.number for group in groups]
+        lacks = {field.name: field for field in self._lacks[path]}
+        wanted = self._schema.names if columns is None else list(columns)
         try:
             with tables.opened(path, metadata=self._metadata[path]) as file:
-                return file.read_row_groups(
-                    numbers, columns=None if columns is None else list(columns)
-                )
+                there = [name for name in wanted if name not in lacks]
+                table = file.read_row_groups(numbers, columns=there)
         except DataError:
             if _file_id(path) in (self._file_ids[path], -1):  # damaged, or gone
                 raise
             again = "was published again since it was opened; open the dataset again"
             raise DataError(f"{path}: {again}") from None
+        for place, name in enumerate(wanted):
+            if name in lacks:
+                values = pa.array([_ADDED[name]] * len(table), lacks[name].type)
+                table = table.add_column(place, lacks[name], values)
+        return table
 
 
 def _file_id(path: Path) -> int:

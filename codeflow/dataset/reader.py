@@ -136,6 +136,11 @@ class Dataset(Sequence[Triple]):
             for split in SPLITS
         }
 
+    @property
+    def has_steps(self) -> bool:
+        """Whether any triple has steps of its own here."""
+        return any(shards.groups for shards in self.step_shards.values())
+
     @cached_property
     def blob_shards(self) -> Shards:
         """The contents."""

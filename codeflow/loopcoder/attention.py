@@ -1,7 +1,7 @@
 """Attention over packed documents: causal, and causal within a sliding window.
 
-One interface, `Attention`, bound to the layout of one batch; the model asks for nothing else. Two
-implementations, chosen by device:
+One interface, `Attention`, bound to the layout of one batch; the model asks for nothing else. Three
+implementations, chosen by device and by `Compute.attention`:
 
 - `BlockAttention` (CPU): one causal `scaled_dot_product_attention` call per document, several
   times faster than one masked call over the row, since nothing outside a document is computed.
@@ -13,6 +13,8 @@ implementations, chosen by device:
   `BlockAttention` on CPU. Batches of one shape cost two kernels, causal and window, with gradients
   and two without; a new layout costs none. Beyond Dynamo's limit of kernels it is an error: the
   eager form that torch would go on with holds T x T scores.
+
+- `VarlenAttention` (`varlen.py`; GPU, bfloat16): FlashAttention over lengths, for whole rows alone.
 
 Positions of two documents never meet: a score between them is not computed or is -inf, so weights
 and gradients across are exact zeros, and one document's content cannot change another's bits.
@@ -35,6 +37,7 @@ from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 
 from codeflow.loopcoder.context import Part
+from codeflow.loopcoder.varlen import VarlenAttention
 
 
 @dataclass(frozen=True)
@@ -296,9 +299,13 @@ class SplitAttention:
         return out.view(batch, 2, heads, -1, size).transpose(1, 2).reshape(q.shape)
 
 
-def for_batch(documents: Documents, window: int, device: torch.device) -> Attention:
+def for_batch(
+    documents: Documents, window: int, device: torch.device, varlen: bool = False
+) -> Attention:
     """The attention for one batch, by device. The masks of recent layouts are kept."""
     recent = _recent_flex if device.type == "cuda" else _recent_blocks
+    if varlen and device.type == "cuda" and documents.part is None:
+        return _recent_varlen(documents, window, device)
     here: Attention = recent(documents, window, device)
     return here if documents.part is None else SplitAttention(here, documents.part, window)
 
@@ -311,6 +318,12 @@ def _recent_flex(documents: Documents, window: int, device: torch.device) -> Fle
 @functools.lru_cache(maxsize=8)
 def _recent_blocks(documents: Documents, window: int, device: torch.device) -> BlockAttention:
     return BlockAttention(documents, window, device)
+
+
+@functools.lru_cache(maxsize=8)
+def _recent_varlen(documents: Documents, window: int, device: torch.device) -> VarlenAttention:
+    lengths = tuple(itertools.chain.from_iterable(documents.lengths))
+    return VarlenAttention(lengths, documents.tokens, window, device)
 
 
 @functools.cache

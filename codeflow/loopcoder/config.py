@@ -17,6 +17,7 @@ from codeflow.config import from_mapping
 from codeflow.errors import UsageError
 
 DTYPES: Final = ("float32", "bfloat16")
+ATTENTIONS: Final = ("flex", "varlen")
 
 
 @dataclass(frozen=True)
@@ -83,15 +84,23 @@ class Compute:
     `activation_checkpointing` keeps one hidden state per layer and pass, and K1, V1, and computes
     the rest of the layer again in the backward pass. `loss_chunk_tokens` bounds the logits that
     exist at a time, in rows of the vocabulary's width. `compile` fuses what lies between the matrix
-    products of a layer and of the loss (`torch.compile`), which rounds otherwise.
+    products of a layer and of the loss (`torch.compile`), which rounds otherwise. `attention =
+    "varlen"` takes torch's FlashAttention over lengths in place of FlexAttention, on a GPU, in
+    bfloat16.
     """
 
     dtype: str = "float32"
     activation_checkpointing: bool = False
     loss_chunk_tokens: int = 1024
     compile: bool = False
+    attention: str = "flex"
 
     def __post_init__(self) -> None:
+        if self.attention not in ATTENTIONS:
+            known = ", ".join(ATTENTIONS)
+            raise UsageError(f"compute: attention {self.attention!r}: choose one of {known}")
+        if self.attention == "varlen" and self.dtype != "bfloat16":
+            raise UsageError('compute: attention = "varlen" needs dtype = "bfloat16"')
         if self.dtype not in DTYPES:
             raise UsageError(f"compute: dtype {self.dtype!r}: choose one of {', '.join(DTYPES)}")
         if self.loss_chunk_tokens < 1:

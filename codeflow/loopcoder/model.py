@@ -27,7 +27,7 @@ from torch.utils.checkpoint import checkpoint
 from codeflow.loopcoder import attention
 from codeflow.loopcoder.attention import Attention, Backend, Documents
 from codeflow.loopcoder.config import Compute, ModelConfig
-from codeflow.loopcoder.loss import Loss, chunked_cross_entropy
+from codeflow.loopcoder.loss import NOTHING, Columns, Loss, Objective, chunked_loss, cross_entropy
 
 GATE_BIAS = 2.0  # every gate bias of the released checkpoint, and where training starts
 
@@ -249,7 +249,8 @@ class Backbone(nn.Module):
     def forward(self, input_ids: Tensor, documents: Documents, compute: Compute) -> Tensor:
         """(B, T) -> (B, T, C), after the final norm."""
         device = input_ids.device
-        attend = attention.for_batch(documents, self.config.loop_window_size, device)
+        varlen = compute.attention == "varlen"
+        attend = attention.for_batch(documents, self.config.loop_window_size, device, varlen)
         rope = self.rope(documents.positions(device))
         how: dict[str, Any] = {}
         if compute.dtype == "bfloat16":
@@ -300,7 +301,7 @@ class LoopCoder(nn.Module):
 
     @overload
     def forward(
-        self, input_ids: Tensor, documents: Documents | None, targets: Tensor, weights: Tensor
+        self, input_ids: Tensor, documents: Documents | None, *of_loss: Any, **more: Any
     ) -> Loss: ...
 
     def forward(
@@ -309,6 +310,8 @@ class LoopCoder(nn.Module):
         documents: Documents | None = None,
         targets: Tensor | None = None,
         weights: Tensor | None = None,
+        columns: Columns = NOTHING,
+        objective: Objective = cross_entropy,
     ) -> Tensor | Loss:
         """Logits (B, T, V), or with targets the summed loss, without ever holding all logits.
 
@@ -317,16 +320,15 @@ class LoopCoder(nn.Module):
             documents: how the rows are packed; None takes every row as one document.
             targets: (B, T), the token that each position has to predict.
             weights: (B, T) float, what each target counts; 0 leaves it out.
+            columns: (B, T) each, what `objective` needs beside a target's log-probability.
         """
         documents = documents or Documents.whole(*input_ids.shape)
         h = self.model(input_ids, documents, self.compute)  # (B, T, C)
         if targets is None or weights is None:
             logits: Tensor = self.lm_head(h)
             return logits
-        compute, head = self.compute, self.lm_head.weight  # (V, C)
-        return chunked_cross_entropy(
-            h, head, targets, weights, compute.loss_chunk_tokens, compute.compile
-        )
+        how = self.compute.loss_chunk_tokens, self.compute.compile, objective, columns
+        return chunked_loss(h, self.lm_head.weight, targets, weights, *how)
 
     def compile_blocks(self, backend: Backend = "inductor") -> None:
         """Compiles what a layer does, once for all layers, at the first call of each shape."""

@@ -47,7 +47,7 @@ def load_miners(
     Raises:
         UsageError: no plug-in has the kind, two have it, or a parameter is unknown.
     """
-    factories = _factories(MINERS_GROUP, "kind")
+    factories = installed(MINERS_GROUP, "kind")
     wanted: dict[str, Any] = {}
     for spec in kinds:
         kind, made = spec, factories.get(spec)
@@ -153,7 +153,7 @@ class LoadedFilter:
 
 def filter_factories() -> dict[str, Any]:
     """Every filter and profile that is installed, by name."""
-    return _factories(FILTERS_GROUP, "filter")
+    return installed(FILTERS_GROUP, "filter")
 
 
 def load_filters(
@@ -288,7 +288,7 @@ def _without_place(value: Any) -> Any:
     return value
 
 
-def _factories(group: str, what: str) -> dict[str, Any]:
+def installed(group: str, what: str) -> dict[str, Any]:
     """Everything the entry points of a group name."""
     factories: dict[str, Any] = {}
     owners: dict[str, str] = {}
@@ -317,7 +317,7 @@ def _load(entry: EntryPoint) -> Mapping[str, Any]:
             f"plug-in {entry.value} cannot be loaded: {first_line(error)}; mend or uninstall it"
         ) from error
     if not isinstance(named, Mapping):
-        what = "kinds" if entry.group == MINERS_GROUP else "filters"
+        what = {MINERS_GROUP: "kinds", FILTERS_GROUP: "filters"}.get(entry.group, "renderings")
         raise UsageError(f"plug-in {entry.value} names no dict of {what}; mend or uninstall it")
     return named
 

@@ -45,6 +45,7 @@ TOKENIZER: Final = "tokenizer.json"
 CHAT_TEMPLATE: Final = "chat_template.jinja"
 """Beside each tokenizer: how conversations are written with it."""
 RUNS: Final = "runs"
+ROLLOUTS: Final = "rollouts"  # of a run that learns from rewards
 TASKS: Final = "tasks"
 """A folder a set of tasks: its table, its ledger, and the environments that they run in."""
 

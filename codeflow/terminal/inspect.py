@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -20,13 +20,15 @@ from rich.text import Text
 
 from codeflow.dataset.reader import Dataset
 from codeflow.dataset.statistics import Quantiles, Statistics
+from codeflow.errors import DataError
 from codeflow.records import FileChange
 from codeflow.text.escape import one_line, visible
 from codeflow.text.numbers import quantity
-from codeflow.triple import Triple
+from codeflow.triple import Step, Triple
 
 _TOP = 8
 _BAR = 30
+_LIFE = 36  # columns from a project's first commit to its last
 
 
 def show_dataset(dataset: Dataset, console: Console) -> None:
@@ -47,24 +49,66 @@ def show_dataset(dataset: Dataset, console: Console) -> None:
 def show_triple(
     triple: Triple, console: Console, dataset: Path | None = None, most: int | None = None
 ) -> None:
-    """Prints a triple: what it is, its commits, its files, and the diff.
+    """Prints a triple: what it is, its commits, its files, and the diff; of several commits each
+    one by itself, step after step.
 
     Args:
         dataset: its folder, for the command that checks it out.
         most: the commits, files and lines of the diff to print; all by default. The rest is
             counted.
     """
-    for part in (_header(triple), _commits(triple, most), _files(triple.files, most)):
-        console.print(part)
-    for line in islice(_diff(triple.patch), most):
-        console.print(line, soft_wrap=True)
-    for line in _more(triple.patch.count("\n"), most, "line"):
+    console.print(_header(triple))
+    steps = _steps(triple)
+    for step in islice(steps, most):
+        _show_step(step, len(steps), console, most)
+    for line in _more(len(steps), most, "step"):
         console.print(line)
+    if steps:
+        console.print(Text(f"\nAll {len(steps)} steps together", style="bold"))
+        console.print(_files(triple.files, most))
+    else:
+        console.print(_commits(triple, most))
+        _show_change(triple, console, most)
     if dataset is not None:
         command = (
             f"codeflow checkout {shlex.quote(str(dataset))} {triple.id[:12]} --side old --to PATH"
         )
         console.print(Text(f"To look around in it: {command}", style="dim"), soft_wrap=True)
+
+
+def _steps(triple: Triple) -> tuple[Step, ...]:
+    """What to draw one by one; nothing for one commit, and where the dataset has no steps."""
+    try:
+        return triple.steps if len(triple.commits) > 1 else ()
+    except DataError:
+        return ()
+
+
+def _show_step(step: Step, steps: int, console: Console, most: int | None) -> None:
+    by = "" if step.author_kind == "human" else f", by a {step.author_kind}"
+    console.print()
+    console.print(Text(f"── step {step.index + 1} of {steps}{by} ".ljust(76, "─"), style="cyan"))
+    message = (step.message, *step.subjects)
+    console.print(Group(*_commit(step.commit, message, most)))
+    if step.files:
+        _show_change(step, console, most)
+    else:
+        console.print(Text("    changes nothing that is in the snapshots", style="dim"))
+
+
+def _show_change(change: Triple | Step, console: Console, most: int | None) -> None:
+    """The diffstat and the diff."""
+    console.print(_files(change.files, most))
+    for line in islice(_diff(change.patch), most):
+        console.print(line, soft_wrap=True)
+    for line in _more(change.patch.count("\n"), most, "line"):
+        console.print(line)
+
+
+def _life(triple: Triple) -> str:
+    """Where it starts on the line from the first commit of the project to its last."""
+    at = min(_LIFE - 1, max(0, round(triple.position * (_LIFE - 1))))
+    return f"first commit {'─' * at}●{'─' * (_LIFE - 1 - at)} last"
 
 
 def _grid(rows: Iterable[tuple[str, str]]) -> Table:
@@ -157,11 +201,17 @@ def _header(triple: Triple) -> RenderableType:
         ("from", f"{triple.old_commit}  {triple.old_committed_at:%Y-%m-%d %H:%M}"),
         ("to", f"{triple.new_commit}  {triple.committed_at:%Y-%m-%d %H:%M}"),
         ("starts at", f"{triple.position:.4f} of the history, by {triple.window_by}"),
+        ("in its life", _life(triple)),
         ("language", triple.language or "unknown"),
         ("licence", triple.license or "unknown"),
         (
             "author",
-            f"{triple.author_kind}, {triple.author_id}" if triple.author_id else triple.author_kind,
+            ", ".join(
+                filter(
+                    None,
+                    (triple.author_kind, triple.author_id, "assisted" if triple.assisted else None),
+                )
+            ),
         ),
         ("authored", f"{triple.authored_at:%Y-%m-%d %H:%M}"),
     ]
@@ -180,13 +230,18 @@ def _commits(triple: Triple, most: int | None) -> RenderableType:
     """Subject and message of every commit; for a merge the subjects it brings in."""
     lines = [Text("")]
     pairs = zip(triple.commits, triple.messages, strict=True)
-    for commit, (message, *merged) in islice(pairs, most):
-        subject, _, body = message.strip().partition("\n")
-        lines.append(Text.assemble((commit[:10], "yellow"), " ", (one_line(subject), "bold")))
-        body = body.strip("\n")
-        lines += [Text("    " + visible(line)) for line in body.split("\n")[:most] if body]
-        lines += [Text("    * " + one_line(text), style="dim") for text in merged]
+    for commit, message in islice(pairs, most):
+        lines += _commit(commit, message, most)
     return Group(*lines, *_more(len(triple.commits), most, "commit"))
+
+
+def _commit(commit: str, message: Sequence[str], most: int | None) -> Iterator[Text]:
+    own, *merged = message
+    subject, _, body = own.strip().partition("\n")
+    yield Text.assemble((commit[:10], "yellow"), " ", (one_line(subject), "bold"))
+    body = body.strip("\n")
+    yield from (Text("    " + visible(line)) for line in body.split("\n")[:most] if body)
+    yield from (Text("    * " + one_line(text), style="dim") for text in merged)
 
 
 def _files(files: tuple[FileChange, ...], number: int | None) -> RenderableType:

@@ -14,6 +14,7 @@ from codeflow.documents.document import NAMED
 from codeflow.documents.options import LOSSES, is_loss
 from codeflow.documents.triples import RENDERINGS
 from codeflow.errors import UsageError
+from codeflow.plugins.renderings import rendering_of
 
 LEAST_LENGTH = 64
 LEAST_VOCABULARY = 256 + len(NAMED)
@@ -27,7 +28,8 @@ class TokenizeConfig:
     """Token folders to write, one a rendering.
 
     Attributes:
-        renderings: see `codeflow.documents.triples.RENDERINGS`.
+        renderings: see `codeflow.documents.triples.RENDERINGS`, or of plug-ins, or one's own as
+            `module:attr` or `file.py:attr`.
         length: tokens of a row.
         name: of the folder in `tokens/`; empty for RENDERING-LENGTH.
         tokenizer: a `tokenizer.json`; empty for `DIR/tokens/tokenizer.json`, which is trained on
@@ -63,8 +65,9 @@ class TokenizeConfig:
             value, wanted = getattr(self, field.name), type(field.default)
             _require(type(value) is wanted, field.name, value, f"expected {wanted.__name__}")
         for name in self.renderings:
-            known = isinstance(name, str) and name in RENDERINGS
-            _require(known, "renderings", name, f"choose of {', '.join(RENDERINGS)}")
+            named = isinstance(name, str)
+            _require(named, "renderings", name, f"choose of {', '.join(RENDERINGS)}")
+            rendering_of(name)
         once = 0 < len(self.renderings) == len(set(self.renderings))
         _require(once, "renderings", self.renderings, "name one or more, each once")
         enough = self.length >= LEAST_LENGTH
@@ -88,11 +91,11 @@ class TokenizeConfig:
 
     def folder(self, rendering: str) -> str:
         """The name of a rendering's folder."""
-        return self.name or f"{rendering}-{self.length}"
+        return self.name or f"{rendering_of(rendering).name}-{self.length}"
 
     def loss_of(self, rendering: str) -> str:
         """Where a rendering's loss is."""
-        return self.loss or RENDERINGS[rendering].loss
+        return self.loss or rendering_of(rendering).rendering.loss
 
 
 def _require(holds: object, name: str, value: object, remedy: str) -> None:

@@ -13,6 +13,7 @@ import hashlib
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,9 +23,9 @@ from codeflow.dataset.reader import Dataset
 from codeflow.documents.chat.render import QWEN3_CODER
 from codeflow.documents.document import Document
 from codeflow.documents.options import Options, rest_weight
-from codeflow.documents.triples import RENDERINGS
 from codeflow.errors import UsageError
 from codeflow.execution.progress import Progress
+from codeflow.plugins.renderings import rendering_of
 from codeflow.shards.format import Description
 from codeflow.storage import files
 from codeflow.storage.layout import SPLITS, TOKENS
@@ -72,7 +73,7 @@ def tokenize(
     dataset = datasets.open(dataset_dir)
     if progress is not None:
         progress.stage("tokenizer", None)
-    needs = {token for name in config.renderings for token in RENDERINGS[name].needs}
+    needs = {token for name in config.renderings for token in rendering_of(name).rendering.needs}
     encoder = encoder_for(dataset.folder, config, needs, lambda: sample(dataset), fast=fast)
     return tuple(_rendered(dataset, name, config, encoder, progress) for name in config.renderings)
 
@@ -85,8 +86,10 @@ def _rendered(
     progress: Progress | None,
 ) -> Tokenized:
     """One folder, written or found as it is asked for."""
+    named = rendering_of(rendering)
     settings = {
-        "rendering": rendering,
+        "rendering": named.name,
+        **named.identity,
         "length": config.length,
         "loss": config.loss_of(rendering),
         "long": config.long,
@@ -96,17 +99,19 @@ def _rendered(
         "dataset": str(dataset.manifest["sha256"])[:16],
     }
     folder = dataset.folder / TOKENS / config.folder(rendering)
-    done = made(folder, settings, lambda part: _write(dataset, part, encoder, settings, progress))
+    write = partial(_write, dataset, rendering, encoder, settings, progress)
+    done = made(folder, settings, write)
     counts = {field: done[field] for field in ("rows", "tokens", "fill", "documents", "triples")}
     return Tokenized(folder, **counts, slow_because=encoder.slow_because)
 
 
 def _write(
     dataset: Dataset,
-    folder: Path,
+    rendering: str,
     encoder: Encoder,
     settings: dict[str, Any],
     progress: Progress | None,
+    folder: Path,
 ) -> dict[str, Any]:
     """Writes the folder's files; the record of what is in them."""
     options = Options(settings["length"], rest_weight(settings["loss"]))
@@ -124,9 +129,7 @@ def _write(
         progress.stage("tokens", sum(ordered.sizes[split] for split in SPLITS))
     for split in SPLITS:
         triples = _counted(ordered.triples(split), progress)
-        documents = render_all(
-            triples, settings["rendering"], options, settings["seed"], fitter.counts
-        )
+        documents = render_all(triples, rendering, options, settings["seed"], fitter.counts)
         write_rows(folder, split, fitter.encode(documents), encoder, description, record)
     if not record["rows"]["train"]:
         raise UsageError(
@@ -156,7 +159,7 @@ def render_all(
     Args:
         counts: counts those of which nothing is left to write, as `nothing-to-write`.
     """
-    render = RENDERINGS[rendering].render
+    render = rendering_of(rendering).rendering.render
     for triple in triples:
         for copy in range(copies(triple.weight, triple.id, seed)):
             made = 0

@@ -10,7 +10,7 @@ from codeflow.config import differing_keys, from_mapping
 from codeflow.errors import UsageError
 from codeflow.storage.files import read_json
 from codeflow.train import recipe as recipes
-from codeflow.train.data import Sources, data_hash
+from codeflow.train.data import data_hash
 from codeflow.train.state.parallel import World
 
 
@@ -29,12 +29,11 @@ def require_recipe(out: Path, recipe: recipes.Recipe, world: World) -> None:
         )
 
 
-def require_data(path: Path, meta: Mapping[str, Any], sources: Sources) -> None:
+def require_data(path: Path, meta: Mapping[str, Any], described: Mapping[str, Any]) -> None:
     """Raises UsageError when a checkpoint was trained on other shards."""
-    if meta["data_hash"] == data_hash(sources):
+    if meta["data_hash"] == data_hash(described):
         return
-    now = {source.name: source.describe() for source in sources}
-    what = ", ".join(differing_keys(meta["data"], now)) or "another order of sources"
+    what = ", ".join(differing_keys(meta["data"], described)) or "another order of sources"
     raise UsageError(
         f"{path}: was trained on other shards than those given ({what}); "
         "give the same data, or another --out"

@@ -11,11 +11,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from torch import Tensor
 from codeflow.errors import DataError, UsageError
 from codeflow.loopcoder.attention import Documents
 from codeflow.loopcoder.context import Part
-from codeflow.loopcoder.loss import next_tokens
+from codeflow.loopcoder.loss import Columns, next_tokens
 from codeflow.shards.format import Row
 from codeflow.shards.mixture import Curriculum, Mixture, Pick, Position
 from codeflow.shards.reader import TokenShards
@@ -99,9 +99,9 @@ def check_vocabulary(sources: Sources, vocab_size: int) -> None:
             )
 
 
-def data_hash(sources: Sources) -> str:
-    """Identity of the rows that a run reads, by order and number."""
-    text = json.dumps({source.name: source.describe() for source in sources}, sort_keys=True)
+def data_hash(described: Mapping[str, Any]) -> str:
+    """Identity of what a run reads (of rows, by order and number)."""
+    text = json.dumps(described, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -118,7 +118,8 @@ def mixture_of(sources: Sources, recipe: recipes.Recipe) -> Mixture:
 class MicroBatch:
     """One forward pass of one rank: (B, t) tokens, targets, weights, and how rows are packed.
 
-    t is T, or this rank's part of it; `rows` are whole.
+    t is T, or this rank's part of it; `rows` are whole. `columns` are further numbers of each
+    target, by name, for an objective that needs them.
     """
 
     input_ids: Tensor
@@ -126,54 +127,58 @@ class MicroBatch:
     targets: Tensor
     weights: Tensor
     rows: tuple[Row, ...]
+    columns: Columns = field(default_factory=dict)
 
     def of(self, part: Part | None) -> MicroBatch:
         """This rank's part of whole rows. Targets were taken before: a chunk's last token has to
         predict the next chunk's first."""
         if part is None:
             return self
-        ids, targets, weights = map(part.take, (self.input_ids, self.targets, self.weights))
-        return MicroBatch(ids, replace(self.documents, part=part), targets, weights, self.rows)
+        here = replace(self.documents, part=part)
+        return replace(self._each(part.take), documents=here)
 
     def ready_for(self, device: str) -> MicroBatch:
         """In memory that a GPU reaches by itself, so that nobody waits for its copies."""
-        if device == "cpu":
-            return self
-        ids, targets, weights = self.input_ids, self.targets, self.weights
+        return self if device == "cpu" else self._each(Tensor.pin_memory)
+
+    def to(self, device: str) -> tuple[Tensor, Documents, Tensor, Tensor, Columns]:
+        """What the model takes, on its device."""
+        there = self._each(lambda tensor: tensor.to(device, non_blocking=True))
+        return there.input_ids, there.documents, there.targets, there.weights, there.columns
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> MicroBatch:
         return replace(
             self,
-            input_ids=ids.pin_memory(),
-            targets=targets.pin_memory(),
-            weights=weights.pin_memory(),
+            input_ids=change(self.input_ids),
+            targets=change(self.targets),
+            weights=change(self.weights),
+            columns={name: change(column) for name, column in self.columns.items()},
         )
-
-    def to(self, device: str) -> tuple[Tensor, Documents, Tensor, Tensor]:
-        """What the model takes, on its device."""
-        ids, targets, weights = (
-            tensor.to(device, non_blocking=True)
-            for tensor in (self.input_ids, self.targets, self.weights)
-        )
-        return ids, self.documents, targets, weights
 
 
 @dataclass(frozen=True)
 class Step:
-    """What one rank computes in one optimiser step, and the position after it."""
+    """What one rank computes in one optimiser step, and the position after it.
+
+    `about` is what there is to say of where it comes from, for the log.
+    """
 
     micros: tuple[MicroBatch, ...]
     after: Position
+    about: Mapping[str, Any] = field(default_factory=dict)
 
-    def counts(self, window: int) -> tuple[float, float, float, float]:
-        """Of what this rank computes: the targets' weight, their number, and the pairs of a query
-        and a key that causal attention and the window leave."""
-        weight = targets = causal = near = 0.0
+    def counts(self, window: int) -> tuple[float, float, float, float, float]:
+        """Of what this rank computes: the targets' weight, its tokens, the targets' number, and the
+        pairs of a query and a key that causal attention and the window leave."""
+        weight = tokens = targets = causal = near = 0.0
         for micro in self.micros:
             weight += float(micro.weights.double().sum())
+            tokens += micro.input_ids.numel()
             targets += int((micro.weights > 0).sum())
             share = micro.documents.part.size if micro.documents.part else 1
             causal += micro.documents.pairs() / share
             near += micro.documents.pairs(window) / share
-        return weight, targets, causal, near
+        return weight, tokens, targets, causal, near
 
 
 def collate(rows: Sequence[Row]) -> MicroBatch:
@@ -201,6 +206,12 @@ def steps(
 ) -> Generator[Step, None, None]:
     """Endless steps of this rank from a position on, read ahead by `run.data_workers` threads."""
     batch, vocab_size = recipe.batch, recipe.model.config.vocab_size
+    factors = [recipe.data.loss_weights.get(source.name, 1) for source in mixture.sources]
+
+    def row_of(pick: Pick) -> Row:
+        row = checked(mixture.sources[pick.source], mixture.index(pick), vocab_size)
+        factor = np.float32(factors[pick.source])
+        return row if factor == 1 else row._replace(run_weights=row.run_weights * factor)
 
     def plans() -> Iterator[tuple[list[Pick], Position]]:
         position = start
@@ -213,10 +224,7 @@ def steps(
         width = batch.micro_batch_rows
         micros = []
         for first in range(world.reader * width, batch.rows_per_step, world.readers * width):
-            rows = [
-                checked(mixture.sources[pick.source], mixture.index(pick), vocab_size)
-                for pick in picked[first : first + width]
-            ]
+            rows = [row_of(pick) for pick in picked[first : first + width]]
             micros.append(collate(rows).of(world.part).ready_for(world.device))
         return Step(tuple(micros), after)
 

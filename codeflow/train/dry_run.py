@@ -14,11 +14,12 @@ from typing import Any
 
 from codeflow.errors import CodeflowError
 from codeflow.loopcoder.model import build
-from codeflow.train import metrics, sinks
+from codeflow.train import metrics
 from codeflow.train import recipe as recipes
 from codeflow.train.data import missing, open_sources, sources_of
 from codeflow.train.state import ancestor
 from codeflow.train.state.memory import memory_bytes
+from codeflow.train.watch import sinks
 
 _LATER_LAYER = re.compile(r"\.[1-9]\d*\.")  # in the names of what layers and gates have
 _GPU_BYTES = 80e9  # of the GPUs that most clusters have
@@ -89,6 +90,8 @@ def _too_much(total: float) -> list[str]:
 
 def _data(recipe: recipes.Recipe, data: Path, problems: list[str]) -> list[str]:
     """A line a source: its share, and how often the run reads it."""
+    if recipe.rl.prompts:
+        return _rollouts(recipe, data, problems)
     sources: Mapping[str, Any] = recipe.data.sources
     total = sum(sources.values())
     absent = missing(data, tuple(sources))
@@ -114,6 +117,18 @@ def _data(recipe: recipes.Recipe, data: Path, problems: list[str]) -> list[str]:
         except CodeflowError as error:
             problems.append(str(error))
     return lines
+
+
+def _rollouts(recipe: recipes.Recipe, data: Path, problems: list[str]) -> list[str]:
+    rl = recipe.rl
+    if not (data / rl.prompts).is_file():
+        problems.append(f"prompts {data / rl.prompts}")
+    batches = -(-recipe.schedule.steps // rl.updates)
+    most = batches * rl.groups * rl.samples * rl.max_rounds
+    return [
+        f"rollouts: {batches:,} batches of {rl.groups:,} prompts x {rl.samples:,} replies of up to "
+        f"{rl.max_new_tokens:,} tokens; {most:,} replies at most"
+    ]
 
 
 def _beside(out: Path | None, run: str) -> Path:

@@ -28,8 +28,8 @@ from codeflow.loopcoder.attention import Documents
 from codeflow.loopcoder.config import ModelConfig
 from codeflow.storage.files import replacing
 from codeflow.train import recipe as recipes
-from codeflow.train.sinks import Sink
 from codeflow.train.state.parallel import World
+from codeflow.train.watch.sinks import Sink
 
 UNKNOWN: Final = "unknown"
 PEAK_BFLOAT16: Final[Mapping[str, float]] = {
@@ -45,22 +45,23 @@ PEAK_BFLOAT16: Final[Mapping[str, float]] = {
 
 @dataclass(frozen=True)
 class Work:
-    """What a step has to compute, over all ranks: its target tokens, and the pairs of a query and a
-    key within its documents, of causal attention and of the window."""
+    """What a step has to compute, over all ranks: its tokens, the targets among them, and the pairs
+    of a query and a key within its documents, of causal attention and of the window."""
 
+    tokens: float = 0.0
     targets: float = 0.0
     causal: float = 0.0
     near: float = 0.0
 
 
-def step_flops(config: ModelConfig, sequence_tokens: int, tokens: int) -> float:
+def step_flops(config: ModelConfig, sequence_tokens: int, tokens: float) -> float:
     """Operations of one training step over `tokens` tokens in whole rows of T."""
     row = Documents.whole(1, sequence_tokens)
     causal, near = (row.pairs(w) / sequence_tokens for w in (None, config.loop_window_size))
     return attended_flops(config, tokens, causal * tokens, near * tokens)
 
 
-def attended_flops(config: ModelConfig, tokens: int, causal: float, near: float) -> float:
+def attended_flops(config: ModelConfig, tokens: float, causal: float, near: float) -> float:
     """The same with so many pairs of a query and a key; `near` are the window's."""
     c, d, heads = config.hidden_size, config.head_dim, config.num_attention_heads
     matrices: float = (
@@ -78,10 +79,9 @@ def rates(
     recipe: recipes.Recipe, work: Work, seconds: float, world: World
 ) -> dict[str, float | str]:
     """How fast a step of `seconds` was: tokens and target tokens a second, and both MFUs."""
-    config, batch = recipe.model.config, recipe.batch
-    tokens = batch.rows_per_step * batch.sequence_tokens
+    config, tokens = recipe.model.config, work.tokens
     peak = peak_flops(world.device, recipe.compute.dtype)
-    whole = step_flops(config, batch.sequence_tokens, tokens)
+    whole = step_flops(config, recipe.batch.sequence_tokens, tokens)
     attended = attended_flops(config, tokens, work.causal, work.near)
     return {
         "tokens_per_s": tokens / seconds,

@@ -31,7 +31,8 @@ class Result:
 @dataclass(frozen=True)
 class Outcome:
     """What one step gave. `state` is `good`, `bad` (not finite) or `empty` (no target tokens);
-    `work` what it had to compute, over all ranks; `diagnosis` what its loop did, where asked."""
+    `work` what it had to compute, over all ranks; `diagnosis` what its loop did, where asked;
+    `seen` what the feed's watch saw, as means over the tokens."""
 
     loss: float
     grad_norm: float
@@ -40,6 +41,7 @@ class Outcome:
     state: str
     work: Work
     diagnosis: Mapping[str, Any] = field(default_factory=dict)
+    seen: Mapping[str, float] = field(default_factory=dict)
 
 
 @contextlib.contextmanager

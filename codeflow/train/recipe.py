@@ -7,23 +7,21 @@ is refused. How a run is watched, saved and spread over processes (`parallel`, `
 
 from __future__ import annotations
 
-import contextlib
 import math
-import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from codeflow.config import as_mapping, from_mapping, read_toml, stage_hash
+from codeflow.config import as_mapping, from_mapping, override, read_toml, stage_hash
 from codeflow.errors import UsageError
 from codeflow.loopcoder.config import Compute, ModelConfig, preset
-from codeflow.train.sinks import SINKS
+from codeflow.train.watch.sinks import SINKS
 
-RESULT: Final = ("seed", "model", "compute", "data", "batch", "optimizer", "schedule", "parent")
+RESULT: Final = (
+    *("seed", "model", "compute", "data", "batch", "optimizer", "schedule", "parent", "rl"),
+)
 
-_WORD: Final = re.compile(r"[A-Za-z_./~][\w./-]*")  # a string that needs no quotes in a shell
 _LARGEST: Final = 1e18  # also the product of two of them is a float32
 
 
@@ -58,7 +56,8 @@ class Model:
 
 @dataclass(frozen=True)
 class Data:
-    """Shard folders below DIR/tokens and their shares; shares need not sum to 1.
+    """Shard folders below DIR/tokens and their shares; shares need not sum to 1. `loss_weights`
+    makes targets of a source count more or less than others'; 1 where it says nothing.
 
     `order = "curriculum"` reads each source from easy to hard: in as many `phases` of the run as
     parts of its rows, at random within a phase.
@@ -69,16 +68,20 @@ class Data:
     """The tokenizer hash that the shards must carry; empty takes theirs, if they agree."""
     order: str = "random"
     phases: int = 3
+    loss_weights: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _one_of("data", "order", self.order, ("random", "curriculum"))
         _positive("data", phases=self.phases)
-        for name, share in self.sources.items():
-            number = isinstance(share, (int, float)) and not isinstance(share, bool)
-            if not number or not 0 < share < math.inf:
-                raise UsageError(
-                    f"recipe: data.sources.{name} = {share!r}: must be positive and finite"
-                )
+        for table in ("sources", "loss_weights"):
+            for name, share in getattr(self, table).items():
+                number = isinstance(share, (int, float)) and not isinstance(share, bool)
+                if not number or not 0 < share < math.inf:
+                    raise UsageError(
+                        f"recipe: data.{table}.{name} = {share!r}: must be positive and finite"
+                    )
+        for name in self.loss_weights:
+            _one_of("data", "loss_weights", name, tuple(self.sources))
 
 
 @dataclass(frozen=True)
@@ -123,13 +126,15 @@ class Optimizer:
 
 @dataclass(frozen=True)
 class Schedule:
-    """Warm-up, then `wsd` (flat, then linear decay) or `cosine`, down to a fraction of lr."""
+    """Warm-up, then `wsd` (flat, then linear decay) or `cosine`, down to a fraction of lr, at which
+    a cosine's last `tail_steps` stay."""
 
     name: str = "wsd"
     steps: int = 100
     warmup_steps: int = 10
     decay_steps: int = 20
     final_lr_fraction: float = 0.0
+    tail_steps: int = 0
 
     def __post_init__(self) -> None:
         _one_of("schedule", "name", self.name, ("wsd", "cosine"))
@@ -139,11 +144,15 @@ class Schedule:
             warmup_steps=self.warmup_steps,
             decay_steps=self.decay_steps,
             final_lr_fraction=self.final_lr_fraction,
+            tail_steps=self.tail_steps,
         )
-        used = self.warmup_steps + (self.decay_steps if self.name == "wsd" else 0)
+        if self.tail_steps and self.name != "cosine":
+            raise UsageError("recipe: schedule.tail_steps is a cosine's")
+        used = self.warmup_steps + (self.decay_steps if self.name == "wsd" else self.tail_steps)
         if used > self.steps:
+            what = "decay" if self.name == "wsd" else "tail"
             raise UsageError(
-                f"recipe: schedule: warm-up and decay take {used} of {self.steps} steps"
+                f"recipe: schedule: warm-up and {what} take {used} of {self.steps} steps"
             )
 
 
@@ -159,6 +168,52 @@ class Parent:
     run: str = ""
     optimizer: bool = False
     fold: bool = False
+
+
+@dataclass(frozen=True)
+class Rl:
+    """Learning from replies to `prompts` (JSON lines below DIR) by `reward` (`file.py:function`).
+
+    `samples` replies to each of `groups` prompts make a batch, which `updates` optimiser steps
+    share; `max_rounds` bounds how often prompts are replaced whose replies are all worth the same.
+    Cut replies are `penalised`, `left-out` or `graded` as others are; `overlong_tokens` before the
+    limit cost, too. Of the objective are `clip_low`, `clip_high` and `dual_clip`. `batch_rows`
+    replies are sampled at once.
+    """
+
+    prompts: str = ""
+    reward: str = ""
+    stop: tuple[Any, ...] = ("<|im_end|>", "<|endoftext|>")
+    groups: int = 8
+    samples: int = 8
+    updates: int = 1
+    max_rounds: int = 4
+    max_new_tokens: int = 256
+    batch_rows: int = 64
+    overlong_tokens: int = 0
+    truncated: str = "penalised"
+    clip_low: float = 0.2
+    clip_high: float = 0.28
+    dual_clip: float = 3.0
+
+    def __post_init__(self) -> None:
+        counts = ["groups", "updates", "max_rounds", "max_new_tokens", "batch_rows", "clip_high"]
+        _positive("rl", **{name: getattr(self, name) for name in counts})
+        _not_negative("rl", overlong_tokens=self.overlong_tokens, clip_low=self.clip_low)
+        _one_of("rl", "truncated", self.truncated, ("penalised", "left-out", "graded"))
+        if self.samples < 2:
+            raise UsageError(f"recipe: rl.samples = {self.samples}: at least 2, to compare them")
+        if self.clip_low >= 1 or not 1 < self.dual_clip < math.inf:
+            raise UsageError("recipe: rl: clip_low has to be below 1, dual_clip above 1")
+        if self.overlong_tokens > self.max_new_tokens:
+            raise UsageError("recipe: rl.overlong_tokens is more than rl.max_new_tokens")
+        if self.groups % self.updates:
+            raise UsageError(
+                f"recipe: rl.groups = {self.groups} is not a multiple of rl.updates = "
+                f"{self.updates}"
+            )
+        if bool(self.prompts) != bool(self.reward):
+            raise UsageError("recipe: rl.prompts and rl.reward belong together")
 
 
 @dataclass(frozen=True)
@@ -255,6 +310,7 @@ class Recipe:
     optimizer: Optimizer = field(default_factory=Optimizer)
     schedule: Schedule = field(default_factory=Schedule)
     parent: Parent = field(default_factory=Parent)
+    rl: Rl = field(default_factory=Rl)
     parallel: Parallel = field(default_factory=Parallel)
     run: Run = field(default_factory=Run)
     validation: Validation = field(default_factory=Validation)
@@ -263,7 +319,9 @@ class Recipe:
     def __post_init__(self) -> None:
         if not -(1 << 63) <= self.seed < 1 << 63:
             raise UsageError(f"recipe: seed = {self.seed}: must fit in 64 bits")
-        if not self.data.sources:
+        if self.rl.prompts and self.data.sources:
+            raise UsageError("recipe: with rl.prompts a run reads no shards: leave out [data]")
+        if not self.data.sources and not self.rl.prompts:
             raise UsageError("recipe: data.sources is empty: name a folder of DIR/tokens")
         config = self.model.config
         if self.batch.sequence_tokens > config.max_position_embeddings:
@@ -322,38 +380,5 @@ def read_recipe(path: Path, settings: Sequence[str] = ()) -> Recipe:
         settings: `KEY=VALUE`, values in place of the file's, as strict as these.
     """
     values = read_toml(path)
-    for setting in settings:
-        _set(values, setting)
-    _set_once(settings)
+    override(values, settings)
     return from_mapping(Recipe, values, f"{path} (with --set)" if settings else str(path))
-
-
-def _set(values: dict[str, Any], setting: str) -> None:
-    """One `table.key=value` into a file's values. The value is TOML, or a word as it stands."""
-    key, separator, text = setting.partition("=")
-    names = [name.strip() for name in key.split(".")]
-    if not separator or not all(names) or not text.strip():
-        raise UsageError(f"--set {setting}: write it as KEY=VALUE, as in optimizer.lr=3e-4")
-    table: Any = values
-    for done, name in enumerate(names[:-1], 1):
-        table = table.setdefault(name, {})
-        if not isinstance(table, dict):
-            raise UsageError(f"--set {setting}: {'.'.join(names[:done])} is a value, not a table")
-    table[names[-1]] = _value(setting, text.strip())
-
-
-def _value(setting: str, text: str) -> Any:
-    with contextlib.suppress(tomllib.TOMLDecodeError):
-        parsed = tomllib.loads(f"value = {text}")
-        if parsed.keys() == {"value"}:
-            return parsed["value"]
-    if not _WORD.fullmatch(text):
-        raise UsageError(f"--set {setting}: {text!r} is neither a TOML value nor a word")
-    return text
-
-
-def _set_once(settings: Sequence[str]) -> None:
-    keys = [setting.partition("=")[0].replace(" ", "") for setting in settings]
-    for key in keys:
-        if keys.count(key) > 1:
-            raise UsageError(f"--set {key}: given {keys.count(key)} times; give it once")

@@ -27,20 +27,21 @@ from codeflow.config import as_mapping
 from codeflow.errors import CodeflowError, UsageError
 from codeflow.shards.mixture import Position
 from codeflow.storage.files import write_json
-from codeflow.train import data, metrics, sinks
+from codeflow.train import data, metrics
 from codeflow.train import recipe as recipes
 from codeflow.train.belonging import require_data, require_recipe
-from codeflow.train.diagnostics import diagnosing, gradient_norms
 from codeflow.train.exact import compute_exactly
+from codeflow.train.feed import Feed, Shards
 from codeflow.train.guard import Guard
 from codeflow.train.outcome import Outcome, Result, exclusive, explained, last_of
 from codeflow.train.state import ancestor, checkpoint
 from codeflow.train.state.host_copies import HostCopies
 from codeflow.train.state.optim import Optimizer, learning_rate
 from codeflow.train.state.parallel import World, accumulating, joined, make_model, unwrapped
-from codeflow.train.state.trained import keep_tokenizer
 from codeflow.train.stopping import Stop, StoppedError, listening
 from codeflow.train.validation import validate
+from codeflow.train.watch import sinks
+from codeflow.train.watch.diagnostics import diagnosing, gradient_norms
 
 Observer = Callable[["Training"], None]
 
@@ -54,6 +55,7 @@ def train(
     observe: Observer | None = None,
     progress: Callable[[str], None] | None = None,
     own_process: bool = False,
+    feed: Callable[[World], Feed] | None = None,
 ) -> Result:
     """Runs a recipe to its end, or goes on with it. Ctrl-C and SIGTERM save first (`stopping`).
 
@@ -62,6 +64,7 @@ def train(
         observe: called after every step, before its checks.
         progress: takes lines for people, on the first rank.
         own_process: a second Ctrl-C may end the process, whatever it waits for.
+        feed: what to learn from, in place of the recipe's token shards.
 
     Raises:
         KeyboardInterrupt: stopped; on the first rank it says where the run goes on.
@@ -76,7 +79,9 @@ def train(
         with (
             explained(out, world),
             exclusive(out, world),
-            contextlib.closing(Training(recipe, data_dir, out, world, say)) as training,
+            contextlib.closing(
+                Training(recipe, data_dir, out, world, say, feed and feed(world))
+            ) as training,
         ):
             last = min(stop_after or recipe.schedule.steps, recipe.schedule.steps)
             return training.run(last, observe, stop)
@@ -96,6 +101,7 @@ class Training:
         out: Path,
         world: World,
         progress: Callable[[str], None],
+        feed: Feed | None = None,
     ) -> None:
         problem = recipe.uneven(world.readers, world.size // world.readers)
         if problem:
@@ -103,11 +109,9 @@ class Training:
         sinks.require(recipe.run.sinks)
         self.recipe, self.out, self.world = recipe, out, world
         self._progress = progress if world.first else lambda line: None
-        self.sources, self.held_out = data.sources_of(recipe, data_dir)
-        self.mixture = data.mixture_of(self.sources, recipe)
-        self.tokenizer = self.sources[0].description.tokenizer
-        self.step = 0
-        self.position = Position((0,) * len(self.sources))
+        self.feed = feed or Shards(recipe, data_dir, world)
+        self.step, self.tokens = 0, 0
+        self.position = self.feed.start
         self.bad_steps, self.bad_in_a_row, self.empty_steps = 0, 0, 0
         self.outcome = Outcome(math.nan, math.nan, 0.0, 0.0, "good", metrics.Work())
         self.log: metrics.Log | None = None
@@ -139,7 +143,7 @@ class Training:
             fold_losses = self._start_from_parent()
         if world.first:
             write_json(out / "recipe.json", as_mapping(recipe))
-            keep_tokenizer(self.sources[0].path, out)
+            self.feed.keep(out)
             about = sinks.About(out, recipe.name, as_mapping(recipe), self.step)
             into = [sinks.SINKS[name](about) for name in recipe.run.sinks]
             self.log = metrics.Log(out, self.step, into)
@@ -161,13 +165,13 @@ class Training:
 
     def _resume(self, path: Path) -> None:
         meta = checkpoint.read_meta(path)
-        require_data(path, meta, self.sources)
+        require_data(path, meta, self.feed.described)
         checkpoint.check_files(path, meta, self.world)
         with checkpoint.opened(path, meta) as reader:
             checkpoint.load_model(reader, self.model)
             checkpoint.load_optimizer(reader, self.optimizer)
             checkpoint.load_rng(reader, self.world)
-        self.step = meta["step"]
+        self.step, self.tokens = meta["step"], meta["tokens"]
         self.position = Position(tuple(meta["position"]))
         self.parent = meta["parent"]
         self.bad_steps, self.bad_in_a_row, self.empty_steps = meta["bad_steps"]
@@ -181,19 +185,18 @@ class Training:
 
     def _start_from_parent(self) -> dict[str, Any]:
         """Takes a parent's weights; for a fold, the losses before and after."""
-        wanted = self.recipe.parent
+        wanted, held_out = self.recipe.parent, self.feed.held_out
         root = self.out.parent / wanted.run  # an absolute path stays itself
-        self.parent = ancestor.take(
-            wanted, root, self.tokenizer, self.model, self.optimizer, self.world, self._progress
-        )
-        if not (wanted.fold and self.held_out):
+        tokenizer, world, say = self.feed.tokenizer, self.world, self._progress
+        self.parent = ancestor.take(wanted, root, tokenizer, self.model, self.optimizer, world, say)
+        if not (wanted.fold and held_out):
             return {}
         backbone = self.model.model
         loop = backbone.config
         backbone.config = replace(loop, loop_num=1)
-        before = validate(self.wrapped, self.held_out, self.recipe, self.world)
+        before = validate(self.wrapped, held_out, self.recipe, self.world)
         backbone.config = loop
-        after = validate(self.wrapped, self.held_out, self.recipe, self.world)
+        after = validate(self.wrapped, held_out, self.recipe, self.world)
         self._progress(f"folded: validation loss {before['loss']:.4f} -> {after['loss']:.4f}")
         return {"dense": before, "loop": after}
 
@@ -201,7 +204,7 @@ class Training:
 
     def run(self, last: int, observe: Observer | None, stop: Stop) -> Result:
         """Trains up to step `last` and saves there, or stops before, and saves where it is."""
-        ahead = data.steps(self.mixture, self.recipe, self.world, self.position)
+        ahead = self.feed.steps(self.position, self.step, self.model)
         started, first, saved = time.monotonic(), self.step, self.step
         stop.saving, stopped = True, False
         with contextlib.closing(ahead) as steps:
@@ -216,6 +219,9 @@ class Training:
                 self._count(step.after)
                 now = time.monotonic()
                 self._report(now - begin, waited, last, (now - started) / (self.step - first))
+                if self.log is not None:
+                    for event, values in step.about.items():
+                        self.log.write(event, self.step, values)
                 if observe is not None:
                     observe(self)
                 saving = self._saving_is_due(last)
@@ -242,7 +248,7 @@ class Training:
 
     def compute(self, step: data.Step) -> Outcome:
         """One optimiser step on this rank's micro-batches."""
-        world, device = self.world, self.world.device
+        world, device, objective = self.world, self.world.device, self.feed.objective
         lr = learning_rate(self.step, self.recipe.schedule, self.recipe.optimizer.lr)
         weight, *counts = world.sum(*step.counts(self.recipe.model.config.loop_window_size))
         work = metrics.Work(*counts)
@@ -250,24 +256,32 @@ class Training:
             return Outcome(0.0, 0.0, lr, 0.0, "empty", work)
         diagnosis: dict[str, Any] = {}
         mine = torch.zeros((), dtype=torch.float64, device=device)  # no wait for each micro-batch
+        watched: dict[str, torch.Tensor] = {}
         for number, micro in enumerate(step.micros, 1):
             with accumulating(self.wrapped, number == len(step.micros)):
                 looked_at = self.model if number == 1 and self._diagnosis_is_due() else None
                 with diagnosing(looked_at) as found:
-                    loss = self.wrapped(*micro.to(device))
+                    *inputs, weights, columns = micro.to(device)
+                    loss = self.wrapped(*inputs, weights, columns, objective)
                     (loss.sum * (world.size / weight)).backward()
             diagnosis |= found.values()
             mine += loss.sum.detach()
+            if self.feed.watch is not None:
+                for name, count in self.feed.watch(-loss.tokens, weights, columns).items():
+                    watched[name] = watched.get(name, 0) + count.double()
         if self._diagnosis_is_due():
             diagnosis["grad_norm"] = gradient_norms(self.optimizer.parameters)
-        mean = world.sum(float(mine))[0] / weight
+        mean, *means = (
+            total / weight for total in world.sum(*map(float, (mine, *watched.values())))
+        )
         norm = float(self.optimizer.clip())
         good = math.isfinite(mean) and math.isfinite(norm)
         if good:
             self.optimizer.step(lr)
         self.optimizer.zero_grad()
         state = "good" if good else "bad"
-        return Outcome(mean, norm, lr, weight, state, work, diagnosis)
+        seen = dict(zip(watched, means, strict=True))
+        return Outcome(mean, norm, lr, weight, state, work, diagnosis, seen)
 
     def _diagnosis_is_due(self) -> bool:
         every = self.recipe.run.diagnose_every_steps
@@ -278,6 +292,7 @@ class Training:
     def _count(self, after: Position) -> None:
         """Takes the step into account. Raises CodeflowError after too many bad ones."""
         self.step += 1
+        self.tokens += int(self.outcome.work.tokens)
         self.position = after
         self.empty_steps += self.outcome.state == "empty"
         self.bad_in_a_row = self.bad_in_a_row + 1 if self.outcome.state == "bad" else 0
@@ -300,7 +315,7 @@ class Training:
         self.saver.save(checkpoint.snapshot(*state, self.copies))
 
     def _validation_is_due(self, last: int) -> bool:
-        if not self.held_out:
+        if not self.feed.held_out:
             return False
         return self.step == last or self.step % self.recipe.validation.every_steps == 0
 
@@ -313,7 +328,7 @@ class Training:
     def _validate(self, stop: Stop) -> None:
         between = partial(stop.require_none, self.world)
         try:
-            losses = validate(self.wrapped, self.held_out, self.recipe, self.world, between)
+            losses = validate(self.wrapped, self.feed.held_out, self.recipe, self.world, between)
         except StoppedError:
             return
         if self.log is not None:
@@ -328,13 +343,13 @@ class Training:
             "about": recipe.about,
             "recipe": as_mapping(recipe),
             "recipe_hash": recipe.hash,
-            "data_hash": data.data_hash(self.sources),
-            "data": {source.name: source.describe() for source in self.sources},
-            "tokenizer": self.tokenizer,
+            "data_hash": data.data_hash(self.feed.described),
+            "data": dict(self.feed.described),
+            "tokenizer": self.feed.tokenizer,
             "model": as_mapping(recipe.model.config),
             "parent": self.parent,
             "position": list(self.position.taken),
-            "tokens": self.position.rows * recipe.batch.sequence_tokens,
+            "tokens": self.tokens,
             "bad_steps": [self.bad_steps, self.bad_in_a_row, self.empty_steps],
             "loss": str(self.outcome.loss),
         }
@@ -342,13 +357,14 @@ class Training:
     def _report(self, seconds: float, waited: float, last: int, mean_seconds: float) -> None:
         if self.log is None:
             return
-        recipe, batch = self.recipe, self.recipe.batch
+        recipe = self.recipe
         values: dict[str, Any] = {
             "loss": self.outcome.loss,
             "lr": self.outcome.lr,
             "grad_norm": self.outcome.grad_norm,
+            **self.outcome.seen,
             "target_weight": self.outcome.weight,
-            "tokens": self.position.rows * batch.sequence_tokens,
+            "tokens": self.tokens,
             **metrics.rates(recipe, self.outcome.work, seconds, self.world),
             "seconds": seconds,
             "data_wait_s": waited,

@@ -15,7 +15,7 @@ from weakref import WeakSet
 from codeflow.contracts import CONTENTS, Cost, Verdict, drop, keep
 from codeflow.text.sample_keys import is_sample_file
 from codeflow.text.secrets import PRIVATE_KEY, Finding, find_secrets, several_lines
-from codeflow_filters.text.hunks import added
+from codeflow_filters.text.hunks import added, hunks, sections
 
 if TYPE_CHECKING:
     from codeflow.triple import Triple
@@ -92,11 +92,11 @@ def _link(triple: Triple) -> None:
 
 @dataclass(frozen=True)
 class Secrets:
-    """Drops a triple of which a changed file holds a secret, before or after the change."""
+    """Drops a triple of which a changed file holds a secret, before, after or within the change."""
 
     why: ClassVar[str] = "a changed file holds a key, token or private key, on either side"
     cost: ClassVar[Cost] = "contents"
-    reads: ClassVar[frozenset[str]] = frozenset({"files", "patch", CONTENTS})
+    reads: ClassVar[frozenset[str]] = frozenset({"files", "patch", "commits", CONTENTS})
 
     def wants(self, triple: Triple) -> Iterator[str]:
         """The contents from which those of the changed files follow, but for clean ones."""
@@ -121,4 +121,24 @@ class Secrets:
                 if found:
                     more = f" and {len(found) - 1} more" if len(found) > 1 else ""
                     return drop("secret", f"{path}:{found[0].line} ({side}): {found[0].kind}{more}")
-        return keep()
+        return _of_steps(triple)
+
+
+def _of_steps(triple: Triple) -> Verdict:
+    """What the steps of several commits add that was gone at the end: they are published, too."""
+    several = len(getattr(triple, "commits", ())) > 1  # of a triple by hand there may be none
+    for step in triple.steps if several else ():
+        if not find_secrets(added(step)):
+            continue
+        for change, section in sections(step):
+            lines = b"".join(new for hunk in hunks(section) if (new := _added_lines(hunk)))
+            found = find_secrets(lines)
+            if is_sample_file(change.path):
+                found = [one for one in found if one.kind != PRIVATE_KEY]
+            if found:
+                return drop("secret", f"{change.path} (step {step.index + 1}): {found[0].kind}")
+    return keep()
+
+
+def _added_lines(hunk: bytes) -> bytes:
+    return b"".join(line[1:] for line in hunk.splitlines(keepends=True) if line[:1] == b"+")

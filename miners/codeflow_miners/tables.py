@@ -31,6 +31,7 @@ COMMITS = pa.schema(
         pa.field("authored_at", pa.int64(), nullable=False),
         pa.field("author_id", pa.string()),
         pa.field("is_merge", pa.bool_(), nullable=False),
+        pa.field("assisted", pa.bool_(), nullable=False),
     ]
 )
 

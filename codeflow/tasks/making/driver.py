@@ -36,7 +36,7 @@ from codeflow.tasks.task import TASKS, Task
 
 CANDIDATE_S: Final = 15.0
 """What one process takes for a candidate, on the whole."""
-_VERSION: Final = 1  # of what makes a task of a candidate
+_VERSION: Final = 2  # of what makes a task of a candidate
 
 
 @dataclass(frozen=True)

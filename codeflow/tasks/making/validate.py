@@ -8,6 +8,8 @@ grader itself gives 1 for the true change and 0 for an empty one.
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -30,7 +32,8 @@ RUNS: Final = 3
 _TRY_CPU_S: Final = 120.0  # for one run of a few test files, before it is known what they take
 _LEAST_CPU_S: Final = 10.0
 _TIMES: Final = 10  # what a solution may take, by what the true change took
-_LATER: Final = (timedelta(days=365), timedelta(days=3 * 365))
+_LATER: Final = tuple(timedelta(days=365 * years) for years in (1, 3, 6))
+_NO_MODULE: Final = re.compile(r"ModuleNotFoundError: No module named '(\w+)")
 _SHORT: Final = 8  # letters of a statement that says nothing
 
 
@@ -87,18 +90,26 @@ def _environment(
 ) -> tuple[Environment, Ran]:
     """The first environment of the ladder in which hidden tests pass after the change."""
     last = RejectedError("no-environment", "no interpreter of this machine fits")
+    runner = ("pytest",) if suite.runner == "pytest" else ()
     for interpreter, requirements, until in _ladder(triple, project):
-        runner = ("pytest",) if suite.runner == "pytest" else ()
-        try:
-            lock = uv.resolve((*requirements, *runner), interpreter, until)
-            environment = uv.build(environments, lock, interpreter)
-        except uv.ResolutionError as error:
-            last = RejectedError("no-environment", str(error))
-            continue
-        ran = _run(suite, parts.new, environment, sandbox, spent)
-        if ran.results.ended and any(map(ran.results.passed, ran.results.tests)):
-            return environment, ran
-        last = RejectedError("no-test-passes", _reason(ran))
+        wanted = [*requirements, *runner]
+        missing: str | None = ""
+        while missing is not None:
+            try:
+                lock = uv.resolve(wanted, interpreter, until)
+                environment = uv.build(environments, lock, interpreter)
+            except uv.ResolutionError as error:
+                if not missing:  # else what was missing cannot be had, and is told already
+                    last = RejectedError("no-environment", str(error))
+                break
+            ran = _run(suite, parts.new, environment, sandbox, spent)
+            if ran.results.ended and any(map(ran.results.passed, ran.results.tests)):
+                return environment, ran
+            last = RejectedError("no-test-passes", _reason(ran))
+            missing = _missing(ran, parts.new)
+            if missing is None or missing in wanted:
+                break
+            wanted.append(missing)
     raise last
 
 
@@ -138,6 +149,16 @@ def _run(
     ran = run_suite(sandbox, environment, suite, files, _TRY_CPU_S, seed)
     spent.cpu_s += ran.cpu_s
     return ran
+
+
+def _missing(ran: Ran, files: Mapping[str, File]) -> str | None:
+    """A module of nobody's that could not be imported; most packages are named for theirs."""
+    told = "\n".join([*ran.results.broken.values(), *ran.results.reasons.values(), ran.output])
+    for name in _NO_MODULE.findall(told):
+        ours = any(f"/{path}".endswith((f"/{name}.py", f"/{name}/__init__.py")) for path in files)
+        if not ours and name not in sys.stdlib_module_names:
+            return str(name)
+    return None
 
 
 def _reason(ran: Ran) -> str:

@@ -19,8 +19,11 @@ import pyarrow.parquet as pq
 from codeflow.dataset.reader import Dataset
 from codeflow.records import TRIPLES, LedgerRow
 from codeflow.storage import layout, tables
+from codeflow.triple import Triple
 
 SHOWN = 6
+FLOWS = 3
+_FLOW_STEPS = 8
 _READABLE_BYTES = (300, 4000)
 _READABLE_FILES = 3
 _COLUMNS = (
@@ -62,6 +65,45 @@ def choose(dataset: Dataset) -> list[Example]:
                     [values] = table.slice(row, 1).to_pylist()
                     first[kind, language or ""] = Example(values)
     return _vary(first.values())
+
+
+def choose_flows(dataset: Dataset) -> list[Triple]:
+    """A few published triples of several commits short enough to read, code before other things,
+    kinds and repositories in turn."""
+    found: list[tuple[bool, str, str, str]] = []
+    columns = ["id", "kind", "repo", "commits", "files", "patch"]
+    for shards in dataset.triple_shards.values():
+        for group in shards.groups:
+            table = shards.read(group, columns)
+            size = pc.binary_length(table.column("patch"))
+            commits = pc.list_value_length(table.column("commits"))
+            table = table.filter(
+                pc.and_(
+                    pc.and_(pc.greater(commits, 1), pc.less_equal(commits, _FLOW_STEPS)),
+                    pc.and_(
+                        pc.greater_equal(size, _READABLE_BYTES[0]),
+                        pc.less_equal(size, 2 * _READABLE_BYTES[1]),
+                    ),
+                )
+            )
+            for row in table.drop_columns(["patch"]).to_pylist():
+                code = sum(file["file_kind"] in ("source", "test") for file in row["files"])
+                other = 2 * code < len(row["files"])
+                found.append((other, row["kind"], row["repo"], row["id"]))
+    chosen: list[tuple[bool, str, str, str]] = []
+    while found and len(chosen) < FLOWS:
+        best = min(
+            found,
+            key=lambda one: (
+                one[0],
+                sum(other[1] == one[1] for other in chosen),
+                sum(other[2] == one[2] for other in chosen),
+                one[3],
+            ),
+        )
+        found.remove(best)
+        chosen.append(best)
+    return [dataset.triple(id) for *_, id in chosen]
 
 
 def _readable(table: pa.Table) -> pa.ChunkedArray:

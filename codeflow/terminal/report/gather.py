@@ -38,6 +38,8 @@ class Published:
         positions: by kind, triples in each of `POSITION_BINS` bins of the window.
         by_repo: the same by repository.
         sizes: by measure and kind, a value a triple.
+        authors_of: triples by repository and author kind.
+        told: by repository, the beginnings of the ids of the commits that are in some triple.
         weight: sum of the weights.
     """
 
@@ -50,6 +52,8 @@ class Published:
     licenses: Counter[str] = field(default_factory=Counter)
     licenses_of: Counter[tuple[str, str]] = field(default_factory=Counter)
     authors: Counter[str] = field(default_factory=Counter)
+    authors_of: Counter[tuple[str, str]] = field(default_factory=Counter)
+    told: dict[str, set[int]] = field(default_factory=dict)
     positions: dict[str, Ints] = field(default_factory=dict)
     by_repo: dict[str, Ints] = field(default_factory=dict)
     sizes: dict[str, dict[str, Ints]] = field(default_factory=dict)
@@ -107,7 +111,11 @@ def _count(found: Published, split: str, table: pa.Table) -> None:
     found.languages.update(value or "unknown" for value in table.column("language").to_pylist())
     found.licenses.update(licenses)
     found.licenses_of.update(zip(repos, licenses, strict=True))
-    found.authors.update(table.column("author_kind").to_pylist())
+    authors = table.column("author_kind").to_pylist()
+    found.authors.update(authors)
+    found.authors_of.update(zip(repos, authors, strict=True))
+    for repo, commits in zip(repos, table.column("commits").to_pylist(), strict=True):
+        found.told.setdefault(repo, set()).update(int(commit[:15], 16) for commit in commits)
     found.window_by.update(table.column("window_by").to_pylist())
     found.weight += float(pc.sum(table.column("weight").cast(pa.float64())).as_py() or 0.0)
     start, stop = found.window

@@ -58,6 +58,7 @@ def _values(folder: Path) -> dict[str, Any]:
     found = examples.find(folder, [*rows, *ledger.near], near)
     pair = examples.choose_pair(ledger.near, found)
     runs = training.read_runs(folder)
+    flows = examples.choose_flows(dataset) if dataset.has_steps else []
     return {
         "made_by": label(str(dataset.manifest.get("created_by", "codeflow"))),
         "deterministic": dataset.manifest.get("deterministic", True),
@@ -82,6 +83,7 @@ def _values(folder: Path) -> dict[str, Any]:
         "origins": _drawn(*figures.origins(published)),
         "clusters": _drawn(curation.clusters(done), curation.detection(done)),
         "pair": None if pair is None else views.pair(*pair),
+        "flows": [views.flow(triple) for triple in flows],
         "triples": [views.shown(example) for example in examples.choose(dataset)],
         "runs": views.run_table(runs),
         "run_charts": training.run_charts(runs),

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from codeflow.dataset.reader import Dataset
+from codeflow.documents.privacy import scrub
 from codeflow.records import LedgerRow
 from codeflow.terminal.report.charts import label
 from codeflow.terminal.report.curation import mined_triples
@@ -21,11 +22,14 @@ from codeflow.terminal.report.gather import Published
 from codeflow.terminal.report.stages import Ledger, Rule, StageShown
 from codeflow.terminal.report.training import Run
 from codeflow.terminal.report.words import count, listing, percent, top
+from codeflow.text.escape import visible
 from codeflow.text.numbers import quantity
+from codeflow.triple import Step, Triple
 
 REPOSITORIES = 30
 RULES = 40
-_TRIPLE_LINES, _PAIR_LINES, _DROP_LINES = 70, 40, 14
+_TRIPLE_LINES, _PAIR_LINES, _DROP_LINES, _STEP_LINES = 70, 40, 14, 40
+_TEXT = 600
 # Contents that failed a filter are not shown: they may hold the secret, or be under the licence,
 # that nobody is to publish, and a triple that a cheap filter drops meets no dear one.
 _PASSED_FILTERS = ("dedup", "mix", "split")
@@ -43,12 +47,24 @@ class Tile:
 
 @dataclass(frozen=True)
 class Shown:
-    """A triple as it is printed; `note` is what a rule found in it."""
+    """A triple or a step as it is printed; `note` is what a rule found in it, `text` what its
+    message says below the subject."""
 
     title: str
     about: str
     note: str = ""
     lines: Sequence[Line] = ()
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Flow:
+    """A triple of several commits as it is drawn: where it starts in the project's life, in
+    percent, and each of its steps."""
+
+    whole: Shown
+    at: str
+    steps: Sequence[Shown]
 
 
 @dataclass(frozen=True)
@@ -166,9 +182,32 @@ def shown(example: Example, lines: int = _TRIPLE_LINES, note: str = "") -> Shown
     return Shown(title, " · ".join(about), note, diff)
 
 
+def flow(triple: Triple) -> Flow:
+    """A triple of several commits, step after step."""
+    steps = triple.steps
+    about = [label(triple.repo), label(triple.kind), count(len(steps), "step")]
+    about += [f"{triple.committed_at:%Y-%m-%d}", triple.id[:12]]
+    title = f"+{triple.additions:,} −{triple.deletions:,} in {count(len(triple.files), 'file')}"
+    whole = Shown(title, " · ".join(about))
+    return Flow(whole, f"{100 * triple.position:.1f}", [_step(step, len(steps)) for step in steps])
+
+
+def _step(step: Step, steps: int) -> Shown:
+    subject, _, body = scrub(step.message).strip().partition("\n")
+    additions, deletions = (
+        sum(getattr(file, name) for file in step.files) for name in ("additions", "deletions")
+    )
+    about = [f"step {step.index + 1} of {steps}", f"+{additions:,} −{deletions:,}"]
+    about += [step.commit[:10]] + ([label(step.author_kind)] if step.author_kind != "human" else [])
+    lines = read_diff(step.patch, _STEP_LINES) if step.patch else []
+    text = visible(body.strip())
+    text = text if len(text) <= _TEXT else text[:_TEXT].rpartition("\n")[0] + "\n…"
+    return Shown(label(subject, _LONG) or "(no message)", " · ".join(about), "", lines, text)
+
+
 def repositories(published: Published) -> Table:
     """Repositories, those with most triples first."""
-    kinds = sorted(published.kinds)
+    kinds, authors = sorted(published.kinds), sorted(published.authors, reverse=True)
     totals = Counter({repo: int(hits.sum()) for repo, hits in published.by_repo.items()})
     chosen, _ = top(totals, REPOSITORIES)
     rows = []
@@ -176,8 +215,11 @@ def repositories(published: Published) -> Table:
         licenses = Counter({k[1]: n for k, n in published.licenses_of.items() if k[0] == repo})
         names = [label(name, 24) for name, _ in top(licenses, 2)[0]]
         counts = [f"{published.repos[repo, kind]:,}" for kind in kinds]
-        rows.append([label(repo, 60), *counts, f"{total:,}", ", ".join(names)])
-    columns = ["repository", *(label(kind) for kind in kinds), "all", "licence"]
+        told = f"{len(published.told[repo]):,}"
+        by = [f"{published.authors_of[repo, author]:,}" for author in authors]
+        rows.append([label(repo, 60), *counts, f"{total:,}", told, *by, ", ".join(names)])
+    columns = ["repository", *(label(kind) for kind in kinds), "all", "commits in them"]
+    columns += [f"by a {label(author)}" for author in authors] + ["licence"]
     return Table(columns, rows, len(totals) - len(chosen))
 
 

@@ -1,4 +1,4 @@
-"""Where a run starts: the weights of its parent, a run or a Hugging Face folder.
+"""Where a run starts: the weights of its parent, a run, a Hugging Face folder or one of torch's.
 
 A folder may be what `codeflow export` wrote, a released checkpoint, or what transformers saved. Its
 weights may be in another dtype; they are converted to the run's. It has no optimiser's state.
@@ -11,15 +11,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from codeflow.errors import UsageError
+from codeflow.errors import DataError, UsageError
 from codeflow.loopcoder import hf, hf_reader
 from codeflow.loopcoder.model import LoopCoder
 from codeflow.storage.layout import TOKENIZER
 from codeflow.tokens.tokenizer import Encoder
 from codeflow.train.recipe import Parent
-from codeflow.train.state import checkpoint
+from codeflow.train.state import checkpoint, dcp
 from codeflow.train.state.optim import Optimizer
-from codeflow.train.state.parallel import World
+from codeflow.train.state.parallel import World, place
 from codeflow.train.state.trained import described
 
 GATES: Final = ("gate_projections",)
@@ -32,7 +32,7 @@ _SHAPED: Final = ("initializer_range", "loop_num", "max_position_embeddings")
 
 def is_there(root: Path) -> bool:
     """Whether a parent can be read at a path."""
-    folder = (root / hf_reader.CONFIG).is_file()
+    folder = (root / hf_reader.CONFIG).is_file() or (root / dcp.MARK).is_file()
     return folder or checkpoint.latest(root / "checkpoints") is not None
 
 
@@ -56,6 +56,8 @@ def take(
         UsageError: nothing is there, another tokenizer, or moments are wanted of a folder.
         DataError: a file is damaged, or the tensors are another model's.
     """
+    if world.gather((root / dcp.MARK).is_file())[0]:
+        return _of_torch(wanted, root, tokenizer, model)
     if world.gather((root / hf_reader.CONFIG).is_file())[0]:
         return _of_folder(wanted, root, tokenizer, model, say)
     path = world.gather(checkpoint.latest(root / "checkpoints"))[0]
@@ -92,6 +94,24 @@ def _of_folder(
     with hf_reader.Weights.opened(root) as weights:
         weights.require(expected, optional, "the recipe")
         checkpoint.load_model(weights, model, optional, prefix="")
+    known: dict[str, Any] = {key: about[key] for key in _KEPT if key in about}
+    return {"checkpoint": root.resolve().name, "parent": {}, **known}
+
+
+def _of_torch(wanted: Parent, root: Path, tokenizer: str, model: LoopCoder) -> dict[str, Any]:
+    """Of `torch.distributed.checkpoint`'s format, read whole by every rank."""
+    if wanted.optimizer:
+        raise UsageError(f"{root}: only weights are read of such a folder; drop parent.optimizer")
+    about = described(root / hf.ABOUT)
+    _require_tokenizer(root, _tokenizer(root, about), tokenizer)
+    state = dcp.load(root, about).state_dict()
+    for name, parameter in model.named_parameters():
+        if name not in state and wanted.fold and any(part in name for part in GATES):
+            continue
+        if name not in state or state[name].shape != parameter.shape:
+            there = tuple(state[name].shape) if name in state else "missing"
+            raise DataError(f"{root}: {name} is {there}, the recipe's is {tuple(parameter.shape)}")
+        place(parameter, state[name])
     known: dict[str, Any] = {key: about[key] for key in _KEPT if key in about}
     return {"checkpoint": root.resolve().name, "parent": {}, **known}
 

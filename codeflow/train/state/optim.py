@@ -32,13 +32,14 @@ STACK_ELEMENTS: Final = 1 << 27
 
 
 def learning_rate(step: int, schedule: recipes.Schedule, peak: float) -> float:
-    """The rate of step 0, 1, ...: linear warm-up (never 0), then flat and decay, or a cosine."""
+    """The rate of step 0, 1, ...: linear warm-up (never 0), then flat and decay, or a cosine and
+    its tail."""
     if step < schedule.warmup_steps:
         return peak * (step + 1) / schedule.warmup_steps
     floor = schedule.final_lr_fraction
     if schedule.name == "cosine":
-        span = max(1, schedule.steps - schedule.warmup_steps)
-        share = 0.5 * (1 + math.cos(math.pi * (step - schedule.warmup_steps) / span))
+        span = max(1, schedule.steps - schedule.warmup_steps - schedule.tail_steps)
+        share = 0.5 * (1 + math.cos(math.pi * min(span, step - schedule.warmup_steps) / span))
     else:
         share = min(1.0, (schedule.steps - step) / max(1, schedule.decay_steps))
     return peak * (floor + (1 - floor) * max(0.0, share))

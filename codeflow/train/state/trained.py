@@ -1,4 +1,4 @@
-"""A trained model where it lies: a run, one of its checkpoints, or a Hugging Face folder.
+"""A trained model where it lies: a run, a checkpoint of it or of torch's, a Hugging Face folder.
 
 Beside the weights one needs the tokenizer and to know what the model was trained on. A run keeps
 its tokenizer in `RUN/tokenizer.json`, and a checkpoint's `meta.json` describes it; an exported
@@ -20,7 +20,7 @@ from codeflow.loopcoder.config import ModelConfig
 from codeflow.loopcoder.model import LoopCoder, build
 from codeflow.storage.files import read_json, write_bytes
 from codeflow.storage.layout import CHAT_TEMPLATE, TOKENIZER
-from codeflow.train.state import checkpoint
+from codeflow.train.state import checkpoint, dcp
 from codeflow.train.state.parallel import World
 
 _DESCRIBED: Final = "name about step tokens recipe recipe_hash data data_hash tokenizer parent"
@@ -63,6 +63,8 @@ class Trained:
 
     def model(self, device: str = "cpu") -> LoopCoder:
         """The model, in evaluation mode. Raises DataError when files are missing or damaged."""
+        if (self.path / dcp.MARK).is_file():
+            return dcp.load(self.path, self.about, device)
         if not (self.path / checkpoint.META).is_file():
             return hf_reader.load(self.path, device=device)
         meta = checkpoint.read_meta(self.path)
@@ -81,7 +83,8 @@ def find(path: Path, tokenizer: Path | None = None) -> Trained:
     """Finds out what lies at a path.
 
     Args:
-        path: a checkpoint, a run (its last checkpoint is taken), or a Hugging Face folder.
+        path: a checkpoint, a run (its last checkpoint is taken), a Hugging Face folder, or one of
+            torch's distributed checkpoints (`codeflow.train.state.dcp`).
         tokenizer: to be used instead of the one beside it.
 
     Raises:
@@ -98,13 +101,14 @@ def find(path: Path, tokenizer: Path | None = None) -> Trained:
         meta = checkpoint.read_meta(path)
         about = {key: meta[key] for key in _DESCRIBED.split() if key in meta}
         beside = path.resolve().parent.parent / TOKENIZER
-    elif (path / "config.json").is_file():
+    elif (path / "config.json").is_file() or (path / dcp.MARK).is_file():
         about = described(path / hf.ABOUT)
         beside = path / TOKENIZER
     elif path.exists():
         raise UsageError(
-            f"{path}: neither a run (checkpoints/), a complete checkpoint (meta.json) nor a "
-            "Hugging Face folder (config.json); name one of these"
+            f"{path}: neither a run (checkpoints/), a complete checkpoint (meta.json), a "
+            "Hugging Face folder (config.json) nor one of torch's distributed checkpoints "
+            "(.metadata); name one of these"
         )
     else:
         raise UsageError(f"{path}: no such folder; give a run, a checkpoint or an exported folder")

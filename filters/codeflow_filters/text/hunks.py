@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 
 if TYPE_CHECKING:
     from codeflow.records import FileChange
-    from codeflow.triple import Triple
+    from codeflow.triple import Step, Triple
 
 T = TypeVar("T")
 
@@ -23,7 +23,7 @@ _CODE: Final = re.compile(rb"^[ \t]*+(?!\*).*[;{}][ \t\r]*$", re.MULTILINE)
 _ADDED: Final = re.compile(r"^\+(.*\n?)", re.MULTILINE)
 
 
-def sections(triple: Triple) -> Iterator[tuple[FileChange, str]]:
+def sections(triple: Triple | Step) -> Iterator[tuple[FileChange, str]]:
     """The hunks of each changed file's section of the patch; a type change has two sections."""
     changes = [c for c in triple.files for _ in range(2 if c.status == "T" else 1)]
     texts = triple.patch.split("\ndiff --git ") if triple.patch else []
@@ -46,8 +46,8 @@ def sides(hunk: bytes) -> tuple[bytes, bytes]:
     )
 
 
-def added(triple: Triple) -> bytes:
-    """All lines that a triple adds, and the headers that look like them."""
+def added(triple: Triple | Step) -> bytes:
+    """All lines that a triple or a step adds, and the headers that look like them."""
     return "".join(_ADDED.findall(triple.patch)).encode("utf-8", "surrogatepass")
 
 

@@ -109,6 +109,14 @@ def author_kind(name: bytes, email: bytes) -> AuthorKind:
     return "human"
 
 
+@lru_cache(maxsize=1 << 14)
+def is_agent(name: bytes, email: bytes) -> bool:
+    """Whether an author is an agent that writes code, by the name or the address it has."""
+    joined = _SEPARATORS.sub("-", name.decode("utf-8", "replace").strip().lower())
+    address = email.decode("utf-8", "replace").strip().strip("<>").lower()
+    return joined in _AGENTS or _AGENT_ADDRESS.search(address) is not None
+
+
 def _names_a_program(address: str) -> bool:
     """Whether an address backs a name that ends in "Bot": its own part says bot, or no reply."""
     local = address.partition("@")[0]

@@ -15,7 +15,14 @@ from codeflow.config import MineConfig, Window
 from codeflow.contracts import Commit
 from codeflow.errors import LimitExceededError, RepositoryError
 from codeflow_miners.changes.treediff import TreeDiffer
-from codeflow_miners.history.authors import AuthorKind, author_ids, author_kind, merge_kind
+from codeflow_miners.history.assisted import is_assisted
+from codeflow_miners.history.authors import (
+    AuthorKind,
+    author_ids,
+    author_kind,
+    is_agent,
+    merge_kind,
+)
 from codeflow_miners.history.branches import Branch, find_branches
 from codeflow_miners.history.commit import RawCommit, identity
 from codeflow_miners.history.dates import time_marks
@@ -273,10 +280,18 @@ def _commit(
         authored_at=raw.authored_at,
         author_id=authors.get(commit_id),
         is_merge=len(raw.parents) > 1,
+        assisted=any(map(_is_assisted, (raw, *(commits[other] for other in brought)))),
         parents=len(set(raw.parents)),
         messages=tuple(messages),
         tags=tags,
     )
+
+
+def _is_assisted(commit: RawCommit) -> bool:
+    """Whether an agent had a part in one commit."""
+    if is_agent(*identity(commit.author)):
+        return True
+    return is_assisted(decode(commit.message, commit.encoding))
 
 
 def _author_kind(commit: RawCommit, brought: Sequence[RawCommit]) -> AuthorKind:

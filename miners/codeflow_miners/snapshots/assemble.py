@@ -203,6 +203,7 @@ def _triple(
         "committed_at": new.committed_at * 1000,
         "authored_at": new.authored_at * 1000,
         "author_kind": "bot" if all(c.author_kind == "bot" for c in steps) else "human",
+        "assisted": any(commit.assisted for commit in steps),
         "author_id": new.author_id,
         "is_merge": new.is_merge,
         "license": row["license"],

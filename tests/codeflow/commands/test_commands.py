@@ -95,6 +95,20 @@ def test_an_exported_run_is_the_same_model(
         assert (tmp_path / "again" / path.name).read_bytes() == path.read_bytes()
 
 
+def test_an_export_in_torchs_format_is_the_same_model_and_goes_on_to_hugging_face(
+    made: Path, tmp_path: Path, command: Callable[..., int]
+) -> None:
+    assert command("export", made / "runs/one", "--to", tmp_path / "dcp", "--dcp") == 0
+    ids, last = torch.arange(100)[None] % 600, find(made / "runs/one")
+    found = find(tmp_path / "dcp")
+    assert found.renderings == ("diff",)
+    with torch.no_grad():
+        assert torch.equal(found.model()(ids), last.model()(ids))
+    assert command("export", tmp_path / "dcp", "--to", tmp_path / "hf") == 0
+    with torch.no_grad():
+        assert torch.equal(load(tmp_path / "hf")(ids), last.model()(ids))
+
+
 def test_a_text_is_continued(
     made: Path, tmp_path: Path, command: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:

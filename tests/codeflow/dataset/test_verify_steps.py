@@ -7,8 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
+from codeflow import records
 from codeflow.dataset import reader as reading
 from codeflow.dataset.verify import verify
 from codeflow.errors import DataError
@@ -129,13 +131,19 @@ def test_steps_may_have_patches_of_their_own(good: Path, tmp_path: Path) -> None
 def test_a_dataset_of_before_there_were_steps(good: Path, tmp_path: Path) -> None:
     tables = tables_of(good)
     tables["steps"].clear()
-    path = write_dataset(tmp_path / "data", tables, {})
+    older = pa.schema([field for field in records.TRIPLES if field.name != "assisted"])
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(records, "TRIPLES", older)
+        path = write_dataset(tmp_path / "data", tables, {})
     values = json.loads((path / "manifest.json").read_bytes())
     (path / "manifest.json").write_bytes(manifest.seal({**values, "schema_version": 2}))
     assert verify(path).problems == []
     dataset = reading.open(path)
     span = next(dataset.triples(kind="span"))
     assert span.new_repo.keys()
+    assert span.assisted is False
+    [named] = [t for t in dataset.triples(columns=["id", "assisted"]) if t.id == span.id]
+    assert named.assisted is False
     with pytest.raises(DataError, match="3 commits, and the dataset 0 steps of it; mine again"):
         _ = span.steps
     commit = next(dataset.triples(kind="commit"))

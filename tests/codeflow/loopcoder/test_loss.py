@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from codeflow.loopcoder.attention import Documents
 from codeflow.loopcoder.config import Compute
-from codeflow.loopcoder.loss import chunked_cross_entropy, next_tokens
+from codeflow.loopcoder.loss import chunked_loss, next_tokens
 from loopcoder_models import random_ids, random_model
 
 
@@ -31,7 +31,7 @@ def test_chunks_give_the_plain_loss_and_gradients(
     ).view(batch, tokens)
     ((plain * weights).sum() / 7).backward()
 
-    loss = chunked_cross_entropy(hidden, head, targets, weights, chunk)
+    loss = chunked_loss(hidden, head, targets, weights, chunk)
     (loss.sum / 7).backward()
     torch.testing.assert_close(loss.tokens.double(), plain.detach(), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(
@@ -91,7 +91,7 @@ def test_targets_stay_in_their_document() -> None:
 def test_gradients_have_the_type_of_what_they_belong_to(dtype: torch.dtype) -> None:
     hidden = torch.randn(1, 5, 4, dtype=dtype, requires_grad=True)
     head = torch.randn(7, 4, dtype=dtype, requires_grad=True)
-    loss = chunked_cross_entropy(hidden, head, torch.zeros(1, 5).long(), torch.ones(1, 5), 2)
+    loss = chunked_loss(hidden, head, torch.zeros(1, 5).long(), torch.ones(1, 5), 2)
     loss.sum.backward()
     assert loss.sum.dtype == torch.float32
     assert [x.grad.dtype for x in (hidden, head) if x.grad is not None] == [dtype, dtype]
@@ -108,7 +108,7 @@ def test_the_scale_of_a_step_is_not_rounded_in_bfloat16(weight: float) -> None:
     ones = torch.ones(1, 300)
     found = []
     for scale in (1.0, 1.0 / weight):
-        (chunked_cross_entropy(hidden, head, targets, ones, 64).sum * scale).backward()
+        (chunked_loss(hidden, head, targets, ones, 64).sum * scale).backward()
         found.append([g.grad.double() for g in (hidden, head) if g.grad is not None])
         hidden.grad = head.grad = None
     for name, plain, scaled in zip(("hidden", "head"), *found, strict=True):
@@ -119,7 +119,7 @@ def test_the_scale_of_a_step_is_not_rounded_in_bfloat16(weight: float) -> None:
 def test_the_gradient_of_a_float32_head_is_not_rounded_to_bfloat16() -> None:
     hidden = torch.randn(1, 40, 8, generator=torch.Generator().manual_seed(0)).bfloat16()
     head = torch.randn(11, 8, generator=torch.Generator().manual_seed(1)).requires_grad_()
-    loss = chunked_cross_entropy(hidden, head, torch.zeros(1, 40).long(), torch.ones(1, 40), 7)
+    loss = chunked_loss(hidden, head, torch.zeros(1, 40).long(), torch.ones(1, 40), 7)
     loss.sum.backward()
     assert head.grad is not None
     assert not torch.equal(head.grad, head.grad.bfloat16().float())

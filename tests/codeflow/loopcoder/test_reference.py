@@ -200,7 +200,7 @@ def no_window(net: model.LoopCoder, monkeypatch: pytest.MonkeyPatch) -> None:
 def window_of(size: int) -> Patch:
     def patch(net: model.LoopCoder, monkeypatch: pytest.MonkeyPatch) -> None:
         right = attention.for_batch
-        monkeypatch.setattr(attention, "for_batch", lambda d, w, device: right(d, size, device))
+        monkeypatch.setattr(attention, "for_batch", lambda d, w, *rest: right(d, size, *rest))
 
     return patch
 

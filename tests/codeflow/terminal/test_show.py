@@ -57,7 +57,8 @@ def test_nothing_reaches_the_terminal(dataset: reading.Dataset, terminal: bool) 
 def test_a_pipe_gets_the_whole_patch(dataset: reading.Dataset) -> None:
     for triple in dataset.triples():
         text = shown(triple, terminal=False)
-        assert visible(triple.patch) in text
+        for step in triple.steps:  # one commit is one step
+            assert visible(step.patch) in text
         assert triple.id in text
         assert triple.new_commit in text
         squeezed = re.sub(r"\s", "", text)  # long names are folded
@@ -65,6 +66,23 @@ def test_a_pipe_gets_the_whole_patch(dataset: reading.Dataset) -> None:
             assert re.sub(r"\s", "", one_line(file.path)) in squeezed or "long" in file.path
         for (message,) in triple.messages:
             assert re.sub(r"\s", "", one_line(message.split("\n")[0])) in squeezed
+
+
+def test_a_flow_is_drawn_step_after_step(dataset: reading.Dataset) -> None:
+    spans = [triple for triple in dataset.triples() if len(triple.commits) > 1]
+    assert spans
+    for triple in spans:
+        text = shown(triple, terminal=False)
+        places = [0]
+        for step in triple.steps:
+            places.append(text.index(f"step {step.index + 1} of {len(triple.commits)}"))
+            places.append(text.index(step.commit[:10], places[-1]))
+            places.append(text.index(visible(step.patch), places[-1]))
+        assert places == sorted(places)
+        assert text.index(f"All {len(triple.commits)} steps together") > places[-1]
+        [life] = re.findall(r"first commit (─*)●(─*) last", text)
+        drawn = len(life[0]) / (len(life[0]) + len(life[1]))
+        assert abs(drawn - triple.position) < 0.03
 
 
 def test_colours_follow_the_hunks_not_the_letters(dataset: reading.Dataset) -> None:

@@ -13,7 +13,7 @@ import torch
 from codeflow.loopcoder import loss as loss_module
 from codeflow.loopcoder.attention import Documents
 from codeflow.loopcoder.config import Compute
-from codeflow.loopcoder.loss import chunked_cross_entropy
+from codeflow.loopcoder.loss import chunked_loss
 from codeflow.loopcoder.model import LoopCoder
 from codeflow.train.trainer import Training
 from graphs import CountingBackend
@@ -98,6 +98,7 @@ def test_a_run_compiles_as_much_for_many_layers_and_layouts_as_for_few(
     assert counts[0] == counts[1]
 
 
+@pytest.mark.slow
 def test_a_fused_slope_is_the_plain_one() -> None:
     random = torch.Generator().manual_seed(0)
     hidden = torch.randn(2, 50, 16, generator=random)
@@ -107,10 +108,10 @@ def test_a_fused_slope_is_the_plain_one() -> None:
     found = []
     for compiled in (False, True):
         leaves = x, y = [x.clone().requires_grad_() for x in (hidden, head)]
-        loss = chunked_cross_entropy(x, y, targets, weights, 40, compiled)
+        loss = chunked_loss(x, y, targets, weights, 40, compiled)
         loss.sum.backward()
         with torch.no_grad():
-            again = chunked_cross_entropy(x, y, targets, weights, 40, compiled)
+            again = chunked_loss(x, y, targets, weights, 40, compiled)
         assert torch.equal(again.tokens, loss.tokens)
         found.append([loss.sum, loss.tokens, *(x.grad for x in leaves)])
     for plain, fused in zip(*found, strict=True):

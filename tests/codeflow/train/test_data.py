@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 from pathlib import Path
@@ -105,3 +106,31 @@ def test_a_curriculum_resumes_exactly(tmp_path: Path, at: int) -> None:
     plain = run(small(6), folder, tmp_path / "plain")
     hashes = [checkpoint.state_hash(r.checkpoint) for r in (straight, resumed, plain)]
     assert hashes[0] == hashes[1] != hashes[2]
+
+
+def test_loss_weights_scale_one_source_and_nothing_else(tmp_path: Path) -> None:
+    """In training; what is held out is measured as it is."""
+    folder = make_data(tmp_path)
+    plain, changed = small(), small(data={"loss_weights": {"b": 0.25}})
+    taken = []
+    for recipe in (plain, changed):
+        sources, _ = data.sources_of(recipe, folder)
+        mixture = data.mixture_of(sources, recipe)
+        with contextlib.closing(data.steps(mixture, recipe, World(), Position((0, 0)))) as steps:
+            taken.append([micro for step in itertools.islice(steps, 4) for micro in step.micros])
+    picked, _ = mixture.plan(Position((0, 0)), 16)
+    numbers = iter(picked)
+    scaled = set()
+    for a, b in zip(*taken, strict=True):
+        assert torch.equal(a.input_ids, b.input_ids)
+        for row in range(len(a.input_ids)):
+            source = next(numbers).source
+            assert torch.equal(b.weights[row], a.weights[row] * (0.25 if source else 1.0))
+            scaled.add(source)
+    assert scaled == {0, 1}
+    assert changed.hash != plain.hash
+
+
+def test_loss_weights_of_no_source_are_refused() -> None:
+    with pytest.raises(UsageError, match="loss_weights = 'c': choose one of a, b"):
+        small(data={"loss_weights": {"c": 1.0}})

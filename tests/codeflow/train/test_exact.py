@@ -18,8 +18,8 @@ def test_new_tensors_are_not_filled_in_deterministic_mode(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    monkeypatch.setattr(inductor, "deterministic", False)
     filling: Any = torch.utils.deterministic
+    inductor.deterministic = False  # monkeypatch would leave the setting deleted
     try:
         torch.use_deterministic_algorithms(True)
         assert filling.fill_uninitialized_memory  # what torch does by default

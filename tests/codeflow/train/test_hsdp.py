@@ -64,6 +64,7 @@ def test_two_replicas_train_as_one_process_and_their_checkpoint_goes_on_in_it(
     assert farthest(tensors(tmp_path / "many"), tensors(tmp_path / "one")) < 2e-3
 
 
+@pytest.mark.slow
 def test_a_flipped_bit_in_a_replica_is_caught(folder: Path, tmp_path: Path) -> None:
     how = recipes.Parallel("fsdp2", 2, 60, replicas=2)
     recipe = dataclasses.replace(small(4, guard={"fingerprint_every_steps": 1}), parallel=how)
@@ -124,6 +125,7 @@ def test_layers_are_gathered_in_bfloat16_and_the_rest_in_float32() -> None:
         assert rank["layer"] == "torch.float32 (64, 40)"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_bfloat16_over_two_ranks_is_no_farther_from_float32_than_in_one_process(
     folder: Path, tmp_path: Path, checkpointing: bool

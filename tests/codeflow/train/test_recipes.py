@@ -29,6 +29,7 @@ from training_runs import TOKENS, losses, make_data, run, small, together
 
 RECIPES = Path(__file__).parents[3] / "examples/recipes"
 CHAIN = ("pretrain", "anneal", "midtrain-32k", "midtrain-128k")
+PATHS = ("sft-think", "sft-instruct")  # where the chain forks
 
 
 @pytest.mark.parametrize(
@@ -178,9 +179,10 @@ def test_chain_hands_on_and_keeps_the_mix() -> None:
     assert stages[3].data.sources["trajectories-128k"] == pytest.approx(0.9 * 110)
 
 
+@pytest.mark.slow
 def test_twin_chain_runs(tmp_path: Path) -> None:
-    """The four stages at tiny size, shortened, each from the one before."""
-    for name in CHAIN:
+    """The stages at tiny size, shortened, each from the one before, and both paths behind them."""
+    for name in (*CHAIN, *PATHS):
         recipe = read_recipe(RECIPES / f"tiny-{name}.toml")
         for source in recipe.data.sources:
             rows = random_rows(6, recipe.batch.sequence_tokens, 64, seed=len(source))
@@ -201,7 +203,7 @@ def test_twin_chain_runs(tmp_path: Path) -> None:
         meta = meta["parent"]
         ancestors.append(meta["name"])
         assert meta["data"]
-    assert ancestors == ["tiny-midtrain-32k", "tiny-anneal", "tiny-pretrain"]
+    assert ancestors == ["tiny-midtrain-128k", "tiny-midtrain-32k", "tiny-anneal", "tiny-pretrain"]
     first = json.loads((tmp_path / "runs/tiny-midtrain-32k/metrics.jsonl").open().readline())
     assert first["event"] == "fold"
 

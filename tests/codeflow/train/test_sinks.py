@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from codeflow.errors import UsageError
-from codeflow.train import sinks
 from codeflow.train.dry_run import dry_run
+from codeflow.train.watch import sinks
 from training_runs import make_data, run, small
 
 

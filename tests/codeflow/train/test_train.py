@@ -14,7 +14,7 @@ import torch.nn.functional as F  # noqa: N812
 from codeflow import cli
 from codeflow.errors import DataError, UsageError
 from codeflow.shards.reader import TokenShards
-from codeflow.train import data, validation
+from codeflow.train import validation
 from codeflow.train.data import open_sources
 from codeflow.train.state import checkpoint
 from codeflow.train.state.optim import Optimizer
@@ -67,7 +67,7 @@ def test_accumulation_is_a_token_mean(
     recipe = small(batch={"rows_per_step": 8, "micro_batch_rows": 1}, **changes)
     training = Training(recipe, folder, tmp_path / "model", World(), lambda line: None)
     model = training.model
-    step = next(data.steps(training.mixture, recipe, World(), training.position))
+    step = next(training.feed.steps(training.position, 0, training.model))
     total, means, weight = torch.zeros(()), torch.zeros(()), 0.0
     for micro in step.micros:
         logits = model(micro.input_ids, micro.documents).flatten(0, 1)

@@ -270,3 +270,24 @@ def test_a_merge_is_by_those_whose_commits_it_brings_in(tmp_path: Path) -> None:
 def commit_has_parents(repo: Repo, commit: str, wanted: int) -> bool:
     [line] = lines(repo, "rev-list", "--parents", "-1", commit)
     return len(line.split()) - 1 >= wanted
+
+
+def test_agents_are_seen_in_what_a_commit_is_or_brings_in(tmp_path: Path) -> None:
+    """Before trailers go: the messages that are kept credit nobody."""
+    credit = "Parse dates\n\nCo-authored-by: Claude <noreply@anthropic.com>\n"
+    repo = Repo.create(tmp_path / "r.git")
+    first = repo.commit({"a": "0\n"})
+    helped = repo.commit({"a": "1\n"}, message=credit)
+    plain = repo.commit({"a": "2\n"}, message="Parse times\n")
+    inner = repo.commit({"b": "1\n"}, parents=[plain], message=credit, branch=None)
+    agent = repo.commit(
+        {"b": "2\n"}, parents=[inner], author="Copilot <copilot@github.com>", branch=None
+    )
+    merge = repo.commit({"c": "1\n"}, parents=[plain, agent])
+    last = repo.commit({"c": "2\n"}, parents=[merge])
+    chain = chain_of(repo)
+    found = {commit.id: commit for commit in chain.commits}
+    assert {first, helped, plain, merge} <= found.keys() <= {first, helped, plain, merge, last}
+    assert {id for id in found if found[id].assisted} == {helped, merge}
+    assert found[merge].author_kind == "human"
+    assert not any("Claude" in text for commit in chain.commits for text in commit.messages)

@@ -21,6 +21,8 @@ NOT_TASKS = {
     8: "no-statement",
 }
 """Commits that change source and tests, and are no tasks."""
+UNTOLD = 9
+"""A commit whose tests import a package that nothing in the project names."""
 
 
 def calculator(path: Path) -> Repo:
@@ -45,6 +47,8 @@ def _step(k: int) -> Files:
     code = f"import tinydep\n\n\ndef f{k}(x):\n    return x + {k} * tinydep.ONE\n"
     test = _test(k, f"        self.assertEqual(f{k}(1), {k + 1})\n")
     rule = NOT_TASKS.get(k)
+    if k == UNTOLD:
+        test = "import tinyextra\n" + test
     if rule == "no-fail-to-pass":
         test = _test(k, "        pass\n").replace(f"from calculator.f{k} import f{k}\n", "")
     elif rule == "no-test-passes":
@@ -72,25 +76,30 @@ def mined(folder: Path) -> Path:
 
 
 def wheelhouse(folder: Path) -> dict[str, str]:
-    """A folder with the one wheel, and the environment in which uv knows nothing else."""
+    """A folder with two wheels, and the environment in which uv knows nothing else."""
     folder.mkdir(parents=True, exist_ok=True)
-    info = "tinydep-1.0.dist-info"
-    contents = {
-        "tinydep.py": "ONE = 1\n",
-        f"{info}/METADATA": "Metadata-Version: 2.1\nName: tinydep\nVersion: 1.0\n",
-        f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-    }
-    record = "".join(f"{name},{_digest(text)},{len(text)}\n" for name, text in contents.items())
-    contents[f"{info}/RECORD"] = f"{record}{info}/RECORD,,\n"
-    with zipfile.ZipFile(folder / "tinydep-1.0-py3-none-any.whl", "w") as wheel:
-        for name, text in contents.items():
-            wheel.writestr(zipfile.ZipInfo(name, (2000, 1, 1, 0, 0, 0)), text)
+    for name in ("tinydep", "tinyextra"):
+        _wheel(folder, name)
     return {
         "UV_NO_INDEX": "1",
         "UV_OFFLINE": "1",
         "UV_FIND_LINKS": str(folder),
         "UV_CACHE_DIR": str(folder / "cache"),
     }
+
+
+def _wheel(folder: Path, name: str) -> None:
+    info = f"{name}-1.0.dist-info"
+    contents = {
+        f"{name}.py": "ONE = 1\n",
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    record = "".join(f"{path},{_digest(text)},{len(text)}\n" for path, text in contents.items())
+    contents[f"{info}/RECORD"] = f"{record}{info}/RECORD,,\n"
+    with zipfile.ZipFile(folder / f"{name}-1.0-py3-none-any.whl", "w") as wheel:
+        for path, text in contents.items():
+            wheel.writestr(zipfile.ZipInfo(path, (2000, 1, 1, 0, 0, 0)), text)
 
 
 def _digest(text: str) -> str:

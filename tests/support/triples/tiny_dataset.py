@@ -265,6 +265,7 @@ def triple_row(git: Git, repo: str, chain: Sequence[str], old: int, new: int) ->
         "committed_at": dates[1],
         "authored_at": datetime.fromtimestamp(int(authored), UTC),
         "author_kind": "human",
+        "assisted": False,
         "author_id": f"{len(address):016x}",
         "is_merge": " " in parents,
         "license": "MIT",

@@ -149,6 +149,7 @@ def triple(
         "committed_at": at,
         "authored_at": at,
         "author_kind": "human",
+        "assisted": False,
         "author_id": "0123456789abcdef",
         "is_merge": False,
         "license": "MIT",

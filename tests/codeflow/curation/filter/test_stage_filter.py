@@ -7,7 +7,7 @@ import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pyarrow.parquet as pq
 import pytest
@@ -48,7 +48,7 @@ def test_a_function_keeps_and_drops_what_it_says(
 def test_only_what_published_triples_reach_is_published(
     listing: Path, everything: Path, tmp_path: Path
 ) -> None:
-    """Against a plain walk over both snapshots of every kept triple."""
+    """Against a plain walk over both snapshots of every kept triple and of its steps."""
 
     def few(triple: Triple) -> Verdict:
         return keep() if triple.id[0] in "01" else drop("others")
@@ -56,7 +56,9 @@ def test_only_what_published_triples_reach_is_published(
     out = tmp_path / "out"
     codeflow.mine(listing, out, until="filter", filters=[few], config=WHOLE)
     blobs, trees = set(), set()
-    for triple in codeflow.open(out).triples():
+    kept: list[Any] = list(codeflow.open(out).triples())
+    kept += [step for triple in kept if triple.kind != "commit" for step in triple.steps]
+    for triple in kept:
         for snapshot, root in (
             (triple.old_repo, triple.old_tree),
             (triple.new_repo, triple.new_tree),

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pytest
 import torch
 
+from codeflow.errors import UsageError
 from codeflow.train.recipe import Optimizer as Settings
 from codeflow.train.recipe import Schedule
 from codeflow.train.state.optim import Optimizer, has_decay, is_layer_matrix, learning_rate
@@ -120,3 +121,17 @@ def test_cosine() -> None:
     assert rates[60] == pytest.approx(0.5)
     assert rates[35] == pytest.approx(0.5 + 0.5 * np.sqrt(0.5))
     assert rates == sorted(rates[:10]) + sorted(rates[10:], reverse=True)
+
+
+def test_a_cosine_may_end_in_a_tail() -> None:
+    """At the floor, not rising again; without one the rates are those of before."""
+    schedule = Schedule("cosine", steps=110, warmup_steps=10, final_lr_fraction=0.05, tail_steps=40)
+    rates = [learning_rate(step, schedule, 1.0) for step in range(110)]
+    assert rates[10] == 1.0
+    assert rates[40] == pytest.approx(0.05 + 0.95 * 0.5)  # half way through 60 steps
+    assert rates[70:] == [0.05] * 40
+    assert rates[69] > 0.05
+    with pytest.raises(UsageError, match="tail_steps is a cosine's"):
+        Schedule("wsd", tail_steps=1)
+    with pytest.raises(UsageError, match="warm-up and tail take 120 of 110"):
+        Schedule("cosine", steps=110, warmup_steps=10, tail_steps=110)
