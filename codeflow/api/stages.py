@@ -53,7 +53,7 @@ def filter(
             `Triple -> Verdict`.
         decontaminate: files of benchmark instances, JSON lines; what would give them away goes.
         config: what `--config` takes, its tables as a dict, or all of it as `Settings`; the table
-            of the stage counts (`[split]` of `republish`), and what is given besides wins.
+            `[filter]` counts, and what is given besides wins.
         workers: 1 works in this process, more are Ray workers; None for as many as end it first.
         ray_address: a Ray cluster, or `auto`.
         work: where `folder` is a URL: the folder that its run worked in.
@@ -87,7 +87,11 @@ def dedup(
     Args:
         folder: a dataset folder that was mined, or the URL that a run here was sent to.
         threshold: Jaccard similarity, from 0 to 1, from which on changes are near-duplicates.
-        config, workers, ray_address, work, progress: as of `filter`.
+        config: as of `filter`; the table `[dedup]` counts.
+        workers: as of `filter`.
+        ray_address: as of `filter`.
+        work: as of `filter`.
+        progress: as of `filter`.
 
     Raises: as `filter`.
     """
@@ -114,7 +118,11 @@ def mix(
         folder: a dataset folder that was mined, or the URL that a run here was sent to.
         sampler: `natural`, `temperature`, `uniform`, `shares`, `guided` or `optimal`.
         budget: tokens in all, estimated; 0 for as many as there are.
-        config, workers, ray_address, work, progress: as of `filter`.
+        config: as of `filter`; the table `[mix]` counts.
+        workers: as of `filter`.
+        ray_address: as of `filter`.
+        work: as of `filter`.
+        progress: as of `filter`.
 
     Raises: as `filter`.
     """
@@ -142,7 +150,11 @@ def republish(
         split_by: hold out whole families of forks (`family`), the latest part of each repository
             (`time`), or whichever suits their number (`auto`).
         validation: the share to hold out, 0 or more, under 1.
-        config, workers, ray_address, work, progress: as of `filter`.
+        config: as of `filter`; the table `[split]` counts.
+        workers: as of `filter`.
+        ray_address: as of `filter`.
+        work: as of `filter`.
+        progress: as of `filter`.
 
     Raises: as `filter`.
     """
