@@ -12,7 +12,7 @@ import pytest
 from bandits import ARM_7, ONE, events, learnt, made
 from codeflow.rl import feed, packing, rewards
 from codeflow.rl.objective import ADVANTAGE
-from codeflow.rl.rollouts import Rollout, by_group, path_of, read
+from codeflow.rl.rollouts import by_group, path_of, read
 from codeflow.train.state import checkpoint
 
 FOUR = [{"ids": [k]} for k in range(1, 5)]
@@ -122,26 +122,6 @@ def test_advantages_of_other_replies_would_teach_nothing(
     monkeypatch.setattr(feed, "micro_batches", shifted)
     learnt(tmp_path, made(tmp_path, ONE, ARM_7))
     assert share(tmp_path, first(7)) < 0.8
-
-
-@pytest.mark.slow
-def test_the_end_left_untrained_would_not_be_learnt(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real = packing.micro_batches
-
-    def without_end(parts: Sequence[Any], length: int, rows: int) -> Any:
-        cut = [(cut_short(one), advantage) for one, advantage in parts]
-        return real(cut, length, rows)
-
-    def cut_short(one: Rollout) -> Rollout:
-        ended = one.finish_reason == "stop"
-        mask = (*one.mask[:-1], False) if ended else one.mask
-        return Rollout(**{**vars(one), "mask": mask})
-
-    monkeypatch.setattr(feed, "micro_batches", without_end)
-    learnt(tmp_path, made(tmp_path, ONE, FOUR_TOKENS, steps=60, max_new_tokens=8))
-    assert share(tmp_path, lambda r: len(r.ids) == 5 and r.finish_reason == "stop") < 0.9
 
 
 # -- nothing to learn ------------------------------------------------------------------------------

@@ -120,6 +120,7 @@ def test_the_interpreter_of_a_date() -> None:
     assert at(2030, 1) == "3.12"
 
 
+@pytest.mark.slow  # uv asks each
 def test_this_machine_has_an_interpreter() -> None:
     found = uv.interpreters()
     assert found, "install one: uv python install 3.12"
