@@ -93,7 +93,8 @@ def dedup(
         work: as of `filter`.
         progress: as of `filter`.
 
-    Raises: as `filter`.
+    Raises:
+        UsageError, CodeflowError: as `filter`.
     """
     how = _How(config, execution_of(workers, ray_address), work, progress)
     return _again(folder, "dedup", lambda c: with_dedup(c, threshold), how)
@@ -124,7 +125,8 @@ def mix(
         work: as of `filter`.
         progress: as of `filter`.
 
-    Raises: as `filter`.
+    Raises:
+        UsageError, CodeflowError: as `filter`.
     """
     how = _How(config, execution_of(workers, ray_address), work, progress)
     return _again(folder, "mix", lambda c: with_mix(c, sampler, budget), how)
@@ -156,7 +158,8 @@ def republish(
         work: as of `filter`.
         progress: as of `filter`.
 
-    Raises: as `filter`.
+    Raises:
+        UsageError, CodeflowError: as `filter`.
     """
     how = _How(config, execution_of(workers, ray_address), work, progress)
     return _again(folder, "split", lambda c: with_split(c, split_by, validation), how)
