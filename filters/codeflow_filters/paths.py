@@ -54,7 +54,7 @@ _OWN: Final = re.compile(
     r"|configure|\.gitpod\.Dockerfile|proguard(?:-rules)?\.pro)\Z"
 )
 _FOREIGN: Final = re.compile(
-    r"(?:^|/)(?:deps|vendors?|[Vv]endor|[Ee]xtern(?:als?)?|node_modules|(?:3rd|[Tt]hird)[-_]?[Pp]arty)/"
+    r"(?:^|/)(?:deps|vendors?|_vendor(?:ed)?|[Vv]endor|[Ee]xtern(?:als?)?|node_modules|(?:3rd|[Tt]hird)[-_]?[Pp]arty)/"
 )
 _FIXTURES: Final = re.compile(
     r"(?:^|/)(?:tests?|__tests__|specs?|e2e|fixtures?|testdata|test[-_](?:data|fixtures|resources)"

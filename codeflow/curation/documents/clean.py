@@ -77,7 +77,8 @@ def scrubbed(source: Source) -> Source:
     if isinstance(said, str):
         return replace(source, said=scrub(said))
     messages = tuple(map(_scrubbed_message, said.messages))
-    return replace(source, said=replace(said, messages=messages))
+    tools = tuple(map(_scrubbed, said.tools))
+    return replace(source, said=replace(said, messages=messages, tools=tools))
 
 
 def _scrubbed_message(message: Message) -> Message:

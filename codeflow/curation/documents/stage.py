@@ -3,9 +3,9 @@
     files -> rows -> sources -> judged, scrubbed -> spool -> ids of at most T -> rows -> shards
 
 Files are read once: what is kept lies in a file beside the rows until near-duplicates are known and
-a tokenizer is there. Memory is one window of the packer, 16 bytes of every document's content and
-what near-duplicates need. The bytes depend on the files and the options alone. Every document that
-goes is counted by its reason, and each reason has an example.
+a tokenizer is there. Memory is one window of the packer, some hundred bytes a document for where it
+is and what it says, and what near-duplicates need. The bytes depend on the files and the options
+alone. Every document that goes is counted by its reason, and each reason has an example.
 """
 
 from __future__ import annotations
@@ -167,13 +167,13 @@ class Spool:
             for input in inputs:
                 for row in input.rows():
                     progress.add(units=1)
-                    source = self._kept(row)
-                    if source is None:
+                    kept = self._kept(row)
+                    if kept is None:
                         continue
-                    text = whole_text(source)
+                    text = whole_text(kept[0])
                     self._chars += len(text)
                     places.append(row.where)
-                    pickle.dump(source, file, pickle.HIGHEST_PROTOCOL)
+                    file.write(kept[1])
                     if self._near is not None:
                         self._near.add(text)
         self._like = np.zeros(len(places), np.bool_)
@@ -187,7 +187,7 @@ class Spool:
         for source in self.sources():
             self.digest.update(bytes.fromhex(source.id))
 
-    def _kept(self, row: Row | Broken) -> Source | None:
+    def _kept(self, row: Row | Broken) -> tuple[Source, bytes] | None:
         try:
             if isinstance(row, Broken):
                 raise DataError(f"{row.reason}: {row.detail}")
@@ -196,12 +196,17 @@ class Spool:
             if key in self._seen:
                 raise DataError("duplicate: the same was said before")
             self._judge(source)
+            clean = scrubbed(source)
+            data = pickle.dumps(clean, pickle.HIGHEST_PROTOCOL)
+        except RecursionError:
+            self._drop("too-deep", f"{row.where}: values within values, hundreds of them")
+            return None
         except DataError as error:
             reason, _, detail = str(error).partition(": ")
             self._drop(reason, f"{row.where}: {detail}")
             return None
         self._seen.add(key)
-        return scrubbed(source)
+        return clean, data
 
     def _drop(self, reason: str, example: str) -> None:
         before = self.dropped.get(reason)

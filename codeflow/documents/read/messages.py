@@ -52,9 +52,14 @@ def parsed(value: Any, what: str) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        return json.loads(value)
+        return json.loads(value, parse_constant=no_constant)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{what}: a string that is not JSON: {error}") from None
+
+
+def no_constant(name: str) -> Any:
+    """For `json`, which would take what is no JSON."""
+    raise ValueError(f"{name} is no JSON")
 
 
 def text_of(value: Any, where: str) -> str:

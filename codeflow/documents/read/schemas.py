@@ -202,7 +202,11 @@ def _conversation(values: Mapping[str, Any], table: bool, ends: tuple[str, ...])
             raise DataError("two-systems: a column and a message")
         messages.insert(0, Message(SYSTEM, system))
     said = Conversation(tuple(messages), tuple(tools_of(values.get("tools"))))
-    _unicode(json.dumps([said.as_messages(), list(said.tools)], ensure_ascii=False))
+    try:
+        text = json.dumps([said.as_messages(), said.tools], ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError) as error:  # of a table: times, bytes, numbers that are none
+        raise DataError(f"arguments: not JSON: {error}") from None
+    _unicode(text)
     return said
 
 

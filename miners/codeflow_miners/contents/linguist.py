@@ -25,15 +25,18 @@ def _any(*patterns: str) -> str:
     return "(?:" + "|".join(patterns) + ")"
 
 
-# Matched against "/" + folder + "/": what lies below one of these is vendored.
+# Matched against "/" + folder + "/": what lies below one of these is vendored. Unlike linguist's:
+# packages called `cache` and `env` are source (okhttp3/internal/cache), `_vendor` is not (pip).
 _FOLDERS: Final = re.compile(
     _any(
         r"^/(?:[Dd]ependencies|deps|debian)/",
         "/"
         + _any(
-            "cache", "dist", "node_modules", "bower_components", "testdata", "vendors?",
+            r"\.cache", "_vendor(?:ed)?", "dist", "node_modules", "bower_components", "testdata",
+            "vendors?",
             "[Ee]xtern(?:als?)?", "[Vv]+endor", "bootstrap-datepicker", "ace-builds", "MathJax",
-            "admin_media", "env", "Carthage", "Sparkle", "puphpet", "xvba_modules",
+            "admin_media", "env/(?:bin|lib|lib64|include|Scripts)", "Carthage", "Sparkle",
+            "puphpet", "xvba_modules",
             r"\.(?:vscode|github|obsidian|teamcity|google_apis)",
             r"\.yarn/(?:releases|plugins|sdks|versions|unplugged)",
             "Godeps/_workspace", "inst/extdata", r"(?:gradle|\.mvn)/wrapper",

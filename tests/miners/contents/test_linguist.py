@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from codeflow_miners.contents.linguist import is_generated, is_vendored
 
 VENDORED = """node_modules/a/index.js|src/node_modules/a.js|vendor/x.go|a/vendors/x|deps/lua/lua.c
-third_party/a.c|src/ThirdParty/a.c|3rd-party/a.c|externals/a.c|dist/app.js|cache/x|configure
+third_party/a.c|src/ThirdParty/a.c|3rd-party/a.c|externals/a.c|dist/app.js|.cache/x|src/pip/_vendor/six.py|configure
 sub/configure|config.guess|aclocal.m4|jquery.js|js/jquery-1.8.2.min.js|jquery-ui-1.10.js
 css/bootstrap.css|a/bootstrap-theme.min.css|app.min.js|app-min.css|types/index.d.ts|gradlew
 gradle/wrapper/x.jar|mvnw|.github/workflows/ci.yml|.vscode/settings.json|.gitignore|a/.gitattributes
@@ -18,7 +18,8 @@ Jenkinsfile|Vagrantfile|d3.v3.js|react.js|prototype.js|effects.js|extjs/app/a.js
 Carthage/a|Packages/foo.1/bar|inst/extdata/x|.yarn/releases/yarn.cjs|debian/control
 waf|fabfile.py|html5shiv.js|tiny_mce/plugins/x.js|codemirror/lib/c.js|.DS_Store|a-vsdoc.js
 env/lib/a.py|knockout-3.4.0.js|font-awesome/scss/x.scss""".replace("\n", "|").split("|")
-NOT_VENDORED = """src/main.c|vendored.py|myvendor/a|deps.py|src/deps/a.c|distance/a.py|cached/a
+NOT_VENDORED = """okhttp3/internal/cache/DiskLruCache.kt|pkg/internal/env/a.go|cache/x
+src/main.c|vendored.py|myvendor/a|deps.py|src/deps/a.c|distance/a.py|cached/a
 configure.ac|reconfigure|sub/rebar|app.js|admin.js|bootstrapper.py|environment/a|jquery.py
 github/workflows/ci.yml|a/debian/control|tests/test_a.py|docs/build.md|docs/guide/a.md|index.ts
 reactor.py|effects.py|waffle.py|contests/fixturesque|latest/fixture/a|normalize.py|testdata.py

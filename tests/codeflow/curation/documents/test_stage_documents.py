@@ -183,6 +183,19 @@ def test_duplicates_and_what_nobody_may_train_on(tmp_path: Path) -> None:
     assert {r: d.documents for r, d in everything.dropped.items()} == {"duplicate": 1, "secret": 1}
 
 
+def test_values_within_values_without_end_are_dropped(tmp_path: Path) -> None:
+    deep: Any = "x"
+    for _ in range(700):
+        deep = [deep]
+    calls = [{"name": "f", "arguments": {"a": deep}}]
+    call = {"role": "assistant", "content": "", "tool_calls": calls}
+    path = lines(tmp_path / "a.jsonl", [{"messages": [talk(1)["messages"][0], call]}, talk(2)])
+    done = made(tmp_path / "out", path, validation=0.0)
+    dropped = {reason: dropped.documents for reason, dropped in done.dropped.items()}
+    assert dropped in ({}, {"too-deep": 1})  # how deep is too deep depends on Python
+    assert done.documents["whole"] == 2 - len(dropped)
+
+
 def test_all_about_one_task_is_in_one_split(tmp_path: Path) -> None:
     rows = [talk(k, instance_id=f"a__b-{k % 10}") for k in range(60)]
     done = made(tmp_path / "out", lines(tmp_path / "a.jsonl", rows), validation=0.3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -230,6 +231,9 @@ MALFORMED: list[tuple[str, dict[str, Any]]] = [
     ("arguments: message 1 calls f with list", m(ASK, called(name="f", arguments=[1]))),
     ("arguments: message 1 calls f with str", m(ASK, called(name="f", arguments='"x"'))),
     ("arguments: a string that is not JSON", m(ASK, called(name="f", arguments="{"))),
+    ("arguments: a string that is not JSON: NaN", m(ASK, called(name="f", arguments='{"a": NaN}'))),
+    ("arguments: not JSON", m(ASK, called(name="f", arguments={"at": datetime.now(UTC)}))),
+    ("arguments: not JSON", m(ASK, called(name="f", arguments={"x": float("inf")}))),
     ("calls: message 1 calls", m(ASK, called(arguments={}))),
     ("calls: message 1 calls 'ls'", m(ASK, {**SAY, "tool_calls": ["ls"]})),
     ("calls: message 1 has dict", m(ASK, {**SAY, "tool_calls": {"name": "f"}})),
