@@ -87,16 +87,14 @@ def dedup(
     Args:
         folder: a dataset folder that was mined, or the URL that a run here was sent to.
         threshold: Jaccard similarity, from 0 to 1, from which on changes are near-duplicates.
-        config: what `--config` takes, its tables as a dict, or all of it as `Settings`; the table
-            `[dedup]` counts, and what is given besides wins.
-        workers: 1 works in this process, more are Ray workers; None for as many as end it first.
-        ray_address: a Ray cluster, or `auto`.
-        work: where `folder` is a URL: the folder that its run worked in.
-        progress: as of `codeflow.mine`.
+        config: as of `filter`; the table `[dedup]` counts.
+        workers: as of `filter`.
+        ray_address: as of `filter`.
+        work: as of `filter`.
+        progress: as of `filter`.
 
     Raises:
-        UsageError: something above is wrong, or `folder` has no `mined/`.
-        CodeflowError: the disk is full or not writable, or what was mined is damaged.
+        UsageError, CodeflowError: as `filter`.
     """
     how = _How(config, execution_of(workers, ray_address), work, progress)
     return _again(folder, "dedup", lambda c: with_dedup(c, threshold), how)
@@ -121,16 +119,14 @@ def mix(
         folder: a dataset folder that was mined, or the URL that a run here was sent to.
         sampler: `natural`, `temperature`, `uniform`, `shares`, `guided` or `optimal`.
         budget: tokens in all, estimated; 0 for as many as there are.
-        config: what `--config` takes, its tables as a dict, or all of it as `Settings`; the table
-            `[mix]` counts, and what is given besides wins.
-        workers: 1 works in this process, more are Ray workers; None for as many as end it first.
-        ray_address: a Ray cluster, or `auto`.
-        work: where `folder` is a URL: the folder that its run worked in.
-        progress: as of `codeflow.mine`.
+        config: as of `filter`; the table `[mix]` counts.
+        workers: as of `filter`.
+        ray_address: as of `filter`.
+        work: as of `filter`.
+        progress: as of `filter`.
 
     Raises:
-        UsageError: something above is wrong, or `folder` has no `mined/`.
-        CodeflowError: the disk is full or not writable, or what was mined is damaged.
+        UsageError, CodeflowError: as `filter`.
     """
     how = _How(config, execution_of(workers, ray_address), work, progress)
     return _again(folder, "mix", lambda c: with_mix(c, sampler, budget), how)
@@ -156,16 +152,14 @@ def republish(
         split_by: hold out whole families of forks (`family`), the latest part of each repository
             (`time`), or whichever suits their number (`auto`).
         validation: the share to hold out, 0 or more, under 1.
-        config: what `--config` takes, its tables as a dict, or all of it as `Settings`; the table
-            `[split]` counts, and what is given besides wins.
-        workers: 1 works in this process, more are Ray workers; None for as many as end it first.
-        ray_address: a Ray cluster, or `auto`.
-        work: where `folder` is a URL: the folder that its run worked in.
-        progress: as of `codeflow.mine`.
+        config: as of `filter`; the table `[split]` counts.
+        workers: as of `filter`.
+        ray_address: as of `filter`.
+        work: as of `filter`.
+        progress: as of `filter`.
 
     Raises:
-        UsageError: something above is wrong, or `folder` has no `mined/`.
-        CodeflowError: the disk is full or not writable, or what was mined is damaged.
+        UsageError, CodeflowError: as `filter`.
     """
     how = _How(config, execution_of(workers, ray_address), work, progress)
     return _again(folder, "split", lambda c: with_split(c, split_by, validation), how)

@@ -27,9 +27,6 @@ from codeflow.storage.damage import mends, reading
 from codeflow.storage.layout import DECISIONS, DONE, INTERMEDIATE, STAGE_RECORD
 from codeflow.storage.shape import build
 
-NAMES = ("filter", "dedup", "mix", "split")
-"""The stages that decide, in order."""
-
 
 class Stage(NamedTuple):
     """A stage to run: `settings` are plain values that decide its outcome; `flow` is None for one

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from codeflow.errors import UsageError
+from codeflow.triple import Triple
 
 LOSSES = "patch, all, or a number from 0 to 1"
+
+
+def _may(triple: Triple, path: str) -> bool:
+    return True
 
 
 @dataclass(frozen=True)
@@ -17,10 +23,13 @@ class Options:
             characters a token.
         rest: weight of the loss outside of what the model is to write: 0 for loss on the patch
             only, 1 for loss on everything.
+        may_repeat: whether a triple may write the whole text of a path of its new side, of which
+            others of its triples write other versions.
     """
 
     length: int
     rest: float
+    may_repeat: Callable[[Triple, str], bool] = _may
 
 
 def is_loss(loss: str) -> bool:

@@ -101,6 +101,9 @@ def read(folder: Path) -> MinedIndex | None:
     if isinstance(values, Mapping):
         require_schema(folder, values.get("schema_version", 1))
     with reading(path, ValueError):
+        checksum = values.pop("checksum", None)  # those of before have none
+        if checksum is not None and checksum != stage_hash(values):
+            raise ValueError("its checksum is not that of what it holds")
         index = build(MinedIndex, values)
         for repository in index.repositories:
             if not (repository.failure or dict.fromkeys(_FAILURE)).keys() >= _FAILURE:
@@ -127,5 +130,6 @@ def require(folder: Path, index: MinedIndex, contents: bool = False) -> None:
 
 
 def write(folder: Path, index: MinedIndex) -> None:
-    """Writes the index: from here on mining is done."""
-    files.write_json(folder / MINED_INDEX, {"schema_version": SCHEMA_VERSION, **asdict(index)})
+    """Writes the index, with a checksum of itself: from here on mining is done."""
+    values = {"schema_version": SCHEMA_VERSION, **asdict(index)}
+    files.write_json(folder / MINED_INDEX, {**values, "checksum": stage_hash(values)})

@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from codeflow.config import differing_keys
-from codeflow.curation.chain import NAMES, record_path, stored
+from codeflow.curation.chain import record_path, stored
 from codeflow.errors import DataError, UsageError
 from codeflow.storage import files
 from codeflow.storage.damage import reading
-from codeflow.storage.layout import ASKED
+from codeflow.storage.layout import ASKED, STAGES
 from codeflow.storage.shape import build
 
-TABLES = ("filter", "dedup", "mix", "split", "tokens")
+TABLES = (*STAGES, "tokens")
 """Those of the settings that may change from one run in a folder to the next."""
 
 _ABSENT = object()
@@ -58,7 +58,7 @@ def asked_of(folder: Path) -> Asked | None:
     if asked is not None:
         return asked
     found: dict[str, Mapping[str, Any]] = {}
-    for name in NAMES:
+    for name in STAGES:
         try:
             record = stored(folder, name)
         except DataError:

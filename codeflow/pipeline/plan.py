@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from codeflow.config import as_mapping
 from codeflow.contracts import Figures, Flow
-from codeflow.curation.chain import NAMES, Stage, stored
+from codeflow.curation.chain import Stage, stored
 from codeflow.curation.context import StageContext
 from codeflow.curation.dedup import stage as deduplicating
 from codeflow.curation.filter import stage as filtering
@@ -25,7 +25,7 @@ from codeflow.pipeline.run import Plan
 from codeflow.pipeline.settings import Settings, with_tables
 from codeflow.plugins.entry_points import LoadedFilter, Spec, load_filters
 from codeflow.storage.damage import damaged
-from codeflow.storage.layout import ASKED, RUN
+from codeflow.storage.layout import ASKED, RUN, STAGES
 
 UNTIL: Final = ("mine", "filter", "dedup", "mix", "tokens")
 UNTIL_BY_DEFAULT: Final = "mix"
@@ -117,11 +117,11 @@ def _earlier(folder: Path, forget: bool) -> tuple[Asked | None, workdir.Run | No
 def _chain(until: str | None, earlier: Asked | None, given: Set[str]) -> list[str]:
     """Names of the stages to run, in order."""
     if until is None and earlier is not None:
-        wanted = {*earlier.stages, *(given & {*NAMES[:-1]})}
+        wanted = {*earlier.stages, *(given & {*STAGES[:-1]})}
     else:
         last = UNTIL_BY_DEFAULT if until in (None, "tokens") else str(until)
-        wanted = set() if last == "mine" else {*NAMES[: NAMES.index(last) + 1]}
-    return [name for name in NAMES if name in wanted or (wanted and name == "split")]
+        wanted = set() if last == "mine" else {*STAGES[: STAGES.index(last) + 1]}
+    return [name for name in STAGES if name in wanted or (wanted and name == "split")]
 
 
 def _filter_of(folder: Path, config: FilterConfig, specs: Sequence[Spec], given: bool) -> Stage:
@@ -191,7 +191,7 @@ def plan_again(
         config = _named(config, filters)
     settings = replace(asked_settings(folder), **{changed: config})
     wanted = {changed, "split", *(earlier.stages if earlier is not None else ())}
-    chain = [name for name in NAMES if name in wanted]
+    chain = [name for name in STAGES if name in wanted]
     first = (
         filter_stage(config, load_filters(filters or config.filters, config.rules))
         if changed == "filter"
@@ -201,7 +201,7 @@ def plan_again(
     def stages(index: MinedIndex) -> list[Stage]:
         found: list[Stage] = []
         for name in chain:
-            if NAMES.index(name) < NAMES.index(changed):
+            if STAGES.index(name) < STAGES.index(changed):
                 found.append(Stage(name, {}, None))
             else:
                 stage = first if name == "filter" and first else None

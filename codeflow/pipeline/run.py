@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from codeflow.config import MineConfig, as_mapping
 from codeflow.curation import batches as parts
-from codeflow.curation.chain import NAMES, Stage, last_stamp, run_stages
+from codeflow.curation.chain import Stage, last_stamp, run_stages
 from codeflow.errors import DataError, UsageError
 from codeflow.execution.job import Job
 from codeflow.execution.progress import Progress
@@ -30,7 +30,7 @@ from codeflow.publish.publisher import Publishing, publish_stamp
 from codeflow.publish.summary import Summary, stored_summary
 from codeflow.storage import files, layout, manifest
 from codeflow.storage.damage import FRESH
-from codeflow.storage.layout import GROWING, MINED, SUMMARY
+from codeflow.storage.layout import GROWING, MINED, STAGES, SUMMARY
 
 if TYPE_CHECKING:
     from codeflow.mining.sources import Source
@@ -216,8 +216,8 @@ def _without_mined(out: Path, plan: Plan, progress: Progress, changed: bool) -> 
 
 
 def _complete(summary: Summary, out: Path, plan: Plan, progress: Progress) -> Summary:
-    last = [name for name in NAMES[:-1] if name in plan.asked.stages]
+    last = [name for name in STAGES[:-1] if name in plan.asked.stages]
     until = last[-1] if last else "mine"
-    more = "" if until == NAMES[-2] else f" until {until}; --until {NAMES[-2]} goes on"
+    more = "" if until == STAGES[-2] else f" until {until}; --until {STAGES[-2]} goes on"
     progress.note(f"{out} is complete{more}; nothing to do (--fresh mines again)")
     return summary

@@ -30,6 +30,9 @@ SPLIT_TABLES: Final = (TRIPLES, STEPS)
 SPLITS: Final = ("train", "validation")
 """What shards of triples, steps and tokens are named for, in the order in which they are read."""
 
+STAGES: Final = ("filter", "dedup", "mix", "split")
+"""The stages that decide, in order; each has a folder of its name in `decisions/`."""
+
 MINED: Final = "mined"
 MINED_INDEX: Final = f"{MINED}/index.json"
 MINED_LEDGER: Final = f"{MINED}/ledger.parquet"

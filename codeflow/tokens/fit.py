@@ -47,7 +47,7 @@ _KEPT = 1 / 3  # of the text on either side of a hole stays when a row is filled
 
 KEPT: Final = ("whole", "parted", "trimmed")
 """In `Fitter.counts`: documents that show all that they ask for."""
-DROPPED: Final = ("too-long", "no-target", "nothing-to-write")
+DROPPED: Final = ("too-long", "no-target")
 
 _Part = tuple[Ids, float]
 

@@ -13,6 +13,7 @@ import hashlib
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,6 +33,7 @@ from codeflow.storage.layout import SPLITS, TOKENS
 from codeflow.tokens.config import TokenizeConfig
 from codeflow.tokens.fit import Fitter
 from codeflow.tokens.folder import RECORD, made, write_rows, write_tokenizer
+from codeflow.tokens.repeats import MOST, Repeats
 from codeflow.tokens.sample import sample
 from codeflow.tokens.tokenizer import Encoder, require_tokenizers
 from codeflow.tokens.vocabulary import encoder_for
@@ -98,6 +100,8 @@ def _rendered(
         "tokenizer": encoder.hash,
         "dataset": str(dataset.manifest["sha256"])[:16],
     }
+    if rendering_of(rendering).rendering.whole:
+        settings["most_repeats"] = MOST
     folder = dataset.folder / TOKENS / config.folder(rendering)
     write = partial(_write, dataset, rendering, encoder, settings, progress)
     done = made(folder, settings, write)
@@ -115,6 +119,14 @@ def _write(
 ) -> dict[str, Any]:
     """Writes the folder's files; the record of what is in them."""
     options = Options(settings["length"], rest_weight(settings["loss"]))
+    if "most_repeats" in settings:
+        seed = settings["seed"]
+        repeats = Repeats(
+            dataset.triples(columns=["files", "weight"]),
+            seed,
+            lambda triple: copies(triple.weight, triple.id, seed),
+        )
+        options = replace(options, may_repeat=repeats)
     ordered = OrderedTriples(dataset, settings["validation"], folder / "triples")
     description = Description(
         options.length,

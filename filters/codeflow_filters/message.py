@@ -29,7 +29,7 @@ from codeflow.contracts import Cost, Verdict, drop, keep
 from codeflow.records import FileChange
 from codeflow.text.merges import bookkeeping
 from codeflow.text.messages import body, is_merge, says_nothing, subject, texts, title
-from codeflow.text.releases import is_dependency_bump, is_proposed, is_version_bump
+from codeflow.text.releases import is_dependency_bump, is_proposed, is_version_bump, without_prefix
 from codeflow.triple import Triple
 
 _WIDE: Final = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
@@ -147,7 +147,11 @@ class Message:
         width = len(text) if text.isascii() else len(text) + len(_WIDE_LETTER.findall(text))
         if width < self.min_chars or self._too_few(text):
             return "too-short"
-        return "says-nothing" if says_nothing(line) and self._too_few(body(text)) else None
+        return (
+            "says-nothing"
+            if says_nothing(without_prefix(line)) and self._too_few(body(text))
+            else None
+        )
 
     def _too_few(self, text: str) -> bool:
         text = text[:_READ_CHARACTERS]

@@ -65,7 +65,7 @@ _CI: Final = re.compile(
     re.VERBOSE,
 )
 _PROSE: Final = frozenset({"docs"})
-_SETUP: Final = frozenset({"docs", "configuration"})
+_SETUP: Final = frozenset({"docs", "configuration", "generated"})  # a lock file beside
 
 
 @dataclass(frozen=True)

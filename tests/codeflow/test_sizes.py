@@ -14,6 +14,7 @@ LINES = 400
 DOZEN = 15  # about one
 AT_THE_TOP = 14
 MORE = {
+    "benchmarks": "one file a measurement",
     "filters/codeflow_filters": "one file a filter, named for it",
     "tests/filters": "as many tests as filters",
 }

@@ -73,6 +73,7 @@ LINE = changed("src/a.py", "source", 1, 1)
         ([PROSE], (True, "docs-only", 0.3)),
         ([PROSE, NEWS, CI], (True, "docs-only", 0.3)),
         ([SETUP], (True, "configuration-only", 0.5)),
+        ([SETUP, changed("go.sum", "generated", 40, 40)], (True, "configuration-only", 0.5)),
         ([SETUP, PROSE], (True, "configuration-only", 0.5)),
         ([changed("setup.cfg", "configuration", 1, 1)], (True, "configuration-only", 0.25)),
         ([changed(".travis.yml", "configuration", 40, 1)], (True, "configuration-only", 0.5)),

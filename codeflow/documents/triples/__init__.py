@@ -32,11 +32,13 @@ _HOLES = (END_OF_TEXT, IM_END, REPO_NAME, FILE_SEP, FIM_PREFIX, FIM_SUFFIX, FIM_
 
 class Rendering(NamedTuple):
     """`render(triple, options, key)` yields documents; `loss` is the usual `--loss`; `needs` are
-    the special tokens of its documents, and the padding's."""
+    the special tokens of its documents, and the padding's; `whole` says that it writes whole files
+    of the new side."""
 
     render: Callable[[Triple, Options, str], Iterator[Document]]
     loss: str
     needs: tuple[str, ...] = _REPLIES
+    whole: bool = False
 
 
 RENDERINGS: Mapping[str, Rendering] = MappingProxyType(
@@ -45,9 +47,9 @@ RENDERINGS: Mapping[str, Rendering] = MappingProxyType(
         "flow": Rendering(flow.render, "patch"),
         "plan": Rendering(flow.render_plan, "patch"),
         "blocks": Rendering(blocks.render, "patch"),
-        "files": Rendering(whole.render, "patch"),
-        "fim-file": Rendering(fim.render_file, "all", _HOLES),
-        "fim-repo": Rendering(fim.render_repository, "all", _HOLES),
-        "snapshot": Rendering(snapshot.render, "all"),
+        "files": Rendering(whole.render, "patch", whole=True),
+        "fim-file": Rendering(fim.render_file, "all", _HOLES, whole=True),
+        "fim-repo": Rendering(fim.render_repository, "all", _HOLES, whole=True),
+        "snapshot": Rendering(snapshot.render, "all", whole=True),
     }
 )

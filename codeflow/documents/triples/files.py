@@ -8,7 +8,7 @@ from codeflow.documents import pieces as parts
 from codeflow.documents.document import FILE_SEP, Document, Piece, Section, Window
 from codeflow.documents.options import Options
 from codeflow.documents.privacy import scrub_added
-from codeflow.documents.triples.context import hidden_paths, is_hidden, seen_file
+from codeflow.documents.triples.context import changed_new, hidden_paths, is_hidden, seen_file
 from codeflow.documents.triples.replies import reply_document
 from codeflow.git.patch import parse_patch
 from codeflow.triple import Triple
@@ -23,6 +23,9 @@ def render(triple: Triple, options: Options, key: str) -> Iterator[Document]:
     old_repo, new_repo = triple.old_repo, triple.new_repo
     sections = []
     hidden = hidden_paths(triple.files)
+    written_whole = [path for path in changed_new(triple) if path not in hidden]
+    if not all(options.may_repeat(triple, path) for path in written_whole):
+        return
     for patch in parse_patch(triple.patch.encode()):
         if is_hidden(patch, hidden):
             continue

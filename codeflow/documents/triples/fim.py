@@ -34,7 +34,7 @@ _MOST_CHARS_PER_TOKEN = 5  # few texts have more, so few documents of long files
 
 def render_file(triple: Triple, options: Options, key: str) -> Iterator[Document]:
     """One document with one changed file and nothing else."""
-    chosen = _choose(triple, key)
+    chosen = _choose(triple, options, key)
     if chosen is not None:
         shown = options.length * _MOST_CHARS_PER_TOKEN
         body = _pieces(*chosen[1:], options, shown, random.Random(f"{key}:cut"))
@@ -43,7 +43,7 @@ def render_file(triple: Triple, options: Options, key: str) -> Iterator[Document
 
 def render_repository(triple: Triple, options: Options, key: str) -> Iterator[Document]:
     """One document: repository, other files, one changed file with a middle to fill in."""
-    chosen = _choose(triple, key)
+    chosen = _choose(triple, options, key)
     if chosen is None:
         return
     path, text, language = chosen
@@ -62,12 +62,13 @@ def render_repository(triple: Triple, options: Options, key: str) -> Iterator[Do
     yield Document(triple.id, triple.language, triple.kind, head, context, rest, body)
 
 
-def _choose(triple: Triple, key: str) -> tuple[str, str, str | None] | None:
+def _choose(triple: Triple, options: Options, key: str) -> tuple[str, str, str | None] | None:
     """One of the changed files, with its text and its language; None when all are gone or nearly
     empty."""
     languages = {change.new_path: change.language for change in triple.files}
     hidden = hidden_paths(triple.files)
-    paths = [path for path in changed_new(triple) if path not in hidden]
+    new = [path for path in changed_new(triple) if path not in hidden]
+    paths = [path for path in new if options.may_repeat(triple, path)]
     random.Random(f"{key}:file").shuffle(paths)
     for path in paths:
         text = triple.new_repo[path].decode()

@@ -25,15 +25,17 @@ def render(triple: Triple, options: Options, key: str) -> Iterator[Document]:
     if all(change.path in hidden for change in triple.files):
         return
     new_repo = triple.new_repo
-    paths = [path for path in changed_new(triple) if path not in hidden]
+    new = [path for path in changed_new(triple) if path not in hidden]
+    paths = [path for path in new if options.may_repeat(triple, path)]
+    if new and not paths:
+        return
     sections = tuple(
         Section(parts.file_pieces(path, scrub(new_repo[path].decode()), 1.0)) for path in paths
     )
     end = (Piece(END_OF_TEXT, 1.0, special=True),)
     near = [*paths, *(change.path for change in triple.files if change.new_path is None)]
-    context = around(
-        new_repo, triple.new_tree, paths, near, frozenset({*paths, *hidden}), clean=scrub
-    )
+    shown = frozenset({*new, *hidden})
+    context = around(new_repo, triple.new_tree, paths, near, shown, clean=scrub)
     head = parts.head(triple, options.rest)
     yield Document(
         triple.id,

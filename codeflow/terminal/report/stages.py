@@ -16,7 +16,6 @@ from codeflow.dataset.reader import Dataset
 from codeflow.records import LEDGER, LedgerRow
 from codeflow.storage import layout, tables
 
-STAGES = ("filter", "dedup", "mix", "split")
 EXAMPLES = 3
 PAIRS = 40  # near-duplicates to choose a pair from
 _REPOSITORY = ("list", "open", "mine", "families")  # ledger stages whose rows are repositories
@@ -84,7 +83,7 @@ def read_stages(manifest: Mapping[str, Any]) -> list[StageShown]:
 
 def read_ledger(dataset: Dataset, stages: list[StageShown]) -> Ledger:
     """Counts the ledger by rule and draws a few examples of each."""
-    names = {*STAGES, *(stage.name for stage in stages)}
+    names = {*layout.STAGES, *(stage.name for stage in stages)}
     rules: dict[tuple[str, str], Rule] = {}
     drawn: dict[tuple[str, str], list[tuple[int, int, LedgerRow]]] = {}
     repositories: list[LedgerRow] = []

@@ -46,6 +46,14 @@ def test_two_workers_give_the_same_bytes(undisturbed: tuple[Path, Path], tmp_pat
     listing, out = undisturbed
     mine(listing, tmp_path / "out", workers=2)
     assert faults.published(tmp_path / "out") == faults.published(out)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray")
+def test_two_workers_give_them_for_any_order_of_the_list(
+    undisturbed: tuple[Path, Path], tmp_path: Path
+) -> None:
+    listing, out = undisturbed
     reversed_list = varied.varied(listing.parent, reverse=True)
     mine(reversed_list, tmp_path / "reversed", workers=2)
     assert faults.published(tmp_path / "reversed") == faults.published(out)

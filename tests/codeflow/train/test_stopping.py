@@ -139,7 +139,12 @@ def same_end(whole: Path, out: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("signum", "step"), [(signal.SIGINT, 1), (signal.SIGINT, 11), (signal.SIGTERM, 17)]
+    ("signum", "step"),
+    [
+        pytest.param(signal.SIGINT, 1, marks=pytest.mark.slow),
+        (signal.SIGINT, 11),
+        pytest.param(signal.SIGTERM, 17, marks=pytest.mark.slow),
+    ],
 )
 def test_asked_once_it_saves_and_the_same_command_ends_with_the_same_bits(
     signum: int, step: int, folder: Path, tmp_path: Path
@@ -161,6 +166,7 @@ def test_asked_once_it_saves_and_the_same_command_ends_with_the_same_bits(
     goes_on_to_the_same_end(folder, out)
 
 
+@pytest.mark.slow
 def test_asked_twice_it_ends_at_once(folder: Path, tmp_path: Path) -> None:
     """In a step that takes far longer than this test waits."""
     out, begun = tmp_path / "out", tmp_path / "begun"
@@ -178,7 +184,9 @@ def test_asked_twice_it_ends_at_once(folder: Path, tmp_path: Path) -> None:
     assert checkpoint.latest(out / "checkpoints") is None
 
 
-@pytest.mark.parametrize("made", ["", ".lock", "recipe.json"])
+@pytest.mark.parametrize(
+    "made", [*(pytest.param(name, marks=pytest.mark.slow) for name in ("", ".lock")), "recipe.json"]
+)
 def test_before_the_first_step_nothing_is_lost_and_once_is_enough(
     made: str, folder: Path, tmp_path: Path
 ) -> None:

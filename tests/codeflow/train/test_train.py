@@ -163,7 +163,8 @@ def test_validation_is_a_token_mean_by_label(folder: Path, tmp_path: Path) -> No
     assert set(found["kinds"]) == {"span", "commit"}
 
 
-def test_command_line(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def words_of(folder: Path, tmp_path: Path) -> list[str]:
+    """What the commands of a run take, with a recipe as one writes it."""
     shape = "\n".join(f"{key} = {value}" for key, value in small().model.overrides.items())
     text = f"""name = "little"
 [model]
@@ -184,10 +185,22 @@ decay_steps = 2
 """
     recipe = tmp_path / "r.toml"
     recipe.write_text(text)
-    arguments = ["--data", str(folder), "--recipe", str(recipe)]
+    return ["--data", str(folder), "--recipe", str(recipe)]
+
+
+@pytest.mark.slow
+def test_the_command_that_proves_resuming(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = words_of(folder, tmp_path)
     assert cli.main(["verify-resume", *arguments, "--steps", "4", "--at", "1"]) == 0
-    proof = capsys.readouterr().out.split()
-    assert "equal:" in proof
+    assert "equal:" in capsys.readouterr().out.split()
+
+
+def test_command_line(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = words_of(folder, tmp_path)
+    recipe = tmp_path / "r.toml"
+    text = recipe.read_text()
     assert cli.main(["train", *arguments, "--out", str(tmp_path / "out")]) == 0
     assert "step-00000006" in capsys.readouterr().out
     more = ["--set", "batch.micro_batch_rows=3", "--set", "name=other"]

@@ -11,54 +11,22 @@ from typing import Any
 import pytest
 
 from codeflow.errors import UsageError
-from codeflow.triple import Triple
 from codeflow_filters.decontaminate import SWE_BENCH_REPOS, Decontaminator, SweBenchRepos
 from codeflow_filters.decontaminate.instances import read_instances
-from triples import plant
-
-CHAIN = [f"{number:040x}" for number in range(1, 101)]
-BASE = 60  # the instance starts here
-URL = "https://github.com/psf/requests"
-
-
-def instance(**fields: Any) -> dict[str, Any]:
-    values = {
-        "instance_id": "psf__requests-1",
-        "repo": "psf/requests",
-        "base_commit": CHAIN[BASE],
-        "created_at": "2015-06-01T10:00:00Z",
-        "problem_statement": "",
-        **fields,
-    }
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def decontaminator(tmp_path: Path, *rows: dict[str, Any], **parameters: Any) -> Decontaminator:
-    path = tmp_path / "benchmark.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return Decontaminator([path], **parameters)
-
-
-def span(old: int, new: int, url: str = URL, year: int = 2012, **row: Any) -> Triple:
-    """A triple over CHAIN that changes nothing of interest."""
-    return plant(
-        {"a.py": "a = 1\n"},
-        {"a.py": "a = 2\n"},
-        **{
-            "repo": url.partition("://")[2] or url,
-            "repo_url": url,
-            "old_commit": CHAIN[old],
-            "new_commit": CHAIN[new],
-            "commits": CHAIN[old + 1 : new + 1],
-            "kind": "commit" if new == old + 1 else "span",
-            "committed_at": datetime(year, 1, 1, tzinfo=UTC),
-            **row,
-        },
-    )
-
+from decontamination import (
+    BASE,
+    CHAIN,
+    FIXED,
+    SOURCE,
+    URL,
+    decontaminator,
+    gold,
+    instance,
+    planted,
+    span,
+)
 
 # the place in history
-
 ALL = [(0, 1), (10, 59), (58, 59), (59, 60), (40, 60), (40, 80), (60, 61), (61, 99), (98, 99)]
 
 
@@ -142,91 +110,7 @@ def test_without_date_and_chain_the_repository_goes(tmp_path: Path) -> None:
     assert on_chain(span(0, 1)).kept
 
 
-# the gold patch
-
-SOURCE = "".join(f"def step_{k}(state):\n    return advance(state, {k})\n\n" for k in range(30))
-FIXED = SOURCE.replace(
-    "    return advance(state, 17)\n",
-    "    if state.pending is None and not state.closed:\n"
-    "        raise StateError('nothing is pending in this state')\n"
-    "    return advance(state.pending, 17)\n",
-)
-GOLD = plant({"lib/steps.py": SOURCE}, {"lib/steps.py": FIXED}).patch
-ELSEWHERE = "https://github.com/other/project"
-
-
-def gold(tmp_path: Path, patch: str = GOLD) -> Decontaminator:
-    return decontaminator(tmp_path, instance(patch=patch, base_commit=None, repo=None), ngram=15)
-
-
-def planted(old: dict[str, str], new: dict[str, str], **row: Any) -> Triple:
-    return plant(old, new, repo_url=ELSEWHERE, **row)
-
-
-def test_the_same_change_elsewhere_in_the_file_is_the_gold_patch(tmp_path: Path) -> None:
-    above = "import this\n" * 40
-    verdict = gold(tmp_path)(
-        planted({"lib/steps.py": above + SOURCE}, {"lib/steps.py": above + FIXED})
-    )
-    assert (verdict.kept, verdict.reason) == (False, "gold-patch")
-    assert verdict.detail == "psf__requests-1 (benchmark.jsonl:1), patch: in lib/steps.py"
-
-
-def test_its_added_lines_among_others_are_found_under_any_path(tmp_path: Path) -> None:
-    verdict = gold(tmp_path)(
-        planted(
-            {"src/steps.py": SOURCE, "b.py": "b = 1\n"},
-            {"src/steps.py": FIXED.replace("    ", "\t"), "b.py": "b = 2\n", "c.py": "c = 3\n"},
-        )
-    )
-    assert (verdict.kept, verdict.reason) == (False, "gold-lines")
-    assert (verdict.detail or "").endswith("patch: in src/steps.py")
-
-
-def test_part_of_it_or_its_reverse_is_not_the_gold_patch(tmp_path: Path) -> None:
-    rule = gold(tmp_path, GOLD)
-    half = SOURCE.replace(
-        "    return advance(state, 17)\n", "    return advance(state.pending, 17)\n"
-    )
-    assert rule(planted({"lib/steps.py": SOURCE}, {"lib/steps.py": half})).kept
-    # taking it away again shows it, but is another change
-    reverse = rule(planted({"lib/steps.py": FIXED}, {"lib/steps.py": SOURCE}))
-    assert (reverse.kept, reverse.reason) == (False, "ngram")
-    # code around it, which is in every triple near that place
-    near = SOURCE.replace("advance(state, 16)", "advance(state, -16)")
-    assert rule(planted({"lib/steps.py": SOURCE}, {"lib/steps.py": near})).kept
-
-
-def test_a_short_gold_patch_matches_as_a_whole_only(tmp_path: Path) -> None:
-    old, new = {"a.py": "x = 1\nreturn x\n"}, {"a.py": "x = 1\nreturn None\n"}
-    rule = gold(tmp_path, plant(old, new).patch)
-    assert rule(planted(old, new)).reason == "gold-patch"
-    assert rule(planted({"b.py": old["a.py"]}, {"b.py": new["a.py"]})).kept
-    assert rule(planted({"a.py": "x = 1\n"}, {"a.py": "x = 1\nreturn None\n"})).kept
-
-
-def test_files_of_a_patch_in_another_order_are_the_same_change(tmp_path: Path) -> None:
-    first = plant({"a.py": "one\n"}, {"a.py": "two\n"}).patch
-    second = plant({"b.py": "three\n"}, {"b.py": "four\n"}).patch
-    triple = planted({"a.py": "one\n", "b.py": "three\n"}, {"a.py": "two\n", "b.py": "four\n"})
-    assert gold(tmp_path, second + first)(triple).reason == "gold-patch"
-    assert gold(tmp_path, second)(triple).kept, "a short one is not looked for inside"
-
-
-def test_lines_that_a_gold_patch_only_moves_are_not_its_answer(tmp_path: Path) -> None:
-    body = [f"        total = combine(total, weight_{k}, key_{k}, scale_{k})" for k in range(9)]
-    block = "\n".join(body)
-    patch = plant(
-        {"m.py": f"import this\n{block}\n", "n.py": "pass\n"},
-        {"m.py": "import this\n", "n.py": f"pass\n{block}\n"},
-    ).patch
-    rule = gold(tmp_path, patch)
-    # it was written long before, by a triple that has nothing to do with the task
-    assert rule(planted({"m.py": "x = 1\n"}, {"m.py": f"x = 1\n{block}\n"})).kept
-
-
 # n-grams
-
 STATEMENT = (
     "When the session is closed by the server while a chunked upload is running, the adapter "
     "retries forever and never raises the error that the caller waits for."
@@ -315,8 +199,6 @@ def test_boilerplate_and_numbers_say_nothing(tmp_path: Path) -> None:
 
 
 # reading
-
-
 @pytest.mark.parametrize(
     ("line", "says"),
     [
@@ -364,8 +246,6 @@ def test_times_of_any_form_and_an_instance_in_two_files(tmp_path: Path) -> None:
 
 
 # whole repositories
-
-
 def test_the_repositories_of_swe_bench_go_by_any_name(tmp_path: Path) -> None:
     assert len(set(SWE_BENCH_REPOS)) == 12
     rule = SweBenchRepos()
@@ -381,53 +261,3 @@ def test_the_repositories_of_swe_bench_go_by_any_name(tmp_path: Path) -> None:
         "requests-x",
     ):
         assert rule(span(0, 1, url)).kept
-
-
-def added_lines(edited: set[int]) -> dict[str, str]:
-    """A file of forty distinct lines, some of which say other words."""
-    return {
-        "lib/cache.py": "".join(
-            f"    entry_{k} = other_{k} if later_{k} else gone_{k}\n"
-            if k in edited
-            else f"    value_{k} = self.first_{k}.lookup(key_{k}, default_{k})\n"
-            for k in range(40)
-        )
-    }
-
-
-@pytest.mark.parametrize(
-    ("edited", "reason"),
-    [
-        (set[int](), "gold-patch"),
-        (set(range(0, 40, 3)), "gold-share"),  # every third
-        (set(range(0, 40, 2)), "gold-share"),  # a half
-        (set(range(40)) - {0, 9, 18, 27, 36}, None),  # five are left, each for itself
-    ],
-)
-def test_an_edited_copy_of_a_gold_patch_is_found_by_its_share(
-    tmp_path: Path, edited: set[int], reason: str | None
-) -> None:
-    before = {"lib/cache.py": ""}
-    patch = plant(before, added_lines(set())).patch
-    rule = decontaminator(
-        tmp_path, instance(repo="a/other", base_commit="f" * 40, patch=patch), ngram=60
-    )
-    assert rule(planted(before, added_lines(edited))).reason == reason
-
-
-def test_lines_that_many_gold_patches_add_tell_of_none(tmp_path: Path) -> None:
-    before = {"lib/cache.py": ""}
-    rows = [
-        instance(
-            instance_id=f"x__y-{k}",
-            repo="a/other",
-            base_commit="f" * 40,
-            patch=plant(
-                before, {"lib/cache.py": added_lines(set())["lib/cache.py"] + f"last_{k} = 1\n"}
-            ).patch,
-        )
-        for k in range(6)
-    ]
-    edited = planted(before, added_lines(set(range(0, 40, 3))))
-    assert decontaminator(tmp_path, *rows, ngram=60)(edited).kept
-    assert decontaminator(tmp_path, *rows[:2], ngram=60)(edited).reason == "gold-share"

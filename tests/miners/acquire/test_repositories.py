@@ -4,7 +4,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codeflow.errors import UsageError
@@ -107,6 +107,7 @@ REFS = st.none() | st.from_regex(r"[a-z@][a-z0-9/@.:-]{0,12}[a-z0-9]", fullmatch
 )
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.sampled_from(["https", "git", "ssh", "http"]), NAMES, NAMES, SECRETS, SECRETS, REFS)
 def test_secrets_stay_in_login_and_parts_come_back(
     scheme: str, owner: str, name: str, user: str, password: str, ref: str | None

@@ -22,7 +22,8 @@ from resumed import STAGES, WINDOW, Reference, resumes, said_that_it_stopped, st
 
 
 @pytest.mark.parametrize(
-    ("signum", "stage"), [(signal.SIGINT, "content"), (signal.SIGTERM, "acquire")]
+    ("signum", "stage"),
+    [(signal.SIGINT, "content"), pytest.param(signal.SIGTERM, "acquire", marks=pytest.mark.slow)],
 )
 def test_a_run_that_is_asked_to_stop_says_so_and_goes_on(
     signum: int, stage: str, reference: Reference, tmp_path: Path
@@ -53,7 +54,13 @@ def silent_server() -> Iterator[tuple[str, list[socket.socket]]]:
             connection.close()
 
 
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "signum",
+    [
+        signal.SIGINT,
+        *(pytest.param(n, marks=pytest.mark.slow) for n in (signal.SIGTERM, signal.SIGKILL)),
+    ],
+)
 def test_a_clone_ends_with_the_run(
     signum: int, silent_server: tuple[str, list[socket.socket]], tmp_path: Path
 ) -> None:

@@ -1,6 +1,6 @@
 """Conversations and texts to packed rows on one core, against transformers in the same run.
 
-    python benchmarks/documents.py [--mb 40] [--length 32768]
+    python benchmarks/documents/speed.py [--mb 40] [--length 32768]
 
 Documents are cut from this checkout's sources: texts of 2 to 40 KB, conversations of 2 to 12 turns
 with reasoning and calls. *Ours* renders, encodes and packs with masks; the *peer* is transformers'
@@ -35,7 +35,7 @@ ROUNDS = 3
 
 
 def corpus() -> str:
-    root = Path(__file__).resolve().parent.parent
+    root = Path(__file__).resolve().parents[2]
     paths = sorted([*root.glob("codeflow/**/*.py"), *root.glob("docs/*.md")])
     return "\n".join(path.read_text(encoding="utf-8") for path in paths)
 
