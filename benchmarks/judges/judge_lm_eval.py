@@ -1,7 +1,7 @@
 """An outside judge for an exported folder: lm-eval, on a task that is made here, without a network.
 
     pip install lm-eval
-    python benchmarks/judge_lm_eval.py DIR
+    python benchmarks/judges/judge_lm_eval.py DIR
 
 lm-eval brings 27 packages, so it is no dependency of the tests. The task is multiple choice: short
 pieces of Python, each with two ways to go on. lm-eval scores each choice by the log-likelihood that
