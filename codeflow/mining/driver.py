@@ -183,8 +183,9 @@ class Mining:
             unwritten: further ones that are not written down yet.
         """
         kept = {key: value for key, value in here.items() if key not in less | unwritten}
-        self._write(kept)
-        growth.forget(self._job.folder, less)
+        if less:
+            self._write(kept)
+            growth.forget(self._job.folder, less)
         return kept
 
     def _write(self, opened: Mapping[str, Opened | Failure]) -> None:

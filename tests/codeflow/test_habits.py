@@ -52,6 +52,7 @@ def test_a_forge_runs_what_gates_a_landing() -> None:
 def test_contributing_names_folders_and_files_that_are_there() -> None:
     homes = [ROOT, ROOT / "codeflow", ROOT / "codeflow" / "curation", ROOT / "filters"]
     homes += [ROOT / "filters" / "codeflow_filters", ROOT / "docs"]
+    homes += (ROOT / "tests" / "support").iterdir()
     named = set(re.findall(r"`([\w./]+(?:/|\.py|\.md|\.toml))`", CONTRIBUTING))
     made = {name for name in named if "NAME" in name} | {"mined/"}
     assert len(named - made) > 20

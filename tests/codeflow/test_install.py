@@ -87,11 +87,12 @@ class Hiding:
             return self._finder.find_spec(name, path, target)
 sys.meta_path[:] = [Hiding(finder) for finder in sys.meta_path]
 """
+# What lies in `loopcoder/remote/` is copied into exports, for transformers to import.
 IMPORT_ALL = """
 import importlib, pkgutil, codeflow, codeflow_miners, codeflow_filters
 for package in (codeflow, codeflow_miners, codeflow_filters):
     for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
-        if not module.name.endswith("__main__"):
+        if not module.name.endswith("__main__") and ".remote." not in module.name:
             importlib.import_module(module.name)
 """
 

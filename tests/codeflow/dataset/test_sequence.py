@@ -134,8 +134,9 @@ def test_a_notebook_shows_a_triple(dataset: Dataset) -> None:
         assert set(page.tags) <= {"pre", "span", "a"}
         assert triple.id in page.text
         assert not set(page.text) & set("\x1b\x07\u202e")
-        for line in triple.patch.split("\n")[:5]:
-            assert line.rstrip() in page.text or "\t" in line or "\\" in line
+        for change in triple.steps if len(triple.commits) > 1 else [triple]:
+            for line in change.patch.split("\n")[:5]:
+                assert line.rstrip() in page.text or "\t" in line or "\\" in line
 
 
 def test_a_notebook_shows_the_beginning_of_a_long_one(dataset: Dataset) -> None:

@@ -98,7 +98,7 @@ def test_another_list_is_refused_and_fresh_starts_over(tmp_path: Path) -> None:
     listing = listing_of(tmp_path, repo.path, tmp_path / "b")
     mine(listing, out, COMMITS_ONLY)
     for lines in ([repo.path], [repo.path, f"{tmp_path / 'b'}@main"]):
-        with pytest.raises(UsageError, match="another repos;"):
+        with pytest.raises(UsageError, match="which the list lacks; use --update"):
             mine(listing_of(tmp_path, *lines), out, COMMITS_ONLY)
     listing = listing_of(tmp_path, repo.path)
     (out / "triples/stale.parquet").write_bytes(b"of another run")

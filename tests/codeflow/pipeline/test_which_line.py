@@ -59,7 +59,7 @@ def test_another_name_is_another_list(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text(f"two={folder}/good.git\n")
     done = codeflow(*MINE, "--out", "data", cwd=tmp_path)
     assert done.returncode == 2
-    assert "was mined with another repos" in done.stderr
+    assert f"was mined from one={folder}/good.git, which the list lacks" in done.stderr
 
 
 def test_lines_that_moved_are_named_where_they_are_now(folder: Path, tmp_path: Path) -> None:

@@ -158,7 +158,7 @@ def test_a_dry_run_finds_what_would_stop_the_run(tmp_path: Path) -> None:
 def test_the_readme_makes_shards_that_the_tiny_recipe_takes() -> None:
     """The tokenizer that its command trains, and the folder and length that it writes."""
     readme = (RECIPES.parents[1] / "README.md").read_text()
-    (command,) = re.findall(r"^codeflow tokenize data (.*)$", readme, flags=re.M)
+    (command,) = re.findall(r"^codeflow tokenize data (--render .*)$", readme, flags=re.M)
     options = dict(re.findall(r"(--\w+) (\S+)", command))
     recipe = read_recipe(RECIPES / "tiny.toml")
     assert int(options.get("--vocab", 32768)) <= recipe.model.config.vocab_size
