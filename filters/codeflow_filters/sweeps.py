@@ -1,4 +1,4 @@
-"""`sweeps`: drops what a tool did to many lines at once: formatting, and the years of licences.
+"""`sweeps`: drops what a tool does to lines: formatting, years of licences, pinned versions.
 
 A formatter's run teaches a model a formatter. It is told by what it leaves alone, in each file: the
 tokens and their structure, without trailing commas, marks of strings, redundant parentheses and the
@@ -8,6 +8,10 @@ that are no code (the tool's configuration, a line of the changelog) may lie bes
 they are few. Changes of white space and comments alone are `trivial`'s.
 
 Years: every changed line is a line of copyright, and differs in its years only.
+
+Pins: of manifests, configuration and CI, every changed line differs only in versions and hashes;
+lock files and Go's indirect requirements beside them follow. A version has two dots, or a sign of
+comparison, `@`, `^`, `~` or `v` before it, so that a share of 0.5 is none.
 
 Languages in which indentation counts and that have no grammar here (YAML, Makefile, CoffeeScript,
 F#, Haskell, Nim and their kin) are not judged, nor are files that were added, moved or removed.
@@ -29,6 +33,7 @@ from codeflow.records import SYMLINK_MODE, FileChange
 from codeflow.triple import Triple
 from codeflow_filters.grammar.grammars import GRAMMARS
 from codeflow_filters.grammar.parser import Limits, layouts
+from codeflow_filters.paths import file_class
 from codeflow_filters.text.hunks import hunks, once_a_triple, sections, sides
 from codeflow_filters.trivial import is_trivial, shows_code
 from codeflow_filters.worth import book
@@ -51,11 +56,19 @@ _YEARS: Final = re.compile(
     r"(?:19|20)\d\d(?:\s*(?:[-\u2013\u2014,]|to|and)\s*(?:(?:19|20)?\d\d|present))*"
 )
 _COPYRIGHT: Final = re.compile(r"copyright|\(c\)|\u00a9|&copy;|licen[cs]e", re.IGNORECASE)
+_PIN: Final = re.compile(
+    r"""\bsha\d+[-:][\w+/=]+ | @?\b(?=[a-f]*\d)[0-9a-f]{12,64}\b
+    | (?: (?:[<>!~^=]=|[~^@<>]|(?<![\w.])v) \s* \d+(?:\.[\w*]+)* | (?<![\w.])\d+\.\d+\.\d+ )
+      (?:[-+.~][\w.+-]*)?""",
+    re.VERBOSE,
+)
+_PINNED: Final = frozenset({"configuration", "generated", "ci", "changelog"})
+_FOLLOWS: Final = re.compile(r"\S+ \S+ // indirect")
 
 
 @dataclass(frozen=True)
 class Sweeps:
-    """Drops formatting by a tool, and new years in lines of copyright.
+    """Drops formatting by a tool, new years in lines of copyright, and new versions in pins.
 
     Attributes:
         max_file_bytes: a triple with a larger file is kept.
@@ -71,6 +84,7 @@ class Sweeps:
     reasons: ClassVar[Mapping[str, str]] = {
         "formatting": "changes what a formatter sets, and no code, by token and structure",
         "license-years": "changes the years in lines of copyright, and nothing else",
+        "pins": "changes versions that pin dependencies and tools, and nothing else",
     }
     cost: ClassVar[Cost] = "contents"
     reads: ClassVar[frozenset[str]] = frozenset({"files", "patch", CONTENTS})
@@ -90,6 +104,8 @@ class Sweeps:
     def __call__(self, triple: Triple) -> Verdict:
         if only_years(triple):
             return drop("license-years", triple.files[0].path)
+        if only_pins(triple):
+            return drop("pins", triple.files[0].path)
         doubtful = _doubtful(triple)
         if not doubtful:
             return keep()
@@ -115,6 +131,27 @@ def only_years(triple: Triple) -> bool:
             for sign in "-+"
         )
         if old != new or not all(map(_COPYRIGHT.search, old)):
+            return False
+        found = found or bool(old)
+    return found
+
+
+def only_pins(triple: Triple) -> bool:
+    """Whether all changed lines of manifests differ in pinned versions, whatever locks follow."""
+    if not {book(change.path, change.file_kind) for change in triple.files} <= _PINNED:
+        return False
+    found = False
+    for change, section in sections(triple):
+        if file_class(change.path, False, change.file_kind == "generated") is not None:
+            continue  # a lock file, or one that something wrote
+        if not section or change.status != "M":
+            return False
+        changed = [
+            (line[0], line[1:].strip()) for line in section.split("\n") if line[:1] in ("+", "-")
+        ]
+        lines = [(sign, line) for sign, line in changed if not _FOLLOWS.fullmatch(line)]
+        old, new = ([_PIN.sub("PIN", line) for s, line in lines if s == sign] for sign in "-+")
+        if sorted(old) != sorted(new) or not all("PIN" in line for line in old):
             return False
         found = found or bool(old)
     return found

@@ -64,6 +64,7 @@ _CI: Final = re.compile(
     )\Z""",
     re.VERBOSE,
 )
+_SCRIPT: Final = re.compile(r"(?:^|/)\.github/.*\.(?:sh|bash|py|js|cjs|mjs|ts|rb|go|ps1)\Z")
 _PROSE: Final = frozenset({"docs"})
 _SETUP: Final = frozenset({"docs", "configuration", "generated"})  # a lock file beside
 
@@ -144,7 +145,7 @@ def _largest(triple: Triple, kind: str) -> str:
 @lru_cache(maxsize=1 << 14)
 def book(path: str, file_kind: str) -> str:
     """`changelog` or `ci` for a file that keeps a project's books; for any other its kind."""
-    if _CI.search(path):
+    if _CI.search(path) and not _SCRIPT.search(path):
         return "ci"
     if file_kind in ("docs", "data", "configuration") and _BOOKS.search(path):
         return "changelog"

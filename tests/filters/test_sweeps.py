@@ -117,6 +117,41 @@ def test_new_years_in_lines_of_copyright(old: str, new: str, reason: str | None)
     assert judged({"LICENSE": (old, new), "a.h": (old, new)}) == reason
 
 
+GO = "module a\n\nrequire (\n\tb.org/b v1.2.3\n\tc.org/c v0.9.0\n)\n"
+SUM: Sides = ("b.org/b v1.2.3 h1:x=\n", "b.org/b v1.2.4 h1:y=\nd.org/d v0.1.0 h1:z=\n")
+INDIRECT = "\td.org/d v0.1.0 // indirect\n)\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        ({"go.mod": (GO, GO.replace("v1.2.3", "v1.2.4")), "go.sum": SUM}, "pins"),
+        ({"go.mod": (GO, GO.replace("v1.2.3", "v2.0.0").replace(")\n", INDIRECT))}, "pins"),
+        ({"go.mod": (GO, GO.replace(")\n", "\td.org/d v0.1.0\n)\n")), "go.sum": SUM}, None),
+        ({"go.sum": SUM}, None),  # a lock file alone is another rule's
+        ({"r.toml": ("a = '~=1.2'\n", "a = '~=1.3'\n")}, "pins"),
+        ({"r.toml": ("mypy!=0.940\n", "mypy!=0.950\n")}, "pins"),
+        ({"r.toml": ("share = 0.5\n", "share = 0.7\n")}, None),
+        ({"r.toml": ("port = 8080\n", "port = 8081\n")}, None),
+        ({"r.toml": ("a = 1.2.3\n", "b = 1.2.4\n")}, None),
+        ({"r.toml": ("a = 1.2.3\n", "a = 1.2.4\nlto = true\n")}, None),
+        ({".github/workflows/a.yml": ("uses: a/b@v3\n", "uses: a/b@v4\n")}, "pins"),
+        (
+            {".github/workflows/a.yml": ("uses: a/b@" + "1a" * 20, "uses: a/b@" + "2b" * 20)},
+            "pins",
+        ),
+        ({"t.toml": ("terraform = 1.14.1\n", "terraform = 1.14.4\n")}, "pins"),
+        ({"t.toml": (None, "terraform = 1.14.4\n")}, None),
+    ],
+)
+def test_new_versions_in_pins(files: dict[str, Sides], reason: str | None) -> None:
+    kinds = {path: {"file_kind": "configuration"} for path in files}
+    verdict = Sweeps()(triple(files, changes=kinds))
+    assert (None if verdict.kept else verdict.reason) == reason
+    code = Sweeps()(triple({**files, "a.py": ("a = 1\n", "a = 2\n")}, changes=kinds))
+    assert code.kept
+
+
 def test_words_and_signs_of_a_text() -> None:
     assert words(b"f(a,\n b,)") == words(b"f(a, b)")
     assert words(b"ab") != words(b"a b")
