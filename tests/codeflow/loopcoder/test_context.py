@@ -22,7 +22,9 @@ from loopcoder_models import SMALL, random_ids, random_model, relative_error
 from ranks import on_ranks
 
 TOLERANCE = 2e-5
-BFLOAT16_TIMES = 1.5  # the error of a split run over that of a whole one, both in bfloat16
+# The error of a split run over that of a whole one, both in bfloat16. FSDP2 gathers in bfloat16, so
+# that the weights of norms are rounded, too.
+BFLOAT16_TIMES = {"ddp": 1.5, "fsdp2": 3.0}
 ROWS = {
     256: [[256], [100, 1, 40, 110, 5], [63, 2, 130, 61], [64, 64, 128]],
     512: [[512], [50, 250, 12, 200]],
@@ -301,6 +303,7 @@ def test_a_split_adds_nothing_to_the_rounding_of_bfloat16(mode: str, checkpointi
     A split only takes other roundings of the same size (1.04 times the distance was seen). Each
     wrong variant is 30 times as far away in some tensor.
     """
+    most = BFLOAT16_TIMES[mode]
     rows, compute = ROWS[256], Compute("bfloat16", activation_checkpointing=checkpointing)
     exact, whole = in_one_process(rows), in_one_process(rows, compute)
     assert 1e-3 < distance(whole["logits"], exact["logits"]) < 0.1
@@ -317,8 +320,8 @@ def test_a_split_adds_nothing_to_the_rounding_of_bfloat16(mode: str, checkpointi
         if variant == "right":  # its errors cancel: in bfloat16, less than one rounding
             assert distance(split["loss"], exact["loss"]) < 2**-8
     right = times.pop("right")
-    assert max(right.values()) < BFLOAT16_TIMES, right
+    assert max(right.values()) < most, right
     assert times.keys() == WRONG.keys()
     for name, wrong in times.items():
-        assert max(wrong.values()) > 3 * BFLOAT16_TIMES, name
-        assert (wrong["logits"] < BFLOAT16_TIMES) == (name == ON_GRADIENTS_ONLY), name
+        assert max(wrong.values()) > 3 * most, name
+        assert (wrong["logits"] < most) == (name == ON_GRADIENTS_ONLY), name

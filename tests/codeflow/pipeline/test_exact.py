@@ -69,7 +69,7 @@ def work(files: Files, feature: int, step: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [0, 1, 3])  # some strange histories have no span
+@pytest.mark.parametrize("seed", [0, 3, 31])  # some strange histories have no span
 def test_what_is_published_is_exact(
     tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -64,6 +64,7 @@ def survives(before: Before, moment: int, tmp_path: Path) -> None:
             "it",
             "tokenizer.json",
             "tokenizer.trained.json",
+            "chat_template.jinja",
         }
 
 

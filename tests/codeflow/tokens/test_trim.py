@@ -207,7 +207,7 @@ def test_rows_of_a_mined_history_are_full(tmp_path: Path) -> None:
     """Files from a few lines to several rows long."""
     chance = np.random.default_rng(5)
     repo = Repo.create(tmp_path / "r.git")
-    sizes = (chance.pareto(0.9, 12) * 40 + 3).clip(3, 300).astype(int)
+    sizes = (chance.pareto(0.9, 60) * 40 + 3).clip(3, 300).astype(int)
     texts = {
         f"p{k % 7}/f{k}.py": [f"value_{n} = g(x, {n * (k + 3) % 997})\n" for n in range(size)]
         for k, size in enumerate(sizes)

@@ -104,8 +104,8 @@ def test_parameters_change_what_is_found(crowded: Stage) -> None:
         DedupConfig(threshold=0.9, ngram=5, bands=4, rows=12),
     ):
         assert clusters_of(crowded.fresh(config)) == brute_force(rows, config)
-    exact = crowded.fresh(DedupConfig(near=False))
-    near = crowded.fresh(DedupConfig(exact=False))
+    exact = crowded.fresh(DedupConfig(near=False, prefer=()))
+    near = crowded.fresh(DedupConfig(exact=False, prefer=()))
     assert {row["rule"] for row in exact.values()} == {None, "exact"}
     assert {row["rule"] for row in near.values()} == {None, "near"}
 
