@@ -8,6 +8,7 @@ new folder would hold.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Collection, Iterable, Mapping, Set
 from dataclasses import dataclass
@@ -93,7 +94,10 @@ def forget(folder: Path, keys: Collection[str]) -> None:
 def same_head(before: Any, now: Mapping[str, Any]) -> bool:
     """Whether a repository was acquired with the same head and tags, wherever its clone is."""
     value = before.get("value") if isinstance(before, Mapping) else None
-    return isinstance(value, Mapping) and all(value.get(k) == now[k] for k in ("head", "tags"))
+    if not isinstance(value, Mapping):
+        return False
+    # what was stored has been JSON: a pair is a list there
+    return all(value.get(k) == json.loads(json.dumps(now[k])) for k in ("head", "tags"))
 
 
 def unpin(folder: Path, key: str) -> Any:

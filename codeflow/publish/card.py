@@ -203,8 +203,9 @@ and `git write-tree` gives `new_tree`. `codeflow verify` checks all of it withou
 - `ledger/`: what was left out, and why.
 
 Only regular text files (UTF-8, at most {settings["projection"]["max_file_bytes"]:,} bytes) and
-symlinks are in the snapshots. Who wrote a commit is not in the data, and its message has lost
-trailers and e-mail addresses; the files are as they are, with the names that stand in them.
+symlinks are in the snapshots. Who wrote a commit is in the data as a pseudonym at most, and its
+message has lost trailers and e-mail addresses; the files are as they are, with the names that stand
+in them.
 {_decided(stages)}
 ## Licences
 

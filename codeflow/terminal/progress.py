@@ -173,7 +173,9 @@ class PlainProgress:
 
     def close(self) -> None:
         if self._open and self._tally.name is not None:
-            self._line("done" if self._tally.units == self._tally.total else "stopped")
+            tally = self._tally
+            whole = "done" if tally.units == tally.total else "stopped"
+            self._line("" if tally.total is None else whole)  # nothing tells
         self._open = False
 
     def _line(self, end: str) -> None:
@@ -181,7 +183,8 @@ class PlainProgress:
         self._next_s = tally.elapsed_s + PLAIN_EVERY_S
         commits, _, size = tally.rates()
         failed = f", {counts.repositories_failed} failed" if counts.repositories_failed else ""
-        parts = [f"{duration(tally.elapsed_s)}  {tally.name} {_of(tally.units, tally.total)}"]
+        name = tally.name or "starting"
+        parts = [f"{duration(tally.elapsed_s)}  {name} {_of(tally.units, tally.total)}"]
         if counts.repositories:
             parts.append(f"repositories {_repositories(counts)}{failed}")
         if tally.moved("commits"):
@@ -190,7 +193,7 @@ class PlainProgress:
             parts.append(f"triples {counts.triples:,}")
         if tally.moved("bytes"):
             parts.append(f"{quantity(counts.bytes, 'B')} ({quantity(size, 'B')}/s)")
-        say(self._stream, "  ".join([*parts, end]))
+        say(self._stream, "  ".join(filter(None, [*parts, end])))
 
 
 class JsonProgress:

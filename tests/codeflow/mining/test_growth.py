@@ -139,6 +139,11 @@ def test_a_tag_that_moves_is_a_change(world: Path) -> None:
     assert "repositories: 1 changed" in notes.notes
     mine(world, "fresh", ["a", "b"])
     assert same(world, "grown", "fresh")
+    after = mined_files(world / "grown")
+    again = Notes()
+    mine(world, "grown", ["a", "b"], update=True, progress=again)
+    assert not any("changed" in note for note in again.notes)
+    assert mined_files(world / "grown") == after
 
 
 def test_a_line_less_is_refused_and_with_update_taken_out(world: Path) -> None:
