@@ -262,6 +262,7 @@ def test_the_tables_of_the_test_are_the_published_ones(good: Path) -> None:
     assert tables_of(good)["trees"][0].keys() == set(records.TREES.names)
 
 
+@pytest.mark.slow
 def test_any_number_of_processes_says_the_same(good: Path, tmp_path: Path) -> None:
     for number, (_, damage) in enumerate([("", lambda tables: None), *DAMAGE]):
         tables = tables_of(good)

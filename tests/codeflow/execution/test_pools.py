@@ -52,6 +52,7 @@ def test_a_small_run_stays_in_its_process_and_says_how_long_it_takes(tmp_path: P
         assert " triples: a few seconds in this process" in line
 
 
+@pytest.mark.slow
 def test_changing_to_ray_in_the_middle_changes_no_byte(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

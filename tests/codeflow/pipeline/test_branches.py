@@ -162,6 +162,7 @@ def test_units_of_branches_leave_no_trace(tmp_path: Path, monkeypatch: pytest.Mo
     assert files[0] == files[1] == files[2]
 
 
+@pytest.mark.slow
 def test_workers_and_kills_leave_no_trace(tmp_path: Path) -> None:
     """Two workers, and a run that was killed at every fifth touch of the disk until it ended."""
     branched(tmp_path, 2)

@@ -238,6 +238,7 @@ def killed_again_and_again(
     assert losses(tmp_path / "one") == losses(out)
 
 
+@pytest.mark.slow
 def test_kill_9_three_times_changes_no_bit(folder: Path, tmp_path: Path) -> None:
     killed_again_and_again(folder, tmp_path, 3, 1, "single", "muon")
 

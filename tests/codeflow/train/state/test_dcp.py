@@ -60,6 +60,7 @@ def save_spread(world: World, folder: str) -> torch.Tensor:
         return logits
 
 
+@pytest.mark.slow
 def test_what_two_ranks_write_is_read_by_one(tmp_path: Path) -> None:
     logits = on_ranks(2, recipes.Parallel("fsdp2", 2, 60), save_spread, str(tmp_path / "in"))
     about = {"model": vars(SMALL)}
