@@ -13,11 +13,12 @@ import re
 from codeflow.records import SYMLINK_MODE
 
 _NOWHERE = re.compile(r"(?:\A|/)\.{0,2}(?:/|\Z)|\0")
-# behind each what NTFS ignores: spaces, periods, a stream's name; it reads a backslash as a slash
-_DOT_GIT = re.compile(r"(?:\A|[/\\])(?:\.git|git~1)[ .]*(?:[/\\:]|\Z)", re.I | re.A)
+# behind each what NTFS ignores: spaces, periods, a stream's name; it reads a backslash as a slash,
+# but git does not look behind one that a name begins with
+_DOT_GIT = re.compile(r"(?:\A|/|(?<=[^/])\\)(?:\.git|git~1)[ .]*(?:[/\\:]|\Z)", re.I | re.A)
 # gi7eba: what NTFS falls back to, a hash, cut so that name, tilde and number are eight letters
 _DOT_GITMODULES = re.compile(
-    r"(?:\A|[/\\])(?:\.gitmodules|gitmod~[1-4]|gi7eba~[1-9]|gi7eb~[1-9]\d|gi7e~[1-9]\d{2}"
+    r"(?:\A|/|(?<=[^/])\\)(?:\.gitmodules|gitmod~[1-4]|gi7eba~[1-9]|gi7eb~[1-9]\d|gi7e~[1-9]\d{2}"
     r"|gi7~[1-9]\d{3}|gi~[1-9]\d{4}|g~[1-9]\d{5}|~[1-9]\d{6})[ .]*(?::|\Z)"
     r"|(?:\A|/)\.gitmodules/",
     re.I | re.A,

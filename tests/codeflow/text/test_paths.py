@@ -73,6 +73,15 @@ def test_git_refuses_exactly_what_we_refuse(
         assert refused_by_git(path, mode, hfs=hfs) == (number not in kept), (path, mode)
 
 
+def test_behind_a_backslash_that_begins_a_name_git_does_not_look(repo: Repo) -> None:
+    names = ["\\.GIT", "a/\\.git", "a\\.git", "\\\\.git", "\\a\\git~1", "\\git~1/x"]
+    paths = [(name, "100644") for name in names]
+    kept = kept_by_git(repo, paths, hfs=True)
+    assert len(kept) == 3
+    for number, (path, _) in enumerate(paths):
+        assert (refused(path.encode(), False) is None) == (number in kept), path
+
+
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.tuples(NAMES, MODES), min_size=40, max_size=80))
 def test_the_miner_leaves_out_exactly_what_git_refuses_anywhere(
